@@ -1,0 +1,157 @@
+"""The one record that travels between the rooms, and what a store promises to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from dynmemo.stats import Meter
+
+LATEST_TIME = 253_402_300_799
+"""The last Unix second that .NET's DateTimeOffset can express (9999-12-31T23:59:59Z)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Where the bytes of a value lie that is too large for one DynamoDB item."""
+
+    write_id: str
+    count: int
+    length: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row, whatever the store. An attribute that the row does not have is None.
+
+    Times are Unix seconds. `value` is None for a row without value (a lease, a
+    generation, a foreign row), which is a miss for every reader; an empty value is ``b""``.
+    """
+
+    value: bytes | None = None
+    ttl_date: int | None = None
+    """When the row expires; it is expired once the clock, with its fraction, is past this second."""
+    ttl_deadline: int | None = None
+    """The moment past which no refresh moves `ttl_date`."""
+    ttl_window: str | None = None
+    """The sliding window as it is written in the row: a .NET TimeSpan, see `dynmemo.timespan`."""
+    etag: str | None = None
+    """Random, new with every write and unchanged by `touch` and `renew`; rows of other programs have none."""
+    fn: str | None = None
+    """Name of the decorated function that owns the row; rows of `Cache.set` have none."""
+    gen: str | None = None
+    """Generation under which the value was computed; on a generation row the generation itself."""
+    parts: Parts | None = None
+    lease_owner: str | None = None
+    lease_seconds: float | None = None
+    lease_beat: int | None = None
+    stale_for: int | None = None
+    """Seconds by which both stored dates lie after the real ones (`stale_if_error`)."""
+    no_store: str | None = None
+    """Why the result of this call is not shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """The state of a row on which a write depends: compare-and-set on `etag`.
+
+    `etag` None means that no etag was seen, be the row absent, another program's, or
+    a ghost; `beat`, where given, must be the row's `lease_beat` as well.
+    """
+
+    etag: str | None = None
+    beat: int | None = None
+
+    @classmethod
+    def seen(cls, item: Item | None) -> Expect:
+        """The expectation that the row is still the one that was read."""
+        return cls() if item is None else cls(item.etag, item.lease_beat)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The write took place; `etag` is the one the row carries now."""
+
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The write did not take place because of its `Expect`; `row` is what stands there instead."""
+
+    row: Item | None
+
+
+class Store(Protocol):
+    """Rows by key, shared by every thread, process and machine that opens the same place.
+
+    Keys are the cache's own (`Cache.get` takes the same ones); the store puts its prefix
+    before them, see `partition_key`. A store knows nothing of expiry: an expired row that
+    still lies there is returned like any other.
+
+    Every method may be called from any thread and in a forked or spawned child. Whatever
+    goes wrong raises `StoreUnavailableError` (`InvalidTableError` for a table that cannot
+    serve), after a bounded time; then the row is either as it was or as the call wanted it.
+    A constructor does no I/O.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where the rows lie, for people: a path, or table, region and endpoint."""
+        ...
+
+    def metered(self, meter: Meter) -> Self:
+        """The same store, connections included, that also counts its requests in `meter`."""
+        ...
+
+    def partition_key(self, key: str) -> str:
+        """The key as it stands in the table: ``dc:{key}`` or ``{prefix}:dc:{key}``."""
+        ...
+
+    def read(self, key: str, *, consistent: bool = False) -> Item | None:
+        """The row, or None. `consistent` asks for the latest state where the store is set up not to."""
+        ...
+
+    def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
+        """The rows that exist among `keys`, any number of them."""
+        ...
+
+    def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:
+        """Put the whole row, with a new etag (`item.etag` is ignored), replacing what is there.
+
+        With `expect` only if the row is as expected; otherwise nothing changes and the
+        answer carries the row that stood in the way. A write that was done and whose first answer
+        was lost counts as `Written`. Raises `ValueTooLargeError` when the row cannot be
+        held whatever is done.
+        """
+        ...
+
+    def renew(self, key: str, etag: str, ttl_date: int) -> bool:
+        """Add one to `lease_beat` and set `ttl_date` if the row carries `etag`; whether it was done."""
+        ...
+
+    def touch(self, key: str, seen: Item, ttl_date: int) -> bool:
+        """Move only `ttl_date`, and only forward, if the row is still the one `seen`; whether it was done.
+
+        A row with an etag is the same while the etag is; one without (another program's) while
+        window and deadline are. A removed row is never brought back.
+        """
+        ...
+
+    def remove(self, key: str, expect: Expect | None = None) -> bool:
+        """Remove the row if it is there (and as expected); False if `expect` was not met."""
+        ...
+
+    def scan(self, prefix: str = "", *, fn: str | None = None) -> Iterator[tuple[str, Item]]:
+        """All rows with an `fn` (that one, if given) whose key starts with `prefix`, without their values."""
+        ...
+
+    def open(self) -> None:
+        """Connect, create what was asked to be created, and check that the place can serve."""
+        ...
+
+    def close(self) -> None:
+        """Give connections back. The next call opens new ones."""
+        ...

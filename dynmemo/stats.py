@@ -1,0 +1,107 @@
+"""Counters: what a store was asked (`Meter`) and what calls of a function did (`Stats`)."""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+
+class CacheInfo(NamedTuple):
+    """What `cache_info()` returns: counts of this process since it started.
+
+    The first four are those of `functools.lru_cache`; the size of a shared store
+    is not known without reading all of it, so `maxsize` and `currsize` are None.
+    """
+
+    hits: int
+    """Calls answered from the cache."""
+    misses: int
+    """Calls for which the cache held nothing live."""
+    maxsize: None
+    currsize: None
+    computed: int
+    """Times that this process ran the function."""
+    waited: int
+    """Calls answered with the result of somebody else's computation."""
+    stale: int
+    """Calls answered with an expired value because computing failed."""
+    errors: int
+    """Failures of the store."""
+    unreadable: int
+    """Stored values that could not be read."""
+    bypassed: int
+    """Results that were returned but not stored."""
+    seconds_saved: float
+    """Sum of the computing times of the results that did not have to be computed."""
+    requests: int
+    """Requests made to the store."""
+    read_units: float
+    """DynamoDB read capacity units consumed."""
+    write_units: float
+    """DynamoDB write capacity units consumed."""
+
+
+class Meter:
+    """Counts requests and DynamoDB capacity units; safe to share between threads."""
+
+    __slots__ = ("_lock", "read_units", "requests", "write_units")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests = 0
+        self.read_units = 0.0
+        self.write_units = 0.0
+
+    def count(self, requests: int = 1, read_units: float = 0.0, write_units: float = 0.0) -> None:
+        with self._lock:
+            self.requests += requests
+            self.read_units += read_units
+            self.write_units += write_units
+
+
+class Stats(Meter):
+    """The counters of one decorated function in one process."""
+
+    __slots__ = ("bypassed", "computed", "errors", "hits", "misses", "seconds_saved", "stale", "unreadable", "waited")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hits = 0
+        self.misses = 0
+        self.computed = 0
+        self.waited = 0
+        self.stale = 0
+        self.errors = 0
+        self.unreadable = 0
+        self.bypassed = 0
+        self.seconds_saved = 0.0
+
+    def hit(self, seconds: float) -> None:
+        """A call was answered from the cache; computing it had taken `seconds`."""
+        with self._lock:
+            self.hits += 1
+            self.seconds_saved += seconds
+
+    def add(self, counter: str, by: int = 1) -> None:
+        """Increase one counter by its name."""
+        with self._lock:
+            setattr(self, counter, getattr(self, counter) + by)
+
+    def info(self) -> CacheInfo:
+        with self._lock:
+            return CacheInfo(
+                hits=self.hits,
+                misses=self.misses,
+                maxsize=None,
+                currsize=None,
+                computed=self.computed,
+                waited=self.waited,
+                stale=self.stale,
+                errors=self.errors,
+                unreadable=self.unreadable,
+                bypassed=self.bypassed,
+                seconds_saved=self.seconds_saved,
+                requests=self.requests,
+                read_units=self.read_units,
+                write_units=self.write_units,
+            )
