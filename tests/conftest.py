@@ -1,0 +1,95 @@
+"""Fixtures of every test: a clean environment, and DynamoDB Local where it can be had."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+# Taken before any test changes the environment.
+_ENDPOINT = os.environ.get("DYNMEMO_TEST_DYNAMODB_ENDPOINT")
+_REQUIRED = os.environ.get("DYNMEMO_REQUIRE_DYNAMODB") == "1"
+
+_DYNAMODB_FIXTURES = {"dynamodb_endpoint", "dynamodb_table", "dynamodb_client"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and _DYNAMODB_FIXTURES.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.dynamodb)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """No setting of the person who runs the tests reaches them, and no cache of theirs is touched.
+
+    Returns the home folder of this test.
+    """
+    for name in list(os.environ):
+        if name.upper().startswith(("AWS_", "DYNMEMO_", "BOTO")):
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.setenv("LOCALAPPDATA", str(home / "AppData" / "Local"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return home
+
+
+@pytest.fixture(scope="session")
+def dynamodb_endpoint() -> Iterator[str]:
+    """The address of the one DynamoDB Local of this session."""
+    if _ENDPOINT:
+        yield _ENDPOINT
+        return
+    try:
+        with engine.run() as running:
+            yield running.endpoint
+    except engine.EngineMissingError as error:
+        if _REQUIRED:
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def dynamodb_client(dynamodb_endpoint: str) -> Iterator[DynamoDBClient]:
+    """A bare boto3 client, to put and look at rows by hand."""
+    import boto3
+
+    session = boto3.session.Session(
+        aws_access_key_id="testing", aws_secret_access_key="testing", region_name="eu-west-1"
+    )
+    client = session.client("dynamodb", endpoint_url=dynamodb_endpoint)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def dynamodb_table(dynamodb_client: DynamoDBClient) -> Iterator[str]:
+    """The name of a new table with the partition key `id` and the TTL attribute `ttl_date`."""
+    name = f"dynmemo-{uuid.uuid4().hex}"
+    dynamodb_client.create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    dynamodb_client.update_time_to_live(
+        TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl_date"}
+    )
+    yield name
+    dynamodb_client.delete_table(TableName=name)
