@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class CacheInfo(NamedTuple):
-    """What `cache_info()` returns: counts of this process since it started.
+    """What `cache_info()` returns: counts of this process since it started or since the last `cache_clear()`.
 
     The first four are those of `functools.lru_cache`; the size of a shared store
     is not known without reading all of it, so `maxsize` and `currsize` are None.
@@ -66,6 +66,17 @@ class Stats(Meter):
 
     def __init__(self) -> None:
         super().__init__()
+        self.reset()
+
+    def reset(self) -> None:
+        """Set every counter to zero."""
+        with self._lock:
+            self._zero()
+
+    def _zero(self) -> None:
+        self.requests = 0
+        self.read_units = 0.0
+        self.write_units = 0.0
         self.hits = 0
         self.misses = 0
         self.computed = 0

@@ -1,0 +1,25 @@
+"""The logger, and saying a thing once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Hashable
+
+logger = logging.getLogger("dynmemo")
+
+
+class Once:
+    """Logs each cause once; a broken store must not fill a log with one line per call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._said: set[Hashable] = set()
+
+    def warning(self, cause: Hashable, message: str, *details: object) -> None:
+        """Log `message % details` as a warning unless `cause` was logged before."""
+        with self._lock:
+            if cause in self._said:
+                return
+            self._said.add(cause)
+        logger.warning(message, *details)

@@ -1,0 +1,381 @@
+"""`Cache`: bytes by key with expiration, what `IDistributedCache` is to .NET."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from dynmemo import expiry
+from dynmemo._log import Once
+from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
+from dynmemo.expiry import Duration, Lifetime, Ttl
+from dynmemo.item import Item, Store
+from dynmemo.urls import build_url, parse_url
+
+if TYPE_CHECKING:
+    from botocore.config import Config
+
+    from dynmemo.stores.dynamodb import DynamoDBClient
+
+T = TypeVar("T")
+Secret = str | bytes | Sequence[str | bytes]
+
+ASYNC_THREADS = 32
+"""Threads for the async methods, as many as the DynamoDB client keeps connections."""
+
+
+class Cache:
+    """Bytes by key, with absolute, relative and sliding expiration, in SQLite or DynamoDB.
+
+    Make one with `Cache.sqlite`, `Cache.dynamodb` or `Cache.from_url`. No constructor does I/O;
+    the first operation connects. A cache may be used from any thread, and in forked and spawned children.
+
+    The rows are those of the AWS .NET Distributed Cache Provider for DynamoDB, which may share the table.
+
+    Args:
+        store: where the rows lie.
+        secret: signs what decorated functions store and is required to read it. One or several (text or bytes);
+            the first signs, all are accepted. Default: the environment's ``DYNMEMO_SECRET``, separated by commas. Empty means none.
+        encrypt: also encrypt what decorated functions store (extra ``crypto``). Needs a secret.
+        max_value_bytes: largest value in bytes that is accepted. Default: what the store can hold.
+        default_ttl: used where no `ttl` is given. Default: entries never expire.
+        refresh_after: part (0 to 1) of the sliding window that must have gone by before a read moves the
+            date again. Default: 0 for `get` (every read, as .NET does), 0.1 for decorated functions, since
+            DynamoDB bills the whole item for it.
+        clock: gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        secret: Secret | None = None,
+        encrypt: bool = False,
+        max_value_bytes: int | None = None,
+        default_ttl: Duration | None = None,
+        refresh_after: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.secrets = _secrets(secret)
+        self.encrypt = _encrypt(encrypt, self.secrets)
+        self.max_value_bytes = _max_value_bytes(max_value_bytes)
+        self.default_ttl = None if default_ttl is None else expiry.parse_duration(default_ttl, "default_ttl")
+        self.refresh_after = _refresh_after(refresh_after)
+        self._once = Once()
+        self._recipe: tuple[str, dict[str, object]] | None = None
+        self._pool_lock = threading.Lock()
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
+
+    @classmethod
+    def sqlite(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        max_bytes: int | None = None,
+        secret: Secret | None = None,
+        encrypt: bool = False,
+        max_value_bytes: int | None = None,
+        default_ttl: Duration | None = None,
+        refresh_after: float | None = None,
+    ) -> Cache:
+        """A cache in one SQLite file, created private to the user when it is missing.
+
+        Args:
+            path: the file; a relative one is taken from the present working directory.
+            max_bytes: size of the file in bytes beyond which expired entries, then the least recently stored
+                ones are removed. Default: 5,000,000,000.
+
+        The other options are those of `Cache`.
+        """
+        return _make("sqlite", {**_given(locals()), "path": str(Path(path).expanduser().absolute())})
+
+    @classmethod
+    def dynamodb(
+        cls,
+        table_name: str,
+        *,
+        partition_key_name: str | None = None,
+        ttl_attribute_name: str | None = None,
+        partition_key_prefix: str | None = None,
+        create_table_if_not_exists: bool = False,
+        use_consistent_reads: bool = True,
+        region: str | None = None,
+        profile: str | None = None,
+        endpoint_url: str | None = None,
+        config: Config | None = None,
+        client: DynamoDBClient | None = None,
+        client_factory: Callable[[], DynamoDBClient] | None = None,
+        secret: Secret | None = None,
+        encrypt: bool = False,
+        max_value_bytes: int | None = None,
+        default_ttl: Duration | None = None,
+        refresh_after: float | None = None,
+    ) -> Cache:
+        """A cache in a DynamoDB table with a string partition key and no sort key.
+
+        Args:
+            table_name: the table.
+            partition_key_name, ttl_attribute_name: names of the partition key and of the TTL attribute. When both are given
+                no `Describe*` call is made; otherwise `DescribeTable` and `DescribeTimeToLive` find them at the first operation.
+            partition_key_prefix: partition keys become ``{prefix}:dc:{key}``, for IAM's ``dynamodb:LeadingKeys``.
+            create_table_if_not_exists: create an on-demand table with TTL enabled when it is missing; for development.
+            use_consistent_reads: strongly consistent reads (one read unit per 4 KB) or eventually consistent ones (half).
+            region, profile, endpoint_url: for boto3; default: its own chain of configuration.
+            config: a `botocore.config.Config` whose settings replace dynmemo's (short timeouts, few retries).
+            client: a boto3 DynamoDB client to use as it is. Such a cache cannot be pickled.
+            client_factory: called without arguments, once per process, for the client.
+
+        The other options are those of `Cache`.
+
+        Raises:
+            InvalidOptionError: for options that are not allowed. A table that cannot serve raises `InvalidTableError`
+                at the first operation.
+        """
+        return _make("dynamodb", _given(locals()))
+
+    @classmethod
+    def from_url(cls, url: str) -> Cache:
+        """The cache of a URL; equal URLs share one cache per process.
+
+        ``dynamodb://weather_cache?region=eu-west-1&create_table_if_not_exists=true`` or
+        ``sqlite:////absolute/path.db``; every plain option of the constructors can stand there.
+
+        Raises:
+            InvalidOptionError: for a URL that is not of this form.
+        """
+        kind, arguments = parse_url(url)
+        if kind == "sqlite":
+            arguments["path"] = str(Path(str(arguments["path"])).expanduser().absolute())
+        return _shared(kind, arguments)
+
+    @property
+    def url(self) -> str | None:
+        """The URL of this cache, without its secret; None when it has options that cannot stand in one."""
+        return None if self._recipe is None else build_url(*self._recipe)
+
+    def environment_secret(self) -> str | None:
+        """Its own secret as ``DYNMEMO_SECRET`` says it: empty without one, None if a variable cannot hold it."""
+        if self._recipe is None or "secret" not in self._recipe[1]:
+            return ""
+        try:
+            texts = [secret.decode() for secret in self.secrets]
+        except UnicodeDecodeError:
+            return None
+        return None if any("," in text or text != text.strip() for text in texts) else ",".join(texts)
+
+    def __repr__(self) -> str:
+        return f"<dynmemo.Cache {self.url or self.store.location}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if self._recipe is None or "client" in self._recipe[1]:
+            raise InvalidOptionError(
+                "a Cache made from a live client or store cannot be sent to another process; "
+                "give Cache.dynamodb(..., client_factory=...) or a URL instead"
+            )
+        return (_shared, self._recipe)
+
+    def get(self, key: str) -> bytes | None:
+        """The value, or None; a sliding window starts anew.
+
+        Raises:
+            StoreUnavailableError: the store did not answer. (A refresh that fails is logged, it does not fail the read.)
+            InvalidTableError: the DynamoDB table cannot serve.
+        """
+        item = self._live(key)
+        if item is None:
+            return None
+        self.touch(self.store, key, item, 0.0 if self.refresh_after is None else self.refresh_after)
+        return item.value
+
+    def set(self, key: str, value: bytes, *, ttl: Ttl | None = None, sliding: Duration | None = None) -> None:
+        """Store `value` (bytes, bytearray or memoryview) under `key`, replacing what was there.
+
+        Args:
+            ttl: hard deadline: seconds, a `timedelta`, text such as ``"90s"`` or ``"24h"``, or an aware `datetime`.
+                Default: the cache's `default_ttl`.
+            sliding: idle window of the same forms (no datetime): the entry lives on while it is read, never past `ttl`.
+
+        Raises:
+            InvalidOptionError: key, value or times of a wrong kind.
+            ValueTooLargeError: the value is larger than `max_value_bytes` or than the store can hold.
+            StoreUnavailableError, InvalidTableError: see `get`.
+        """
+        _check_key(key)
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise InvalidOptionError(f"Cache.set stores bytes, not {type(value).__name__}; encode the value first")
+        now = self.clock()
+        dates = self.lifetime(ttl, sliding, now).dates(now)
+        assert dates is not None  # a moment in the past was refused just now
+        content = bytes(value)
+        self.check_size(len(content))
+        self.store.write(key, Item(content, dates.ttl_date, dates.ttl_deadline, dates.ttl_window))
+
+    def refresh(self, key: str) -> None:
+        """Start the sliding window anew; without entry or window nothing happens. Errors as in `get`."""
+        item = self._live(key)
+        if item is not None:
+            self.touch(self.store, key, item, 0.0)
+
+    def remove(self, key: str) -> None:
+        """Remove the entry if it is there. Errors as in `get`."""
+        _check_key(key)
+        self.store.remove(key)
+
+    async def aget(self, key: str) -> bytes | None:
+        """`get` in a thread of this cache's own pool."""
+        return await self.run(self.get, key)
+
+    async def aset(self, key: str, value: bytes, *, ttl: Ttl | None = None, sliding: Duration | None = None) -> None:
+        """`set` in a thread of this cache's own pool."""
+        await self.run(partial(self.set, key, value, ttl=ttl, sliding=sliding))
+
+    async def arefresh(self, key: str) -> None:
+        """`refresh` in a thread of this cache's own pool."""
+        await self.run(self.refresh, key)
+
+    async def aremove(self, key: str) -> None:
+        """`remove` in a thread of this cache's own pool."""
+        await self.run(self.remove, key)
+
+    async def run(self, function: Callable[..., T], *args: object) -> T:
+        """Call a blocking function in this cache's own thread pool, which no other library can fill up."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads(), partial(function, *args))
+
+    def lifetime(self, ttl: Ttl | None, sliding: Duration | None, now: float) -> Lifetime:
+        """Checked expiration options, the cache's `default_ttl` filled in."""
+        return Lifetime.parse(self.default_ttl if ttl is None else ttl, sliding, now)
+
+    def check_size(self, size: int) -> None:
+        """Raise `ValueTooLargeError` if a value of `size` bytes is more than `max_value_bytes`."""
+        if self.max_value_bytes is not None and size > self.max_value_bytes:
+            raise ValueTooLargeError(
+                f"the value has {size:,} bytes, max_value_bytes is {self.max_value_bytes:,}; store less, or raise the limit"
+            )
+
+    def touch(self, store: Store, key: str, item: Item, refresh_after: float) -> None:
+        """Move the date of a row just read if its window says so; a failure is logged and harms nobody."""
+        date = expiry.refreshed_date(item, self.clock(), refresh_after)
+        if date is None:
+            return
+        try:
+            store.touch(key, item, date)
+        except StoreUnavailableError as error:
+            self._once.warning(("touch", error.code), "dynmemo could not extend an entry's sliding window: %s", error)
+
+    def _live(self, key: str) -> Item | None:
+        _check_key(key)
+        item = self.store.read(key)
+        if item is None or item.value is None or expiry.is_expired(item, self.clock()):
+            return None
+        return item
+
+    def _threads(self) -> ThreadPoolExecutor:
+        pid = os.getpid()
+        with self._pool_lock:
+            # Threads do not survive a fork, so a child starts its own.
+            if self._pool is None or self._pool[0] != pid:
+                self._pool = (pid, ThreadPoolExecutor(ASYNC_THREADS, thread_name_prefix="dynmemo"))
+            return self._pool[1]
+
+    def close(self) -> None:
+        """Give threads and connections back; the next operation opens new ones."""
+        with self._pool_lock:
+            pool, self._pool = self._pool, None
+        if pool is not None and pool[0] == os.getpid():
+            pool[1].shutdown(wait=False)
+        self.store.close()
+
+
+_DEFAULTS: dict[str, object] = {"create_table_if_not_exists": False, "use_consistent_reads": True, "encrypt": False}
+_STORE_OPTIONS = {"path", "max_bytes", "table_name", "partition_key_name", "ttl_attribute_name", "partition_key_prefix"} | {
+    *("create_table_if_not_exists", "use_consistent_reads", "region", "profile", "endpoint_url"),
+    *("config", "client", "client_factory"),
+}
+_caches: dict[object, Cache] = {}
+_caches_lock = threading.Lock()
+
+
+def _given(arguments: dict[str, object]) -> dict[str, object]:
+    """The arguments that differ from their defaults: what a URL or a pickle has to carry."""
+    return {
+        name: value
+        for name, value in arguments.items()
+        if name != "cls" and value is not None and not (name in _DEFAULTS and value is _DEFAULTS[name])
+    }
+
+
+def _make(kind: str, arguments: dict[str, object]) -> Cache:
+    of_store = {name: value for name, value in arguments.items() if name in _STORE_OPTIONS}
+    of_cache = {name: value for name, value in arguments.items() if name not in _STORE_OPTIONS}
+    cache = Cache(_store(kind, of_store), **of_cache)  # type: ignore[arg-type]  # checked by Cache itself
+    cache._recipe = (kind, arguments)
+    return cache
+
+
+def _store(kind: str, options: dict[str, object]) -> Store:
+    if kind == "sqlite":
+        from dynmemo.stores.sqlite import SqliteStore
+
+        return SqliteStore(**options)  # type: ignore[arg-type]
+    from dynmemo.stores.dynamodb import DynamoDBStore
+
+    return DynamoDBStore(**options)  # type: ignore[arg-type]
+
+
+def _shared(kind: str, arguments: dict[str, object]) -> Cache:
+    """The one cache of this process with these arguments; also how a pickled cache arrives."""
+    try:
+        key: object = (kind, frozenset(_given(arguments).items()), os.environ.get("DYNMEMO_SECRET"))
+        hash(key)
+    except TypeError:
+        return _make(kind, arguments)
+    with _caches_lock:
+        cache = _caches.get(key)
+        if cache is None:
+            cache = _caches[key] = _make(kind, _given(arguments))
+        return cache
+
+
+def _check_key(key: str) -> None:
+    if not isinstance(key, str):
+        raise InvalidOptionError(f"a key is a text, not {type(key).__name__}")
+    if not key:
+        raise InvalidOptionError("a key has at least one character; the given one is empty")
+
+
+def _secrets(secret: Secret | None) -> tuple[bytes, ...]:
+    if secret is None:
+        secret = [text.strip() for text in os.environ.get("DYNMEMO_SECRET", "").split(",")]
+    several = [secret] if isinstance(secret, (str, bytes)) else secret
+    if not isinstance(several, Sequence) or not all(isinstance(one, (str, bytes)) for one in several):
+        raise InvalidOptionError("secret= takes text, bytes, or a list of these (the first signs, all are accepted)")
+    return tuple(one.encode() if isinstance(one, str) else one for one in several if one)
+
+
+def _encrypt(encrypt: bool, secrets: tuple[bytes, ...]) -> bool:
+    if not isinstance(encrypt, bool):
+        raise InvalidOptionError(f"encrypt= takes True or False, not {encrypt!r}")
+    if encrypt and not secrets:
+        raise InvalidOptionError("encrypt=True needs a secret to derive its key from; give secret= or set DYNMEMO_SECRET")
+    return encrypt
+
+
+def _max_value_bytes(limit: int | None) -> int | None:
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise InvalidOptionError(f"max_value_bytes={limit!r} is no size; give a number of bytes from 1, or None")
+    return limit
+
+
+def _refresh_after(part: float | None) -> float | None:
+    if part is not None and (isinstance(part, bool) or not isinstance(part, (int, float)) or not 0 <= part <= 1):
+        raise InvalidOptionError(f"refresh_after={part!r} is no part of the window; give a number from 0 to 1, or None")
+    return part

@@ -1,0 +1,118 @@
+"""Forgetting: generations.
+
+Clearing a function by scan and delete would cost the whole table in reads and each entry in writes, and would
+miss a writer that is late. So every entry is stamped with the generation under which it was computed, and clearing
+writes a new one. A generation row has no TTL and no value: other programs see a clean miss.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import weakref
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from dynmemo.cache import Cache
+from dynmemo.item import Expect, Item, Refused, Store
+from dynmemo.keys import generation_key
+
+RECHECK_SECONDS = 5.0
+"""How long a generation is believed: what a process may still serve after another cleared is bounded by this."""
+
+ALL = ""
+"""The name under which the generation of all functions lies."""
+
+
+@runtime_checkable
+class DeletesRows(Protocol):
+    """A store in which deleting all rows of a function is cheap, so clearing frees the room at once."""
+
+    def remove_all(self, fn: str | None) -> int:
+        """Delete the rows of the function `fn`, or of all functions; generation rows stay. How many were deleted."""
+        ...
+
+
+class Generations:
+    """The generations of one cache as this process last read them."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[str, tuple[str | None, float]] = {}
+
+    def known(self, store: Store, fn: str) -> str:
+        """The generation in which `fn` is, at most `RECHECK_SECONDS` old. Reads at most two rows."""
+        oldest = self._clock() - RECHECK_SECONDS
+        return _joined(self._read(store, ALL, oldest), self._read(store, fn, oldest))
+
+    def confirmed(self, store: Store, fn: str) -> str:
+        """The generation as it is now, by two consistent reads."""
+        return _joined(self._reread(store, ALL, consistent=True), self._reread(store, fn, consistent=True))
+
+    def ensured(self, store: Store, fn: str) -> str:
+        """The generation for what is stored now; its rows are created where they are missing.
+
+        They are created with the first entry, because an entry stamped with no generation would
+        come back to life when a generation row is lost.
+        """
+        oldest = self._clock() - RECHECK_SECONDS
+        return _joined(
+            self._read(store, ALL, oldest) or self._create(store, ALL),
+            self._read(store, fn, oldest) or self._create(store, fn),
+        )
+
+    def renew(self, store: Store, fn: str) -> None:
+        """Begin a new generation: what was stored before is forgotten by every process."""
+        generation = secrets.token_hex(8)
+        store.write(generation_key(fn), _row(fn, generation))
+        self._known[fn] = (generation, self._clock())
+
+    def _read(self, store: Store, fn: str, oldest: float) -> str | None:
+        known = self._known.get(fn)
+        if known is not None and known[1] > oldest:
+            return known[0]
+        return self._reread(store, fn)
+
+    def _reread(self, store: Store, fn: str, *, consistent: bool = False) -> str | None:
+        asked = self._clock()
+        row = store.read(generation_key(fn), consistent=consistent)
+        generation = None if row is None else row.gen
+        self._known[fn] = (generation, asked)
+        return generation
+
+    def _create(self, store: Store, fn: str) -> str:
+        asked = self._clock()
+        generation = secrets.token_hex(8)
+        answer = store.write(generation_key(fn), _row(fn, generation), Expect())
+        if isinstance(answer, Refused) and answer.row is not None and answer.row.gen is not None:
+            generation = answer.row.gen
+        self._known[fn] = (generation, asked)
+        return generation
+
+
+def _row(fn: str, generation: str) -> Item:
+    return Item(gen=generation, fn=fn or None)
+
+
+def _joined(of_all: str | None, of_function: str | None) -> str:
+    return f"{of_all or '-'}.{of_function or '-'}"
+
+
+_generations: weakref.WeakKeyDictionary[Cache, Generations] = weakref.WeakKeyDictionary()
+
+
+def generations(cache: Cache) -> Generations:
+    """The one `Generations` of a cache in this process."""
+    found = _generations.get(cache)
+    return found if found is not None else _generations.setdefault(cache, Generations())
+
+
+def clear_functions(cache: Cache, fn: str = ALL) -> None:
+    """Forget all entries of the function with the key name `fn`, or of all functions, everywhere.
+
+    Raises:
+        StoreUnavailableError, InvalidTableError: nothing was forgotten, or only this machine's rows were not deleted.
+    """
+    generations(cache).renew(cache.store, fn)
+    if isinstance(cache.store, DeletesRows):
+        cache.store.remove_all(fn or None)

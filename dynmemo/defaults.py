@@ -1,0 +1,107 @@
+"""Which cache a function uses that names none: `configure`, then ``DYNMEMO_URL``, then a file of the user's."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import platformdirs
+
+from dynmemo._log import logger
+from dynmemo.cache import Cache
+from dynmemo.errors import InvalidOptionError
+
+URL_VARIABLE = "DYNMEMO_URL"
+DISABLE_VARIABLE = "DYNMEMO_DISABLE"
+
+SECRET_VARIABLE = "DYNMEMO_SECRET"
+
+_lock = threading.Lock()
+_configured: Cache | None = None
+_exported: str | None = None
+_looked_up: tuple[str | None, str | None, Cache] | None = None
+
+
+def configure(url_or_cache: str | Cache | None) -> Cache:
+    """Make this the cache of every decorated function that names none, here and in child processes.
+
+    Child processes find it in the environment: the URL as ``DYNMEMO_URL`` and its secret, if it has one of its own, as
+    ``DYNMEMO_SECRET``. A cache made from a live client has no URL, so they do not get it.
+
+    Args:
+        url_or_cache: a `Cache`, a URL as for `Cache.from_url`, or None to go back to the environment's
+            ``DYNMEMO_URL`` or the user's own file.
+
+    Returns:
+        The cache that is in force now.
+
+    Raises:
+        InvalidOptionError: neither a Cache nor a valid URL.
+    """
+    global _configured, _exported
+    if url_or_cache is not None and not isinstance(url_or_cache, (str, Cache)):
+        raise InvalidOptionError(f"configure() takes a Cache or a URL, not {type(url_or_cache).__name__}")
+    cache = Cache.from_url(url_or_cache) if isinstance(url_or_cache, str) else url_or_cache
+    with _lock:
+        _configured = cache
+        if _exported is not None and os.environ.get(URL_VARIABLE) == _exported:
+            del os.environ[URL_VARIABLE]
+        _exported = None if cache is None else _export(cache)
+    return default_cache()
+
+
+def _export(cache: Cache) -> str | None:
+    url, secret = cache.url, cache.environment_secret()
+    if url is None or secret is None:
+        return None
+    os.environ[URL_VARIABLE] = url
+    if secret:
+        os.environ[SECRET_VARIABLE] = secret
+    return url
+
+
+def default_cache() -> Cache:
+    """The cache in force for functions that name none.
+
+    Raises:
+        InvalidOptionError: ``DYNMEMO_URL`` is not a cache URL.
+    """
+    global _looked_up
+    if _configured is not None:
+        return _configured
+    url, secret = os.environ.get(URL_VARIABLE), os.environ.get(SECRET_VARIABLE)
+    known = _looked_up  # one read: another thread may replace it
+    if known is not None and known[0] == url and known[1] == secret:
+        return known[2]
+    cache = Cache.from_url(url) if url else _own_file()
+    _looked_up = (url, secret, cache)
+    return cache
+
+
+def default_path() -> Path:
+    """The file that is used when nothing is configured."""
+    return platformdirs.user_cache_path("dynmemo", appauthor=False) / "cache.db"
+
+
+def _own_file() -> Cache:
+    path = default_path()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError:
+        pass  # it is there already, or the store will say what is wrong with the place
+    else:
+        # A warning, because nothing below it is shown to somebody who has not set up logging.
+        logger.warning(
+            "dynmemo keeps results in %s, shared by all programs of this user. To share them between machines, call "
+            "dynmemo.configure('dynamodb://TABLE?region=REGION') or set %s.",
+            path,
+            URL_VARIABLE,
+        )
+    return Cache.sqlite(path)
+
+
+def is_disabled() -> bool:
+    """Whether ``DYNMEMO_DISABLE`` says that decorated functions just compute."""
+    return os.environ.get(DISABLE_VARIABLE, "") not in {"", "0"}

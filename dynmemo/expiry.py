@@ -1,0 +1,183 @@
+"""Expiration, as pure functions of options and `now` (Unix seconds, a float).
+
+The rules are those of the AWS .NET Distributed Cache Provider for DynamoDB: a row carries the second
+at which it expires (`ttl_date`), the second past which no refresh moves that (`ttl_deadline`)
+and the sliding window (`ttl_window`). A row is expired once the clock is past `ttl_date`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import numbers
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dynmemo.errors import InvalidOptionError
+from dynmemo.item import LATEST_TIME, Item
+from dynmemo.timespan import TICKS_PER_SECOND, format_timespan, parse_timespan
+
+Duration = float | timedelta | str
+Ttl = Duration | datetime
+
+_ALLOWED = "seconds, a timedelta, or text such as '90s', '1h30m', '24h' or '7d'"
+_UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_TEXT = re.compile(r"\s*" + "".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?){unit}\s*)?" for unit in _UNITS), re.ASCII)
+
+
+def parse_duration(value: object, option: str) -> float:
+    """Seconds from a number, a `timedelta`, or text of weeks, days, hours, minutes and seconds in that order.
+
+    Raises:
+        InvalidOptionError: with `option`, what was given and what is allowed; also for less than
+            a second, since rows count whole seconds.
+    """
+    seconds = _seconds(value, option)
+    if not math.isfinite(seconds):
+        raise InvalidOptionError(f"{option}={value!r} is not a finite time; give {_ALLOWED}, or None for no limit")
+    if seconds < 1:
+        raise InvalidOptionError(f"{option}={value!r} is below one second, the smallest time that is kept; give {_ALLOWED}")
+    return seconds
+
+
+def _seconds(value: object, option: str) -> float:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, str):
+        return _text_seconds(value, option)
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
+    raise InvalidOptionError(f"{option}={value!r} is a {type(value).__name__}; give {_ALLOWED}")
+
+
+def _text_seconds(text: str, option: str) -> float:
+    match = _TEXT.fullmatch(text)
+    if match is None or not any(match.groups()):
+        raise InvalidOptionError(f"{option}={text!r} is not a time; give {_ALLOWED}")
+    return math.fsum(float(number) * _UNITS[unit] for unit, number in match.groupdict(default="0").items())
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """What a row says of its life: the three attributes of the table."""
+
+    ttl_date: int | None
+    ttl_deadline: int | None
+    ttl_window: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """Checked expiration options: `relative` seconds or `absolute` Unix seconds, and the window in ticks of 100 ns."""
+
+    relative: float | None = None
+    absolute: float | None = None
+    window: int | None = None
+
+    @classmethod
+    def parse(cls, ttl: Ttl | None, sliding: Duration | None, now: float) -> Lifetime:
+        """Check and normalise the options `ttl` and `sliding`.
+
+        Raises:
+            InvalidOptionError: for zero and negative times, those below a second, naive or past datetimes, NaN,
+                infinity, booleans, other types, nonsense text and anything past the year 9999.
+        """
+        window = None
+        if sliding is not None:
+            seconds = parse_duration(sliding, "sliding")
+            _refuse_after_9999(now + seconds, "sliding", sliding)
+            window = round(seconds * TICKS_PER_SECOND)
+        if isinstance(ttl, datetime):
+            return cls(absolute=_absolute(ttl, now), window=window)
+        if ttl is None:
+            return cls(window=window)
+        relative = parse_duration(ttl, "ttl")
+        _refuse_after_9999(now + relative, "ttl", ttl)
+        return cls(relative=relative, window=window)
+
+    def dates(self, now: float) -> Dates | None:
+        """The row's three attributes when it is written at `now`; None if the absolute time has passed."""
+        deadline = None
+        if self.absolute is not None:
+            if now > self.absolute:
+                return None
+            deadline = math.floor(self.absolute)
+        elif self.relative is not None:
+            deadline = min(math.floor(now + self.relative), LATEST_TIME)
+        if self.window is None:
+            return Dates(deadline, deadline, None)
+        return Dates(_window_end(now, self.window / TICKS_PER_SECOND, deadline), deadline, format_timespan(self.window))
+
+
+def _absolute(moment: datetime, now: float) -> float:
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        raise InvalidOptionError(
+            f"ttl={moment!r} has no time zone, so it means another moment on every machine; "
+            "give an aware datetime, for example datetime(2030, 1, 1, tzinfo=timezone.utc)"
+        )
+    seconds = moment.timestamp()
+    if not now <= seconds:
+        raise InvalidOptionError(f"ttl={moment!r} lies in the past; give a moment in the future, or a duration")
+    _refuse_after_9999(seconds, "ttl", moment)
+    return seconds
+
+
+def _refuse_after_9999(moment: float, option: str, given: object) -> None:
+    if moment > LATEST_TIME:
+        raise InvalidOptionError(f"{option}={given!r} ends after the year 9999, the last that .NET knows; use None for no limit")
+
+
+def _window_end(now: float, window: float, deadline: int | None) -> int:
+    end = min(math.floor(now + window), LATEST_TIME)
+    return end if deadline is None else min(end, deadline)
+
+
+def expires_at(item: Item) -> int | None:
+    """The second after which the entry is expired for us, None for never.
+
+    Rows kept for `stale_if_error` carry dates that lie `stale_for` seconds later.
+    """
+    if item.ttl_date is None:
+        return None
+    return item.ttl_date - (item.stale_for or 0)
+
+
+def is_expired(item: Item, now: float) -> bool:
+    """Whether the entry is over, be the row deleted by the engine already or not."""
+    if item.ttl_date is None:
+        return False
+    return now > item.ttl_date - (item.stale_for or 0)
+
+
+def refreshed_date(item: Item, now: float, refresh_after: float = 0.0) -> int | None:
+    """The `ttl_date` to which a read at `now` moves the row, or None when it stays where it is.
+
+    It stays without a window or date, when the deadline is reached, when less than the part
+    `refresh_after` (0 to 1) of the window has gone by since it was last moved, and where the window
+    is not a TimeSpan. It is never earlier than the present one and never later than the deadline.
+    """
+    if item.ttl_window is None or item.ttl_date is None:
+        return None
+    window = _window_seconds(item.ttl_window)
+    if window is None:
+        return None
+    shift = item.stale_for or 0
+    if item.ttl_date - shift - now > window * (1.0 - refresh_after):
+        return None
+    end = min(math.floor(now + window) + shift, LATEST_TIME)
+    if item.ttl_deadline is not None:
+        end = min(end, item.ttl_deadline)
+    return end if end > item.ttl_date else None
+
+
+@functools.lru_cache(maxsize=256)
+def _window_seconds(text: str) -> float | None:
+    try:
+        ticks = parse_timespan(text)
+    except ValueError:
+        return None
+    return ticks / TICKS_PER_SECOND if ticks > 0 else None

@@ -1,0 +1,155 @@
+"""A function and its arguments become a key: ``{name}:{code}:{arguments}``."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import blake3
+
+from dynmemo.digest import NoStableContent, digest_arguments
+from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
+from dynmemo.identity import class_identity
+
+MAX_NAME_BYTES = 200
+GENERATION_SUFFIX = "#gen"
+
+_ESCAPES = str.maketrans({":": "%3A", "#": "%23", "%": "%25"})
+
+
+def function_name(function: Callable[..., object]) -> str:
+    """``module.qualname``, the same in every process that runs this function.
+
+    ``__mp_main__`` (a spawned child's copy of the main module) is ``__main__``, and the main module of
+    ``python -m pkg.mod`` is ``pkg.mod``.
+    """
+    return f"{module_name(getattr(function, '__module__', None) or '__main__')}.{function.__qualname__}"
+
+
+def module_name(module: str) -> str:
+    """The name of a module as the other processes know it."""
+    if module not in {"__main__", "__mp_main__"}:
+        return module
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec.name if spec is not None else "__main__"
+
+
+def key_name(name: str) -> str:
+    """`name` as it stands in keys: ``:``, ``#`` and ``%`` escaped, and a hash at the end of a name that is too long."""
+    escaped = name.translate(_ESCAPES)
+    encoded = escaped.encode()
+    if len(encoded) <= MAX_NAME_BYTES:
+        return escaped
+    tail = "~" + blake3.blake3(encoded).hexdigest(8)
+    return encoded[: MAX_NAME_BYTES - len(tail)].decode(errors="ignore") + tail
+
+
+def generation_key(name: str) -> str:
+    """Key of the row that holds the generation of `name` (a key name), or of all functions for the empty name."""
+    return name + GENERATION_SUFFIX
+
+
+class ArgumentKeys:
+    """Digests the arguments of one function's calls, however they were spelled.
+
+    Args:
+        function: the function called.
+        label: what errors call it.
+        ignore: parameters that are left out; ``self`` stands for its class still, since that decides which code runs.
+        key: called with the arguments; what it returns identifies the call.
+
+    Raises:
+        InvalidOptionError: `ignore` names no parameter, or stands beside `key`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        label: str,
+        ignore: Collection[str] = (),
+        key: Callable[..., object] | None = None,
+    ) -> None:
+        self._label = label
+        self._key = key
+        self._signature = inspect.signature(function)
+        self._ignore = _checked_ignore(ignore, self._signature, label, key)
+        self._class_only = "self" in self._ignore
+        parameters = self._signature.parameters.values()
+        plain = all(p.kind in {p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY} for p in parameters)
+        self._names = tuple(p.name for p in parameters)
+        # Only for signatures without *args, ** and keyword-only parameters; the others are bound by inspect.
+        self._plain = plain
+        self._positional_only = frozenset(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
+        self._defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+
+    def digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """The arguments part of the key.
+
+        Raises:
+            TypeError: the arguments do not fit the signature, as calling the function would say.
+            UnhashableArgumentError: an argument has no stable content.
+        """
+        if self._key is not None:
+            pairs: list[tuple[str, object]] = [("key()", self._key(*args, **kwargs))]
+        else:
+            pairs = self._quick_pairs(args, kwargs) if self._plain else self._bound_pairs(args, kwargs)
+            if self._ignore:
+                pairs = self._without_ignored(pairs)
+        try:
+            return digest_arguments(pairs)
+        except NoStableContent as error:
+            what = "the result of key=" if self._key is not None else f"argument `{error.path}`"
+            raise UnhashableArgumentError(
+                f"{self._label}(): {what} is {error.reason}. {error.advice}"
+            ) from None
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
+        """Parameter names and values of a call, defaults filled in, ignored ones included."""
+        return self._bound_pairs(args, kwargs)
+
+    def _quick_pairs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
+        names = self._names
+        given = len(args)
+        if given == len(names) and not kwargs:
+            return list(zip(names, args, strict=True))
+        if given > len(names):
+            return self._bound_pairs(args, kwargs)  # raises as the function would
+        pairs: list[tuple[str, object]] = list(zip(names, args, strict=False))
+        used = 0
+        defaults = self._defaults
+        for name in names[given:]:
+            if name in kwargs and name not in self._positional_only:
+                pairs.append((name, kwargs[name]))
+                used += 1
+            elif name in defaults:
+                pairs.append((name, defaults[name]))
+            else:
+                return self._bound_pairs(args, kwargs)
+        return pairs if used == len(kwargs) else self._bound_pairs(args, kwargs)
+
+    def _bound_pairs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return list(bound.arguments.items())
+
+    def _without_ignored(self, pairs: list[tuple[str, object]]) -> list[tuple[str, object]]:
+        kept = [(name, value) for name, value in pairs if name not in self._ignore]
+        if self._class_only:
+            owner = next(value for name, value in pairs if name == "self")
+            kept.append(("type(self)", class_identity(type(owner))))
+        return kept
+
+
+def _checked_ignore(
+    ignore: Collection[str], signature: inspect.Signature, label: str, key: Callable[..., object] | None
+) -> frozenset[str]:
+    names = frozenset((ignore,) if isinstance(ignore, str) else ignore)
+    if names and key is not None:
+        raise InvalidOptionError(f"{label}(): ignore= and key= exclude each other; let key= leave out what does not count")
+    for name in names:
+        if name not in signature.parameters:
+            allowed = ", ".join(signature.parameters) or "none"
+            raise InvalidOptionError(f"{label}(): ignore={name!r} is no parameter; its parameters are: {allowed}")
+    return names

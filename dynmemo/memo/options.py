@@ -1,0 +1,106 @@
+"""The options of `dynamo_cached`, checked at decoration."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Literal
+
+from dynmemo.cache import Cache
+from dynmemo.codec import Serializer
+from dynmemo.errors import InvalidOptionError
+from dynmemo.expiry import Duration, Lifetime, Ttl
+
+TtlOption = Ttl | Callable[[Any], Ttl | None]
+OnError = Literal["compute", "raise"]
+Code = Literal["deep", "own", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was given to `dynamo_cached`; see there for the meanings."""
+
+    ttl: TtlOption | None = None
+    sliding: Duration | None = None
+    cache: Cache | str | None = None
+    name: str | None = None
+    version: str | int | None = None
+    code: Code = "deep"
+    depends_on: Sequence[str] = ()
+    ignore: Collection[str] = ()
+    key: Callable[..., object] | None = None
+    serializer: str | Serializer = "pickle"
+    cache_if: Callable[[Any], object] | None = None
+    on_error: OnError = "compute"
+
+    def checked_cache(self) -> Cache | None:
+        """The cache given, None for the default one."""
+        if self.cache is None or isinstance(self.cache, Cache):
+            return self.cache
+        return Cache.from_url(self.cache)
+
+    def check(self) -> None:
+        """Raise `InvalidOptionError` for what is wrong whatever the function is."""
+        _check_callable("key", self.key)
+        _check_callable("cache_if", self.cache_if)
+        if self.on_error not in ("compute", "raise"):
+            raise InvalidOptionError(f"on_error={self.on_error!r} is unknown; give 'compute' or 'raise'")
+        if self.name is not None and (not isinstance(self.name, str) or not self.name):
+            raise InvalidOptionError(f"name={self.name!r} is no name; give a text of at least one character")
+        now = time.time()
+        if _is_function_of_result(self.ttl):
+            Lifetime.parse(None, self.sliding, now)
+        else:
+            Lifetime.parse(self.ttl, self.sliding, now)  # type: ignore[arg-type]  # a callable was excluded
+
+    def lifetime_of(self, cache: Cache, result: object) -> Lifetime | None:
+        """The expiration options for `result`; None when its time has run out already.
+
+        Raises:
+            InvalidOptionError: a callable `ttl` returned what is not a time.
+        """
+        now = cache.clock()
+        if not _is_function_of_result(self.ttl):
+            return _unless_past(self.ttl, self.sliding, cache, now)  # type: ignore[arg-type]
+        given = self.ttl(result)  # type: ignore[operator, misc]  # it is callable
+        if isinstance(given, (int, float)) and not isinstance(given, bool) and given <= 0:
+            return None
+        if hasattr(given, "total_seconds") and given.total_seconds() <= 0:
+            return None
+        return _unless_past(given, self.sliding, cache, now)
+
+
+OPTION_NAMES = frozenset(field.name for field in fields(Options))
+
+
+def _unless_past(ttl: Ttl | None, sliding: Duration | None, cache: Cache, now: float) -> Lifetime | None:
+    if isinstance(ttl, datetime) and ttl.tzinfo is not None and ttl.timestamp() < now:
+        return None
+    return cache.lifetime(ttl, sliding, now)
+
+
+def _is_function_of_result(ttl: object) -> bool:
+    return callable(ttl)
+
+
+def _check_callable(option: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise InvalidOptionError(f"{option}={value!r} is not callable; give a function, or None")
+
+
+def check_function(function: object) -> None:
+    """Refuse what cannot be decorated, with the likely cause."""
+    if isinstance(function, (classmethod, staticmethod)):
+        return
+    if inspect.isclass(function):
+        raise InvalidOptionError(
+            f"dynamo_cached decorates functions and methods, not the class {function.__qualname__}; "
+            "decorate its methods, or a function that makes instances"
+        )
+    if not callable(function):
+        raise InvalidOptionError(
+            f"dynamo_cached decorates a function, not {function!r}; options are given by name: @dynamo_cached(ttl='24h')"
+        )

@@ -1,0 +1,183 @@
+"""What stands in the place of a decorated function: the only place that knows wrapt."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+import wrapt
+
+from dynmemo.clear import clear_functions
+from dynmemo.memo.story import Memo
+
+if TYPE_CHECKING:
+    from dynmemo.memo.entries import Entry
+    from dynmemo.stats import CacheInfo
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+Rest = ParamSpec("Rest")
+
+
+class _Plain(Generic[P, R]):
+    """What both kinds have and never waits for a store."""
+
+    _self_memo: Memo
+
+    def _self_with_owner(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of the underlying function: of a bound method, the instance or class comes first."""
+        bound = self.__wrapped__  # type: ignore[attr-defined]  # wrapt's
+        return (bound.__self__, *args) if isinstance(bound, types.MethodType) else args
+
+    def cache_info(self) -> CacheInfo:
+        """Counts of this process since it started or since the last `cache_clear`."""
+        return self._self_memo.stats.info()
+
+    def cache_parameters(self) -> dict[str, Any]:
+        """The options given to `dynamo_cached`, defaults filled in."""
+        return self._self_memo.parameters()
+
+    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """The key of this call, as `Cache.get` takes it; the partition key is that with ``dc:`` before it.
+
+        Raises:
+            UnhashableArgumentError: an argument has no stable content.
+        """
+        return self._self_memo.key(self._self_with_owner(args), kwargs)
+
+
+class _Sync(_Plain[P, R]):
+    """The methods of a decorated plain function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The result: stored, or computed and stored."""
+        result: R = self._self_memo.call(self._self_with_owner(args), kwargs)
+        return result
+
+    def cache_clear(self) -> None:
+        """Forget all calls of this function, in every process; counters begin at zero again.
+
+        Other processes may serve what they know for at most five seconds more.
+
+        Raises:
+            StoreUnavailableError, InvalidTableError: the store did not do it.
+        """
+        self._self_memo.clear()
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Forget one call. Raises as `cache_clear` and `cache_key`."""
+        self._self_memo.invalidate(self._self_with_owner(args), kwargs)
+
+    def recompute(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute, store and return, whatever is stored now."""
+        memo = self._self_memo
+        result: R = memo.play(memo.recompute(self._self_with_owner(args), kwargs))
+        return result
+
+    def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
+        """What is stored for this call, None if nothing live is; never computes. Raises as `cache_clear` and `cache_key`."""
+        return self._self_memo.describe(self._self_with_owner(args), kwargs)
+
+
+class _Async(_Plain[P, R]):
+    """The methods of a decorated ``async def`` function; those that wait for a store are coroutines."""
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The result: stored, or computed and stored."""
+        result: R = await self._self_memo.acall(self._self_with_owner(args), kwargs)
+        return result
+
+    async def cache_clear(self) -> None:
+        """Forget all calls of this function, in every process, as that of a plain function."""
+        memo = self._self_memo
+        await memo.entries().cache.run(memo.clear)
+
+    async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Forget one call."""
+        memo = self._self_memo
+        await memo.entries().cache.run(memo.invalidate, self._self_with_owner(args), kwargs)
+
+    async def recompute(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute, store and return, whatever is stored now."""
+        memo = self._self_memo
+        result: R = await memo.aplay(memo.recompute(self._self_with_owner(args), kwargs))
+        return result
+
+    async def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
+        """What is stored for this call, None if nothing live is; never computes."""
+        memo = self._self_memo
+        return await memo.entries().cache.run(memo.describe, self._self_with_owner(args), kwargs)
+
+
+def _unused(wrapped: object, instance: object, args: object, kwargs: object) -> None:
+    raise AssertionError("calls go through __call__ of the wrapper")  # pragma: no cover
+
+
+class _Wrapper(wrapt.FunctionWrapper):  # type: ignore[misc]  # wrapt is not typed
+    """Stands in the place of the function, and binds like it."""
+
+    def __init__(self, function: Callable[..., Any], memo: Memo) -> None:
+        super().__init__(function, _unused)
+        self._self_memo = memo
+
+    def __repr__(self) -> str:
+        return f"<dynmemo.CachedFunction {self._self_memo.name}>"
+
+    # Its own class, not the function's that wrapt would answer: cloudpickle takes whatever is an instance of
+    # FunctionType for a plain function, and would ship it undecorated.
+    @property
+    def __class__(self) -> type:
+        return type(self)
+
+
+class BoundCachedFunction(wrapt.BoundFunctionWrapper):  # type: ignore[misc]  # wrapt is not typed
+    """A `_Wrapper` got from an instance or class; wrapt looks up what it does not have, `_self_memo`, there."""
+
+    def __repr__(self) -> str:
+        return f"<dynmemo.CachedFunction {self._self_memo.name}>"
+
+    @property
+    def __class__(self) -> type:
+        return type(self)
+
+
+class _BoundSync(_Sync[P, R], BoundCachedFunction):
+    pass
+
+
+class _BoundAsync(_Async[P, R], BoundCachedFunction):
+    pass
+
+
+class CachedFunction(_Sync[P, R], _Wrapper):
+    """A plain function decorated with `dynamo_cached`."""
+
+    __bound_function_wrapper__ = _BoundSync
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: None, owner: type | None = None, /) -> CachedFunction[P, R]: ...
+        @overload
+        def __get__(
+            self: CachedFunction[Concatenate[S, Rest], R], instance: S, owner: type | None = None, /
+        ) -> CachedFunction[Rest, R]: ...
+        def __get__(self, instance: Any, owner: type | None = None, /) -> Any: ...
+
+
+class AsyncCachedFunction(_Async[P, R], _Wrapper):
+    """An ``async def`` function decorated with `dynamo_cached`."""
+
+    __bound_function_wrapper__ = _BoundAsync
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: None, owner: type | None = None, /) -> AsyncCachedFunction[P, R]: ...
+        @overload
+        def __get__(
+            self: AsyncCachedFunction[Concatenate[S, Rest], R], instance: S, owner: type | None = None, /
+        ) -> AsyncCachedFunction[Rest, R]: ...
+        def __get__(self, instance: Any, owner: type | None = None, /) -> Any: ...

@@ -1,0 +1,305 @@
+"""The bytes API, the same on both stores."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynmemo import Cache, InvalidOptionError, ValueTooLargeError
+from dynmemo.item import Item, Store
+from dynmemo.stores.dynamodb import DynamoDBStore
+from dynmemo.stores.sqlite import SqliteStore
+
+NOW = 1_700_000_000.25
+
+
+class Clock:
+    """Unix seconds that only move when told to."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", "dynamodb"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made: Store
+    if request.param == "sqlite":
+        made = SqliteStore(str(tmp_path / "cache.db"))
+    else:
+        made = DynamoDBStore(
+            request.getfixturevalue("dynamodb_table"),
+            endpoint_url=request.getfixturevalue("dynamodb_endpoint"),
+            partition_key_name="id",
+            ttl_attribute_name="expires",  # not the table's own: its engine would delete what lies in the clock's past
+        )
+    yield made
+    made.close()
+
+
+MakeCache = Callable[..., Cache]
+
+
+@pytest.fixture
+def make(store: Store, clock: Clock) -> MakeCache:
+    def make_cache(**options: Any) -> Cache:
+        return Cache(store, clock=clock, **options)
+
+    return make_cache
+
+
+@pytest.fixture
+def cache(make: MakeCache) -> Cache:
+    return make()
+
+
+def row(cache: Cache, key: str) -> Item:
+    found = cache.store.read(key)
+    assert found is not None
+    return found
+
+
+def test_what_is_set_is_got_and_what_is_removed_is_gone(cache: Cache) -> None:
+    assert cache.get("a") is None
+    cache.set("a", b"one")
+    cache.set("a", b"two")
+    assert cache.get("a") == b"two"
+    cache.remove("a")
+    cache.remove("a")
+    assert cache.get("a") is None
+
+
+@pytest.mark.parametrize("value", [b"", b"\x00\xff" * 1000, bytearray(b"array"), memoryview(b"view")])
+def test_every_kind_of_bytes_comes_back_as_bytes(cache: Cache, value: bytes) -> None:
+    cache.set("a", value)
+    got = cache.get("a")
+    assert got == bytes(value)
+    assert type(got) is bytes
+
+
+def test_an_entry_ends_at_its_deadline(cache: Cache, clock: Clock) -> None:
+    cache.set("a", b"x", ttl=60)
+    clock.now = 1_700_000_060.0
+    assert cache.get("a") == b"x"
+    clock.now = 1_700_000_060.5
+    assert cache.get("a") is None
+    cache.set("a", b"y", ttl=datetime.fromtimestamp(clock.now, UTC) + timedelta(hours=1))
+    assert row(cache, "a").ttl_deadline == 1_700_003_660
+
+
+def test_reading_keeps_a_sliding_entry_alive_until_its_deadline(cache: Cache, clock: Clock) -> None:
+    cache.set("a", b"x", ttl="5m", sliding="2m")
+    for _ in range(4):
+        clock.now += 70
+        assert cache.get("a") == b"x"
+    assert row(cache, "a").ttl_date == row(cache, "a").ttl_deadline == 1_700_000_300
+    clock.now = 1_700_000_301.0
+    assert cache.get("a") is None
+
+
+def test_an_idle_sliding_entry_ends(cache: Cache, clock: Clock) -> None:
+    cache.set("a", b"x", sliding="2m")
+    clock.now += 121
+    assert cache.get("a") is None
+
+
+def test_a_refresh_moves_the_date_and_nothing_else(cache: Cache, clock: Clock) -> None:
+    cache.set("a", b"x", sliding="2m", ttl="1h")
+    before = row(cache, "a")
+    clock.now += 60
+    cache.refresh("a")
+    after = row(cache, "a")
+    assert after.ttl_date == 1_700_000_180
+    assert (after.etag, after.ttl_deadline, after.ttl_window) == (before.etag, before.ttl_deadline, before.ttl_window)
+    cache.refresh("nothing here")
+
+
+def test_a_refresh_without_window_or_of_an_expired_entry_changes_nothing(cache: Cache, clock: Clock) -> None:
+    cache.set("a", b"x", ttl="1h")
+    cache.set("b", b"x", sliding="1m")
+    before = row(cache, "a"), row(cache, "b")
+    clock.now += 61
+    cache.refresh("a")
+    cache.refresh("b")
+    assert (row(cache, "a"), row(cache, "b")) == before
+
+
+def test_every_read_moves_the_date_unless_refresh_after_says_later(make: MakeCache, clock: Clock) -> None:
+    for cache, moved in ((make(), 1_700_000_101), (make(refresh_after=0.5), 1_700_000_100)):
+        clock.now = NOW
+        cache.set("a", b"x", sliding=100)
+        clock.now += 1
+        cache.get("a")
+        assert row(cache, "a").ttl_date == moved
+
+
+def test_the_row_has_the_five_attributes_and_an_etag(cache: Cache) -> None:
+    cache.set("a", b"x", ttl="1h", sliding="90s")
+    found = row(cache, "a")
+    assert found.etag
+    assert found == Item(b"x", 1_700_000_090, 1_700_003_600, "00:01:30", etag=found.etag)
+
+
+def test_default_ttl_is_used_where_no_ttl_is_given(make: MakeCache) -> None:
+    cache = make(default_ttl="1h")
+    cache.set("a", b"x")
+    cache.set("b", b"x", sliding=60)
+    cache.set("c", b"x", ttl=10)
+    assert [row(cache, key).ttl_deadline for key in "abc"] == [1_700_003_600, 1_700_003_600, 1_700_000_010]
+
+
+def test_a_value_over_the_limit_is_refused_and_the_old_one_stays(make: MakeCache) -> None:
+    cache = make(max_value_bytes=3)
+    cache.set("a", b"abc")
+    with pytest.raises(ValueTooLargeError, match=r"4 bytes, max_value_bytes is 3"):
+        cache.set("a", b"abcd")
+    assert cache.get("a") == b"abc"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda cache: cache.get(""),
+        lambda cache: cache.get(5),
+        lambda cache: cache.remove(None),
+        lambda cache: cache.refresh(b"a"),
+        lambda cache: cache.set("a", "text"),
+        lambda cache: cache.set("a", None),
+        lambda cache: cache.set("a", b"x", ttl=0),
+        lambda cache: cache.set("a", b"x", ttl=datetime(2020, 1, 1, tzinfo=UTC)),
+        lambda cache: cache.set("a", b"x", sliding=datetime(2040, 1, 1, tzinfo=UTC)),
+        lambda cache: cache.set("a", b"x", sliding="-1h"),
+    ],
+)
+def test_bad_input_is_refused_and_what_is_stored_stays(cache: Cache, call: Callable[[Any], object]) -> None:
+    cache.set("a", b"old")
+    with pytest.raises(InvalidOptionError):
+        call(cache)
+    assert cache.get("a") == b"old"
+
+
+def test_the_async_methods_do_the_same_in_other_threads(cache: Cache, store: Store) -> None:
+    threads: set[str] = set()
+    original = store.read
+
+    async def story() -> None:
+        await cache.aset("a", b"x", sliding=60)
+        await cache.arefresh("a")
+        assert await cache.aget("a") == b"x"
+        await cache.aremove("a")
+        assert await cache.aget("a") is None
+        threads.add(await cache.run(lambda: threading.current_thread().name))
+
+    asyncio.run(story())
+    assert original is not None
+    assert all(name.startswith("dynmemo") for name in threads)
+
+
+def test_many_threads_may_use_one_cache(cache: Cache) -> None:
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(10):
+                cache.set(f"{number}", f"{number}.{turn}".encode())
+                assert cache.get(f"{number}") == f"{number}.{turn}".encode()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"secret": 5}, "secret="),
+        ({"secret": [5]}, "secret="),
+        ({"encrypt": True}, "needs a secret"),
+        ({"encrypt": "yes", "secret": "s"}, "True or False"),
+        ({"max_value_bytes": 0}, "max_value_bytes=0"),
+        ({"max_value_bytes": True}, "max_value_bytes=True"),
+        ({"default_ttl": "soon"}, "default_ttl='soon'"),
+        ({"refresh_after": 1.5}, "refresh_after=1.5"),
+    ],
+)
+def test_wrong_options_are_refused_at_construction(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidOptionError, match=message):
+        Cache.sqlite(tmp_path / "a.db", **options)
+    assert not (tmp_path / "a.db").exists()
+
+
+def test_a_secret_shows_nowhere(tmp_path: Path) -> None:
+    cache = Cache.sqlite(tmp_path / "a.db", secret="correct horse battery")
+    assert cache.secrets == (b"correct horse battery",)
+    assert "horse" not in repr(cache)
+    assert "horse" not in str(cache.url)
+
+
+def test_secrets_come_from_the_environment_and_empty_ones_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DYNMEMO_SECRET", "new secret, old secret,,")
+    assert Cache.sqlite(tmp_path / "a.db").secrets == (b"new secret", b"old secret")
+    assert Cache.sqlite(tmp_path / "a.db", secret="").secrets == ()
+    assert Cache.sqlite(tmp_path / "a.db", secret=["one", b"two"]).secrets == (b"one", b"two")
+
+
+def test_a_cache_travels_by_its_options(tmp_path: Path) -> None:
+    cache = Cache.sqlite(tmp_path / "a.db", default_ttl="1h", secret="s" * 16)
+    cache.set("a", b"x")
+    copy = pickle.loads(pickle.dumps(cache))
+    assert copy.get("a") == b"x"
+    assert (copy.default_ttl, copy.secrets) == (3600.0, cache.secrets)
+    assert pickle.loads(pickle.dumps(copy)) is copy
+
+
+def test_a_cache_from_a_live_client_refuses_to_travel() -> None:
+    cache = Cache.dynamodb("t", client=object())  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError, match="client_factory="):
+        pickle.dumps(cache)
+
+
+def test_a_relative_path_stays_where_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cache = Cache.sqlite("here.db")
+    monkeypatch.chdir("/")
+    cache.set("a", b"x")
+    assert (tmp_path / "here.db").exists()
+
+
+def test_a_failed_refresh_never_fails_the_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    path = tmp_path / "a.db"
+    cache = Cache(SqliteStore(str(path), busy_timeout=0.05), clock=clock)
+    cache.set("a", b"x", sliding=60)
+    clock.now += 30
+    import sqlite3
+
+    with sqlite3.connect(path, isolation_level=None) as other, caplog.at_level(logging.WARNING, "dynmemo"):
+        other.execute("BEGIN IMMEDIATE")
+        assert cache.get("a") == b"x"
+        assert cache.get("a") == b"x"
+        other.execute("ROLLBACK")
+    other.close()
+    assert len([record for record in caplog.records if "sliding window" in record.message]) == 1

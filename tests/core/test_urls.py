@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dynmemo import Cache, InvalidOptionError
+from dynmemo.urls import build_url, parse_url
+
+
+def test_a_dynamodb_url_names_table_and_options() -> None:
+    kind, arguments = parse_url(
+        "dynamodb://Weather_Cache?region=eu-west-1&create_table_if_not_exists=true&use_consistent_reads=false"
+        "&endpoint_url=http%3A%2F%2F127.0.0.1%3A8000&default_ttl=24h&refresh_after=0.5&max_value_bytes=1_000"
+    )
+    assert kind == "dynamodb"
+    assert arguments == {
+        "table_name": "Weather_Cache",
+        "region": "eu-west-1",
+        "create_table_if_not_exists": True,
+        "use_consistent_reads": False,
+        "endpoint_url": "http://127.0.0.1:8000",
+        "default_ttl": 86_400.0,
+        "refresh_after": 0.5,
+        "max_value_bytes": 1000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:////abs/my%20cache.db", "/abs/my cache.db"),
+        ("sqlite:///relative.db", "relative.db"),
+        ("sqlite:///C:/Users/me/cache.db", "C:/Users/me/cache.db"),
+        ("sqlite:///a%23b.db?max_bytes=5000", "a#b.db"),
+    ],
+)
+def test_a_sqlite_url_names_a_path(url: str, path: str) -> None:
+    kind, arguments = parse_url(url)
+    assert kind == "sqlite"
+    assert arguments["path"] == path
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "starts with dynamodb:// or sqlite://"),
+        ("redis://localhost", "starts with dynamodb:// or sqlite://, not 'redis'"),
+        ("/tmp/cache.db", "starts with"),
+        ("dynamodb://", "names one table"),
+        ("dynamodb://table/more", "names one table"),
+        ("sqlite://cache.db", "three slashes"),
+        ("sqlite:///", "three slashes"),
+        ("dynamodb://t?regoin=eu-west-1", "'regoin' is no option.*region"),
+        ("dynamodb://t?create_table_if_not_exists=perhaps", "must be true or false"),
+        ("sqlite:////a.db?max_bytes=many", "must be a whole number"),
+        ("sqlite:////a.db?max_bytes=-5", "must be a whole number"),
+        ("dynamodb://t?default_ttl=soon", "default_ttl='soon'"),
+        ("dynamodb://t?refresh_after=x", "must be a number"),
+        ("dynamodb://t?region=a&region=b", "twice"),
+        ("dynamodb://t?region", "name=value"),
+        ("dynamodb://t#x", "fragment"),
+        ("http://[broken", "not a cache URL"),
+    ],
+)
+def test_another_url_is_refused_with_what_is_allowed(url: str, message: str) -> None:
+    with pytest.raises(InvalidOptionError, match=message):
+        Cache.from_url(url)
+
+
+def test_what_is_no_text_is_refused() -> None:
+    with pytest.raises(InvalidOptionError, match="Cache or a URL, not int"):
+        Cache.from_url(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "dynamodb://Weather_Cache",
+        "dynamodb://t?create_table_if_not_exists=true&region=eu-west-1",
+        "sqlite:////abs/my%20cache.db?max_bytes=5000",
+        "sqlite:///C:/Users/me/cache.db",
+    ],
+)
+def test_a_url_survives_being_parsed_and_built(url: str) -> None:
+    assert build_url(*parse_url(url)) == url
+
+
+def test_a_built_url_never_has_the_secret() -> None:
+    url = build_url(*parse_url("dynamodb://t?secret=hush&region=x"))
+    assert url == "dynamodb://t?region=x"
+
+
+def test_equal_urls_share_one_cache(tmp_path: Path) -> None:
+    url = f"sqlite:///{(tmp_path / 'a.db').as_posix()}"
+    assert Cache.from_url(url) is Cache.from_url(url)
+    assert Cache.from_url(url) is not Cache.from_url(url + "?max_bytes=1000000")
+    assert Cache.from_url("dynamodb://t?region=a&profile=b") is Cache.from_url("dynamodb://t?profile=b&region=a")
