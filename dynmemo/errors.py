@@ -50,7 +50,15 @@ class ValueTooLargeError(DynmemoError, ValueError):
 
 
 class UnreadableValueError(DynmemoError):
-    """The stored bytes are damaged, foreign, or need what this process does not have."""
+    """The stored bytes are damaged, foreign, or need what this process does not have.
+
+    Attributes:
+        cause: one short word that stays the same in every release, see `dynmemo.codec.Codec.loads`.
+    """
+
+    def __init__(self, message: str = "", *, cause: str = "format") -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class StoreUnavailableError(DynmemoError):

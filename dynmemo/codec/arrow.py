@@ -1,0 +1,171 @@
+"""Tables as an Arrow IPC stream, which outlives library upgrades and cannot run code."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from dynmemo.codec.envelope import Encoded
+from dynmemo.codec.refusal import CannotSerialize, type_name
+from dynmemo.errors import InvalidOptionError
+
+if TYPE_CHECKING:
+    from dynmemo.codec.envelope import Bytes
+
+_TAG = b"dynmemo"
+"""Entry of the schema's metadata, JSON: which type to restore, and what Arrow does not know of it."""
+
+_KINDS = (
+    ("pandas", "DataFrame"),
+    ("pandas", "Series"),
+    ("polars", "DataFrame"),
+    ("pyarrow", "Table"),
+)
+
+
+class Arrow:
+    """pandas frames and series, polars frames and pyarrow tables; each comes back as what it was, or is refused."""
+
+    name = "arrow"
+    cause = "decode"
+
+    def __init__(self) -> None:
+        if importlib.util.find_spec("pyarrow") is None:
+            raise InvalidOptionError('serializer="arrow" needs the extra "arrow": pip install "dynmemo[arrow]"')
+
+    def encode(self, value: object) -> Encoded:
+        kind = _kind(value)
+        if kind is None:
+            raise CannotSerialize(
+                f'the result is of type {type_name(value)}; serializer="arrow" stores pandas DataFrame and Series, '
+                "polars DataFrame and pyarrow Table. Return one of them, or choose another serializer"
+            )
+        try:
+            payload = _write(_to_table(kind, value))
+            restored = self.decode(payload)
+            same = _SAME[kind](value, restored)
+        except Exception as error:
+            raise _lossy(value, f"Arrow refused it with {type(error).__name__}") from error
+        if not same:
+            raise _lossy(value, "it would come back different")
+        return Encoded([payload])
+
+    def decode(self, payload: Bytes) -> object:
+        import pyarrow as pa
+
+        table = pa.ipc.open_stream(pa.py_buffer(payload)).read_all()
+        metadata = dict(table.schema.metadata or {})
+        tag = json.loads(metadata.pop(_TAG))
+        return _from_table(tag, table.replace_schema_metadata(metadata or None))
+
+
+def _kind(value: object) -> str | None:
+    """The exact type: a subclass (a GeoDataFrame) carries what Arrow would lose."""
+    for module, name in _KINDS:
+        if type(value) is getattr(sys.modules.get(module), name, None):
+            return f"{module}.{name}"
+    return None
+
+
+def _to_table(kind: str, value: Any) -> Any:
+    import pyarrow as pa
+
+    tag: dict[str, object] = {"type": kind}
+    if kind == "polars.DataFrame":
+        table = value.to_arrow()
+    elif kind == "pyarrow.Table":
+        table = value
+    else:
+        tag["freq"] = getattr(value.index, "freqstr", None)
+        if kind == "pandas.Series":
+            tag["name"] = value.name
+            value = value.to_frame("value")
+        table = pa.Table.from_pandas(value, nthreads=1)
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), _TAG: json.dumps(tag)})
+
+
+def _write(table: Any) -> memoryview:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return memoryview(sink.getvalue())
+
+
+def _from_table(tag: dict[str, Any], table: Any) -> object:
+    kind = tag["type"]
+    if kind == "pyarrow.Table":
+        return table
+    if kind == "polars.DataFrame":
+        import polars
+
+        return polars.from_arrow(table)
+    return _to_pandas(tag, table)
+
+
+def _to_pandas(tag: dict[str, Any], table: Any) -> object:
+    # Without threads: Arrow's pool would have to survive a fork. With a copy: the caller may change the result.
+    frame = table.to_pandas(use_threads=False).copy()
+    if tag["freq"] is not None:
+        frame.index.freq = tag["freq"]
+    return frame if tag["type"] == "pandas.DataFrame" else frame["value"].rename(tag["name"])
+
+
+def _same_frame(given: Any, restored: Any) -> bool:
+    columns = range(given.shape[1])
+    return bool(
+        _same_index(given.index, restored.index)
+        and given.columns.equals(restored.columns)
+        and list(given.columns.names) == list(restored.columns.names)
+        and given.attrs == restored.attrs
+        and all(_same_column(given.iloc[:, i], restored.iloc[:, i]) for i in columns)
+    )
+
+
+def _same_series(given: Any, restored: Any) -> bool:
+    return bool(
+        _same_index(given.index, restored.index)
+        and type(given.name) is type(restored.name)
+        and given.name == restored.name
+        and given.attrs == restored.attrs
+        and _same_column(given, restored)
+    )
+
+
+def _same_index(given: Any, restored: Any) -> bool:
+    return bool(given.identical(restored) and given.dtype == restored.dtype and _same_objects(given, restored))
+
+
+def _same_column(given: Any, restored: Any) -> bool:
+    return bool(given.dtype == restored.dtype and given.array.equals(restored.array) and _same_objects(given, restored))
+
+
+def _same_objects(given: Any, restored: Any) -> bool:
+    """For pandas a None equals NaN and True equals 1; here the types must agree."""
+    return given.dtype != object or all(type(a) is type(b) for a, b in zip(given, restored, strict=True))
+
+
+def _same_polars(given: Any, restored: Any) -> bool:
+    return bool(given.schema == restored.schema and given.equals(restored, null_equal=True))
+
+
+def _same_arrow(given: Any, restored: Any) -> bool:
+    return bool(given.schema.equals(restored.schema, check_metadata=True))
+
+
+_SAME = {
+    "pandas.DataFrame": _same_frame,
+    "pandas.Series": _same_series,
+    "polars.DataFrame": _same_polars,
+    "pyarrow.Table": _same_arrow,
+}
+
+
+def _lossy(value: object, why: str) -> CannotSerialize:
+    return CannotSerialize(
+        f'the result ({type_name(value)}) cannot be kept by serializer="arrow": {why}. '
+        'Columns must each have one type that Arrow knows; otherwise choose serializer="pickle"'
+    )

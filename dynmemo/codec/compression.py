@@ -1,0 +1,166 @@
+"""zstd where it pays, and decompression that never yields more than was announced."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from dynmemo.codec.envelope import unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+    from dynmemo.codec.envelope import Bytes
+
+LEVEL = 3
+"""Measured on forecast frames (benchmarks/codec.py): higher levels cost much time for hardly a byte."""
+SMALLEST = 2048
+"""Below this, setting up a decompressor (10 microseconds) costs a hit more than the bytes would."""
+WORTH_IT = 0.9
+"""Kept only if what comes out is at most this part of what went in."""
+
+_PROBED_FROM = 256 * 1024
+_PROBES = 4
+_PROBE_SIZE = 16 * 1024
+_STEP = 1024 * 1024
+
+
+def compress(chunks: Sequence[Bytes], length: int) -> list[Bytes] | None:
+    """One zstd frame of all `chunks`, `length` bytes together; None where compressing does not pay."""
+    if length < SMALLEST or (length >= _PROBED_FROM and not _promising(chunks, length)):
+        return None
+    compressor = _zstd().ZstdCompressor(level=LEVEL)
+    compressor.set_pledged_input_size(length)
+    out: list[Bytes] = [
+        piece for chunk in chunks for step in _steps(chunk) if (piece := compressor.compress(step, compressor.CONTINUE))
+    ]
+    out.append(compressor.flush())
+    return out if sum(map(len, out)) <= length * WORTH_IT else None
+
+
+class Reader:
+    """A payload in the pieces that are asked for, together never more than the `length` announced."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+
+    def take(self, count: int) -> bytearray:
+        """The next `count` bytes, in memory of their own."""
+        if count > self._left:
+            raise unreadable("format", "the payload is longer than announced")
+        self._left -= count
+        return self._take(count)
+
+    def finish(self) -> None:
+        """Raise if anything is left."""
+        if self._left or self._more():
+            raise unreadable("format", "the payload is not as long as announced")
+
+    def _take(self, count: int) -> bytearray:
+        raise NotImplementedError
+
+    def _more(self) -> bool:
+        raise NotImplementedError
+
+
+class PlainReader(Reader):
+    """A payload that was not compressed."""
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self, data: memoryview, length: int) -> None:
+        super().__init__(length)
+        self._data = data
+        self._at = 0
+
+    def _take(self, count: int) -> bytearray:
+        if count > len(self._data) - self._at:
+            raise unreadable("format", "the payload is cut off")
+        self._at += count
+        return bytearray(self._data[self._at - count : self._at])
+
+    def _more(self) -> bool:
+        return self._at < len(self._data)
+
+
+class ZstdReader(Reader):
+    """A compressed payload, decompressed no further than what is asked for."""
+
+    __slots__ = ("_at", "_data", "_decompressor")
+
+    def __init__(self, data: memoryview, length: int) -> None:
+        super().__init__(length)
+        self._data = data
+        self._at = 0
+        self._decompressor = _zstd().ZstdDecompressor()
+
+    def _take(self, count: int) -> bytearray:
+        taken = bytearray(count)
+        with memoryview(taken) as target:
+            filled = 0
+            while filled < count:
+                piece = self._next(min(_STEP, count - filled))
+                target[filled : filled + len(piece)] = piece
+                filled += len(piece)
+        return taken
+
+    def _more(self) -> bool:
+        while not self._decompressor.eof:
+            if self._next(1):
+                return True
+        return bool(self._decompressor.unused_data) or self._at < len(self._data)
+
+    def _next(self, limit: int) -> bytes:
+        fed: Bytes = b""
+        if self._decompressor.eof:
+            raise unreadable("format", "the payload is shorter than announced")
+        if self._decompressor.needs_input:
+            fed = self._data[self._at : self._at + _STEP]
+            self._at += len(fed)
+            if not fed:
+                raise unreadable("format", "the compressed payload is cut off")
+        piece: bytes = self._decompressor.decompress(fed, limit)
+        return piece
+
+
+def decompress(data: memoryview, length: int) -> bytearray:
+    """Exactly `length` bytes, or `UnreadableValueError`."""
+    reader = ZstdReader(data, length)
+    whole = reader.take(length)
+    reader.finish()
+    return whole
+
+
+def _promising(chunks: Sequence[Bytes], length: int) -> bool:
+    """Whether samples from all over the value get smaller: random numbers and images cost much time for nothing."""
+    sample = bytearray()
+    for probe in range(_PROBES):
+        sample += _slice(chunks, (length - _PROBE_SIZE) * probe // (_PROBES - 1))
+    return len(_zstd().compress(sample, 1)) <= len(sample) * WORTH_IT
+
+
+def _slice(chunks: Sequence[Bytes], start: int) -> Bytes:
+    """Up to one probe's bytes from `start` on, not across the end of a chunk."""
+    for chunk in chunks:
+        if start < len(chunk):
+            return memoryview(chunk)[start : start + _PROBE_SIZE]
+        start -= len(chunk)
+    return b""
+
+
+def _steps(chunk: Bytes) -> list[Bytes]:
+    if len(chunk) <= _STEP:
+        return [chunk]
+    view = memoryview(chunk)
+    return [view[start : start + _STEP] for start in range(0, len(view), _STEP)]
+
+
+def _zstd() -> ModuleType:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    return zstd

@@ -1,0 +1,134 @@
+"""Pickle, by value where another kernel could not import the class or function."""
+
+from __future__ import annotations
+
+import functools
+import io
+import pickle
+import struct
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dynmemo.codec.envelope import BUFFERS, BY_VALUE, Encoded
+from dynmemo.codec.refusal import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dynmemo.codec.compression import Reader
+    from dynmemo.codec.envelope import Bytes
+
+PROTOCOL = 5
+OUT_OF_BAND = 16 * 1024
+"""Buffers of arrays from this size on are stored beside the pickle stream, which saves copying them twice."""
+
+_SPAWNED_MAIN = "__mp_main__"
+_COUNT = struct.Struct("<I")
+_LENGTH = struct.Struct("<Q")
+_registry_lock = threading.RLock()
+
+
+def dump(value: object) -> Encoded:
+    """The plain pickler, and cloudpickle for what only this process could import."""
+    buffers: list[memoryview] = []
+    try:
+        stream = pickle.dumps(value, PROTOCOL, buffer_callback=_keep_large(buffers))
+    except Exception:  # noqa: BLE001 - local classes, lambdas and more: cloudpickle can, or knows what is in the way
+        return _dump_by_value(value)
+    if _only_importable_here(stream):
+        return _dump_by_value(value)
+    return _encoded(stream, buffers)
+
+
+def load(payload: Bytes) -> object:
+    """The value of a stream without buffers beside it."""
+    return pickle.loads(payload)
+
+
+def load_with_buffers(reader: Reader) -> object:
+    """Count of buffers, length of the stream, lengths of the buffers, then all of them. The value owns the buffers."""
+    (count,) = _COUNT.unpack(reader.take(_COUNT.size))
+    lengths = [_LENGTH.unpack(reader.take(_LENGTH.size))[0] for _ in range(count + 1)]
+    stream, *buffers = [reader.take(length) for length in lengths]
+    reader.finish()
+    return pickle.loads(stream, buffers=buffers)
+
+
+def _dump_by_value(value: object) -> Encoded:
+    buffers: list[memoryview] = []
+    out = io.BytesIO()
+    pickler = _tracking_pickler()(out, PROTOCOL, buffer_callback=_keep_large(buffers))
+    try:
+        with _spawned_main_by_value():
+            pickler.dump(value)
+    except Exception as error:  # noqa: BLE001 - objects may raise anything while they are pickled
+        raise refuse(value, pickler.last, error) from None
+    return _encoded(out.getvalue(), buffers)
+
+
+def _encoded(stream: bytes, buffers: list[memoryview]) -> Encoded:
+    # What was pickled by value names cloudpickle's functions, be it nested in bytes that an object made itself.
+    # A text that merely mentions the word is taken for code as well: it is then computed anew on another Python.
+    flags = BY_VALUE if b"cloudpickle" in stream else 0
+    if not buffers:
+        return Encoded([stream], flags)
+    index = [_COUNT.pack(len(buffers)), _LENGTH.pack(len(stream)), *(_LENGTH.pack(len(b)) for b in buffers)]
+    return Encoded([b"".join(index), stream, *buffers], flags | BUFFERS)
+
+
+def _only_importable_here(stream: bytes) -> bool:
+    """Whether the stream may refer to the running script or notebook, or to a module registered to go by value."""
+    if b"_main__" in stream:  # __main__ and, in spawned workers, __mp_main__
+        return True
+    cloudpickle = sys.modules.get("cloudpickle")
+    return cloudpickle is not None and any(
+        name.encode() in stream for name in cloudpickle.list_registry_pickle_by_value()
+    )
+
+
+def _keep_large(buffers: list[memoryview]) -> Callable[[pickle.PickleBuffer], bool]:
+    def in_band(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if len(raw) < OUT_OF_BAND:
+            return True
+        buffers.append(raw)
+        return False
+
+    return in_band
+
+
+@functools.cache
+def _tracking_pickler() -> Any:
+    import cloudpickle
+
+    class TrackingPickler(cloudpickle.Pickler):  # type: ignore[misc]
+        """Remembers the object that it was busy with when something went wrong."""
+
+        last: object = None
+
+        def reducer_override(self, obj: object) -> object:
+            self.last = obj
+            if isinstance(obj, memoryview | io.TextIOWrapper):  # would come back as bytes, as a copy of the content
+                raise pickle.PicklingError
+            return super().reducer_override(obj)
+
+    return TrackingPickler
+
+
+@contextmanager
+def _spawned_main_by_value() -> Iterator[None]:
+    """In a spawned worker the script is called `__mp_main__`, and cloudpickle takes that for importable elsewhere."""
+    import cloudpickle
+
+    main = sys.modules.get(_SPAWNED_MAIN)
+    with _registry_lock:
+        if main is None or main.__name__ in cloudpickle.list_registry_pickle_by_value():
+            yield
+            return
+        cloudpickle.register_pickle_by_value(main)
+        try:
+            yield
+        finally:
+            cloudpickle.unregister_pickle_by_value(main)

@@ -1,0 +1,145 @@
+"""Why a result cannot be stored: which part of it, of what type, and what to return instead."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import types
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from dynmemo.errors import DynmemoError
+
+_LOOKED_AT = 100_000
+
+
+class CannotSerialize(DynmemoError):  # noqa: N818 - it tells what the result is, the caller does not see it
+    """The result has no stored form. The text says which part and what to return instead, never any content."""
+
+
+class _Kind(NamedTuple):
+    name: str
+    advice: str
+
+
+_GENERATOR = _Kind("a generator", "Return a list of what it yields")
+_ITERATOR = _Kind("an iterator", "Return a list of what it yields")
+_COROUTINE = _Kind("a coroutine", "Await it and return its result")
+_FILE = _Kind("an open file", "Return its content or its path")
+_LOCK = _Kind("a lock", "Return the data without it, or leave it out in __getstate__")
+_CONNECTION = _Kind("a live connection", "Return the data that was read through it")
+_VIEW = _Kind("a view of memory", "Return bytes")
+_OTHER = _Kind("an object that cannot be pickled", "Return plain data instead, or give its class __getstate__")
+
+_CONNECTION_WORDS = ("connection", "socket", "client", "session", "cursor", "engine", "channel")
+_LOCK_WORDS = ("lock", "condition", "semaphore", "event", "barrier")
+
+
+def refuse(value: object, culprit: object, error: BaseException) -> CannotSerialize:
+    """The exception for a result in which pickling stopped at `culprit` (None if that is not known)."""
+    if isinstance(error, MemoryError):
+        return CannotSerialize("there is not enough memory to serialize the result")
+    if isinstance(error, RecursionError) or isinstance(error.__cause__ or error.__context__, RecursionError):
+        return CannotSerialize("the result is nested too deeply to be pickled. Return a flatter structure")
+    if culprit is None:
+        return CannotSerialize(f"the result ({type_name(value)}) cannot be pickled ({type(error).__name__})")
+    kind = _kind(culprit)
+    return CannotSerialize(f"{where(value, culprit)} is {kind.name} ({type_name(culprit)}). {kind.advice}")
+
+
+def where(value: object, culprit: object) -> str:
+    """Where inside the result `culprit` lies, as one would write it in Python."""
+    if culprit is value:
+        return "the result"
+    try:
+        path = _path(value, culprit)
+    except Exception:  # noqa: BLE001 - attributes of foreign objects may run any code
+        path = None
+    return f"a part of the result ({type_name(value)})" if path is None else f"`result{path}`"
+
+
+def type_name(value: object) -> str:
+    """The type's full name, without ``builtins``."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _kind(value: object) -> _Kind:
+    name = type(value).__name__.lower()
+    if isinstance(value, types.GeneratorType | types.AsyncGeneratorType):
+        return _GENERATOR
+    if inspect.isawaitable(value):
+        return _COROUTINE
+    if isinstance(value, io.IOBase):
+        return _FILE
+    if isinstance(value, memoryview):
+        return _VIEW
+    if any(word in name for word in _LOCK_WORDS):
+        return _LOCK
+    if any(word in name for word in _CONNECTION_WORDS):
+        return _CONNECTION
+    return _ITERATOR if isinstance(value, Iterator) else _OTHER
+
+
+def _path(value: object, culprit: object) -> str | None:
+    """Breadth first, so that the shortest way is told; cycles and very large results end the search."""
+    queue = [(value, "")]
+    seen = {id(value)}
+    for parent, path in queue:
+        for part, step in _parts(parent):
+            if part is culprit:
+                return path + step
+            if id(part) not in seen:
+                seen.add(id(part))
+                queue.append((part, path + step))
+        if len(queue) > _LOOKED_AT:
+            return None
+    return None
+
+
+def _parts(value: object) -> Iterator[tuple[object, str]]:
+    if isinstance(value, dict):
+        yield from ((part, f"[{_key(key)}]") for key, part in value.items())
+        yield from ((key, ".keys()") for key in value)
+    elif isinstance(value, list | tuple):
+        yield from ((part, f"[{index}]") for index, part in enumerate(value))
+    elif isinstance(value, set | frozenset):
+        yield from ((part, "{...}") for part in value)
+    if isinstance(value, types.FunctionType):
+        yield from _closed_over(value)
+    elif not isinstance(value, type | types.ModuleType):
+        yield from ((part, f".{name}") for name, part in _attributes(value))
+
+
+def _key(key: object) -> str:
+    """A key that is a plain name is a field; any other may be data, which has no place in a log."""
+    return repr(key) if type(key) is str and key.isidentifier() and len(key) <= 40 else "..."
+
+
+def _attributes(value: object) -> Iterator[tuple[str, object]]:
+    yield from getattr(value, "__dict__", {}).items()
+    for kind in type(value).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            descriptor = kind.__dict__.get(name)
+            if isinstance(descriptor, types.MemberDescriptorType) and (part := _slot(descriptor, value)) is not None:
+                yield name, part
+
+
+def _slot(descriptor: types.MemberDescriptorType, value: object) -> object:
+    try:
+        return descriptor.__get__(value)
+    except AttributeError:
+        return None
+
+
+def _closed_over(function: types.FunctionType) -> Iterator[tuple[object, str]]:
+    code = function.__code__
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield cell.cell_contents, f".<variable {name}>"
+        except ValueError:  # an empty cell
+            continue
+    for name in code.co_names:
+        if name in function.__globals__:
+            yield function.__globals__[name], f".<global {name}>"

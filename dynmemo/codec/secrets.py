@@ -1,0 +1,158 @@
+"""Who wrote these bytes: digests, MACs and encryption, all keyed from the cache's secrets."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+from dynmemo.codec.envelope import ENCRYPTED, NO_KEY_ID, SIGNED, TRAILER_SIZE, unreadable
+from dynmemo.errors import InvalidOptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cryptography.hazmat.primitives.ciphers import Cipher, modes
+
+    from dynmemo.codec.envelope import Bytes, Header
+    from dynmemo.errors import UnreadableValueError
+
+SHORTEST_GOOD_SECRET = 16
+_SALT_SIZE = 16
+_NONCE_SIZE = 12
+_TAG_SIZE = 16
+
+# One secret, three independent keys. These strings are part of the format.
+_MAC_CONTEXT = "dynmemo envelope v1: MAC key"
+_ENCRYPTION_CONTEXT = "dynmemo envelope v1: encryption key"
+_KEY_ID_CONTEXT = "dynmemo envelope v1: key id"
+
+_log = logging.getLogger("dynmemo")
+_warned_of_short_secret = False
+
+
+class Seal:
+    """Makes the trailer: a plain BLAKE3 digest, or with a secret a keyed one."""
+
+    __slots__ = ("_hasher", "encryption_key", "key_id")
+
+    def __init__(self, secret: bytes | None = None) -> None:
+        if secret is None:
+            self._hasher = blake3()
+            self.key_id = NO_KEY_ID
+            self.encryption_key = b""
+        else:
+            self._hasher = blake3(key=_derive(_MAC_CONTEXT, secret))
+            self.key_id = _derive(_KEY_ID_CONTEXT, secret)[:4]
+            self.encryption_key = _derive(_ENCRYPTION_CONTEXT, secret)
+
+    def trailer(self, key: bytes, *body: Bytes) -> bytes:
+        """Over the key with its length, then everything in the envelope before the trailer."""
+        hasher = self._hasher.copy()
+        hasher.update(_with_length(key))
+        for chunk in body:
+            hasher.update(chunk)
+        return hasher.digest()
+
+
+class Keyring:
+    """The secrets of one cache. The first signs, all are accepted; without any the trailer is a plain digest."""
+
+    __slots__ = ("_seals", "mode", "seal")
+
+    def __init__(self, secrets: Sequence[bytes | str], encrypt: bool) -> None:
+        given = [s.encode() if isinstance(s, str) else bytes(s) for s in secrets if s]
+        if encrypt:
+            _require_encryption(given)
+        if any(len(secret) < SHORTEST_GOOD_SECRET for secret in given):
+            _warn_of_short_secret()
+        self._seals = [Seal(secret) for secret in given] or [Seal()]
+        self.seal = self._seals[0]
+        self.mode = (SIGNED if given else 0) | (ENCRYPTED if encrypt else 0)
+        """The flags that every envelope must have: the configuration decides, never the bytes."""
+
+    def check(self, header: Header, data: memoryview, key: bytes) -> Seal:
+        """The seal under which `data` was written for `key`; nothing may be decoded before this."""
+        if (header.flags & (SIGNED | ENCRYPTED)) != self.mode:
+            raise self._wrong_mode(header)
+        body, trailer = data[:-TRAILER_SIZE], data[-TRAILER_SIZE:]
+        known = False
+        for seal in self._seals:
+            if seal.key_id == header.key_id:
+                known = True
+                if hmac.compare_digest(seal.trailer(key, body), trailer):
+                    return seal
+        if known:
+            raise unreadable("digest", "the stored bytes are damaged, or were written under another key")
+        raise unreadable("secret", "the value was signed with a secret that is not among those of this cache")
+
+    def _wrong_mode(self, header: Header) -> UnreadableValueError:
+        if header.signed != bool(self.mode & SIGNED):
+            what = "signed and this cache has no secret" if header.signed else "not signed and this cache has a secret"
+            return unreadable("secret", f"the stored value is {what}")
+        what = "encrypted and encrypt= is off" if header.encrypted else "not encrypted and encrypt= is on"
+        return unreadable("encryption", f"the stored value is {what}")
+
+
+def encrypt(seal: Seal, key: bytes, header: bytes, chunks: Iterable[Bytes]) -> list[Bytes]:
+    """AES-256-GCM with a key of its own for this one envelope: salt, nonce, ciphertext, tag."""
+    salt, nonce = os.urandom(_SALT_SIZE), os.urandom(_NONCE_SIZE)
+    encryptor = _cipher(seal, salt, nonce).encryptor()
+    encryptor.authenticate_additional_data(_with_length(key) + header)
+    sealed: list[Bytes] = [salt, nonce]
+    sealed += [encryptor.update(chunk) for chunk in chunks]
+    sealed.append(encryptor.finalize())
+    sealed.append(encryptor.tag)
+    return sealed
+
+
+def decrypt(seal: Seal, key: bytes, header: Bytes, payload: memoryview) -> memoryview:
+    """The compressed payload; raises if it, the key or the header was changed."""
+    start = _SALT_SIZE + _NONCE_SIZE
+    if len(payload) < start + _TAG_SIZE:
+        raise unreadable("format", "the encrypted payload is cut off")
+    salt, nonce = bytes(payload[:_SALT_SIZE]), bytes(payload[_SALT_SIZE:start])
+    decryptor = _cipher(seal, salt, nonce, tag=bytes(payload[-_TAG_SIZE:])).decryptor()
+    decryptor.authenticate_additional_data(_with_length(key) + bytes(header))
+    plain = decryptor.update(payload[start:-_TAG_SIZE])
+    decryptor.finalize()
+    return memoryview(plain)
+
+
+def _cipher(seal: Seal, salt: bytes, nonce: bytes, tag: bytes | None = None) -> Cipher[modes.GCM]:
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+    # A fresh key for each envelope: random nonces under a single key are only safe for some 2**32 writes.
+    once = blake3(salt, key=seal.encryption_key).digest()
+    return Cipher(algorithms.AES256(once), modes.GCM(nonce, tag))
+
+
+def _derive(context: str, secret: bytes) -> bytes:
+    return blake3(secret, derive_key_context=context).digest()
+
+
+def _with_length(key: bytes) -> bytes:
+    return len(key).to_bytes(8, "little") + key
+
+
+def _require_encryption(secrets: Sequence[bytes]) -> None:
+    if not secrets:
+        raise InvalidOptionError("encrypt=True needs a secret: give secret= to the cache or set DYNMEMO_SECRET")
+    try:
+        import cryptography  # noqa: F401
+    except ImportError:
+        raise InvalidOptionError('encrypt=True needs the extra "crypto": pip install "dynmemo[crypto]"') from None
+
+
+def _warn_of_short_secret() -> None:
+    global _warned_of_short_secret
+    if not _warned_of_short_secret:
+        _warned_of_short_secret = True
+        _log.warning(
+            "a secret is shorter than %d bytes and could be guessed; make one with "
+            "`python -c 'import secrets; print(secrets.token_urlsafe(32))'`",
+            SHORTEST_GOOD_SECRET,
+        )
