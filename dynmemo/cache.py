@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, TypeVar
 from dynmemo import expiry
 from dynmemo._log import Once
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
-from dynmemo.expiry import Duration, Lifetime, Ttl
-from dynmemo.item import Item, Store
+from dynmemo.expiry import Lifetime
+from dynmemo.item import Item
 from dynmemo.urls import build_url, parse_url
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from botocore.config import Config
 
+    from dynmemo.expiry import Duration, Ttl
+    from dynmemo.item import Store
     from dynmemo.stores.dynamodb import DynamoDBClient
 
 T = TypeVar("T")
@@ -42,7 +46,8 @@ class Cache:
     Args:
         store: where the rows lie.
         secret: signs what decorated functions store and is required to read it. One or several (text or bytes);
-            the first signs, all are accepted. Default: the environment's ``DYNMEMO_SECRET``, separated by commas. Empty means none.
+            the first signs, all are accepted. Default: the environment's ``DYNMEMO_SECRET``, separated by commas.
+            Empty means none.
         encrypt: also encrypt what decorated functions store (extra ``crypto``). Needs a secret.
         max_value_bytes: largest value in bytes that is accepted. Default: what the store can hold.
         default_ttl: used where no `ttl` is given. Default: entries never expire.
@@ -124,11 +129,14 @@ class Cache:
 
         Args:
             table_name: the table.
-            partition_key_name, ttl_attribute_name: names of the partition key and of the TTL attribute. When both are given
-                no `Describe*` call is made; otherwise `DescribeTable` and `DescribeTimeToLive` find them at the first operation.
+            partition_key_name, ttl_attribute_name: names of the partition key and of the TTL attribute. When both are
+                given
+                no `Describe*` call is made; otherwise `DescribeTable` and `DescribeTimeToLive` find them at the first
+                operation.
             partition_key_prefix: partition keys become ``{prefix}:dc:{key}``, for IAM's ``dynamodb:LeadingKeys``.
             create_table_if_not_exists: create an on-demand table with TTL enabled when it is missing; for development.
-            use_consistent_reads: strongly consistent reads (one read unit per 4 KB) or eventually consistent ones (half).
+            use_consistent_reads: strongly consistent reads (one read unit per 4 KB) or eventually consistent ones
+                (half).
             region, profile, endpoint_url: for boto3; default: its own chain of configuration.
             config: a `botocore.config.Config` whose settings replace dynmemo's (short timeouts, few retries).
             client: a boto3 DynamoDB client to use as it is. Such a cache cannot be pickled.
@@ -187,7 +195,8 @@ class Cache:
         """The value, or None; a sliding window starts anew.
 
         Raises:
-            StoreUnavailableError: the store did not answer. (A refresh that fails is logged, it does not fail the read.)
+            StoreUnavailableError: the store did not answer. (A refresh that fails is logged, it does not fail the
+            read.)
             InvalidTableError: the DynamoDB table cannot serve.
         """
         item = self._live(key)
@@ -214,7 +223,8 @@ class Cache:
             raise InvalidOptionError(f"Cache.set stores bytes, not {type(value).__name__}; encode the value first")
         now = self.clock()
         dates = self.lifetime(ttl, sliding, now).dates(now)
-        assert dates is not None  # a moment in the past was refused just now
+        if dates is None:
+            raise InvalidOptionError(f"ttl={ttl!r} lies in the past; give a moment in the future, or a duration")
         content = bytes(value)
         self.check_size(len(content))
         self.store.write(key, Item(content, dates.ttl_date, dates.ttl_deadline, dates.ttl_window))
@@ -296,7 +306,14 @@ class Cache:
 
 
 _DEFAULTS: dict[str, object] = {"create_table_if_not_exists": False, "use_consistent_reads": True, "encrypt": False}
-_STORE_OPTIONS = {"path", "max_bytes", "table_name", "partition_key_name", "ttl_attribute_name", "partition_key_prefix"} | {
+_STORE_OPTIONS = {
+    "path",
+    "max_bytes",
+    "table_name",
+    "partition_key_name",
+    "ttl_attribute_name",
+    "partition_key_prefix",
+} | {
     *("create_table_if_not_exists", "use_consistent_reads", "region", "profile", "endpoint_url"),
     *("config", "client", "client_factory"),
 }
@@ -345,37 +362,50 @@ def _shared(kind: str, arguments: dict[str, object]) -> Cache:
         return cache
 
 
-def _check_key(key: str) -> None:
+def _check_key(key: object) -> None:
     if not isinstance(key, str):
         raise InvalidOptionError(f"a key is a text, not {type(key).__name__}")
     if not key:
         raise InvalidOptionError("a key has at least one character; the given one is empty")
 
 
-def _secrets(secret: Secret | None) -> tuple[bytes, ...]:
+def _secrets(secret: object) -> tuple[bytes, ...]:
     if secret is None:
         secret = [text.strip() for text in os.environ.get("DYNMEMO_SECRET", "").split(",")]
     several = [secret] if isinstance(secret, (str, bytes)) else secret
-    if not isinstance(several, Sequence) or not all(isinstance(one, (str, bytes)) for one in several):
+    keys = [_key_bytes(one) for one in several] if isinstance(several, Sequence) else [None]
+    if None in keys:
         raise InvalidOptionError("secret= takes text, bytes, or a list of these (the first signs, all are accepted)")
-    return tuple(one.encode() if isinstance(one, str) else one for one in several if one)
+    return tuple(key for key in keys if key)
 
 
-def _encrypt(encrypt: bool, secrets: tuple[bytes, ...]) -> bool:
+def _key_bytes(secret: object) -> bytes | None:
+    if isinstance(secret, str):
+        return secret.encode()
+    return secret if isinstance(secret, bytes) else None
+
+
+def _encrypt(encrypt: object, secrets: tuple[bytes, ...]) -> bool:
     if not isinstance(encrypt, bool):
         raise InvalidOptionError(f"encrypt= takes True or False, not {encrypt!r}")
     if encrypt and not secrets:
-        raise InvalidOptionError("encrypt=True needs a secret to derive its key from; give secret= or set DYNMEMO_SECRET")
+        raise InvalidOptionError(
+            "encrypt=True needs a secret to derive its key from; give secret= or set DYNMEMO_SECRET"
+        )
     return encrypt
 
 
-def _max_value_bytes(limit: int | None) -> int | None:
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+def _max_value_bytes(limit: object) -> int | None:
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise InvalidOptionError(f"max_value_bytes={limit!r} is no size; give a number of bytes from 1, or None")
     return limit
 
 
-def _refresh_after(part: float | None) -> float | None:
-    if part is not None and (isinstance(part, bool) or not isinstance(part, (int, float)) or not 0 <= part <= 1):
-        raise InvalidOptionError(f"refresh_after={part!r} is no part of the window; give a number from 0 to 1, or None")
+def _refresh_after(part: object) -> float | None:
+    if part is None:
+        return None
+    if isinstance(part, bool) or not isinstance(part, (int, float)) or not 0 <= part <= 1:
+        raise InvalidOptionError(f"refresh_after={part!r} is no part of the window; give a number from 0 to 1")
     return part

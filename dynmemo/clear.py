@@ -10,12 +10,16 @@ from __future__ import annotations
 import secrets
 import time
 import weakref
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from dynmemo.cache import Cache
-from dynmemo.item import Expect, Item, Refused, Store
+from dynmemo.item import Expect, Item, Refused
 from dynmemo.keys import generation_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynmemo.cache import Cache
+    from dynmemo.item import Store
 
 RECHECK_SECONDS = 5.0
 """How long a generation is believed: what a process may still serve after another cleared is bounded by this."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
@@ -12,10 +12,13 @@ from dynmemo._log import logger
 from dynmemo.cache import Cache
 from dynmemo.errors import InvalidOptionError
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 URL_VARIABLE = "DYNMEMO_URL"
 DISABLE_VARIABLE = "DYNMEMO_DISABLE"
 
-SECRET_VARIABLE = "DYNMEMO_SECRET"
+SECRET_VARIABLE = "DYNMEMO_SECRET"  # noqa: S105  # a name, no secret
 
 _lock = threading.Lock()
 _configured: Cache | None = None

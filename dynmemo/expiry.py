@@ -13,10 +13,14 @@ import numbers
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from dynmemo.errors import InvalidOptionError
-from dynmemo.item import LATEST_TIME, Item
+from dynmemo.item import LATEST_TIME
 from dynmemo.timespan import TICKS_PER_SECOND, format_timespan, parse_timespan
+
+if TYPE_CHECKING:
+    from dynmemo.item import Item
 
 Duration = float | timedelta | str
 Ttl = Duration | datetime
@@ -37,7 +41,9 @@ def parse_duration(value: object, option: str) -> float:
     if not math.isfinite(seconds):
         raise InvalidOptionError(f"{option}={value!r} is not a finite time; give {_ALLOWED}, or None for no limit")
     if seconds < 1:
-        raise InvalidOptionError(f"{option}={value!r} is below one second, the smallest time that is kept; give {_ALLOWED}")
+        raise InvalidOptionError(
+            f"{option}={value!r} is below one second, the smallest time that is kept; give {_ALLOWED}"
+        )
     return seconds
 
 
@@ -46,7 +52,7 @@ def _seconds(value: object, option: str) -> float:
         return value.total_seconds()
     if isinstance(value, str):
         return _text_seconds(value, option)
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+    if not isinstance(value, bool) and isinstance(value, numbers.Real):
         try:
             return float(value)
         except OverflowError:
@@ -128,7 +134,9 @@ def _absolute(moment: datetime, now: float) -> float:
 
 def _refuse_after_9999(moment: float, option: str, given: object) -> None:
     if moment > LATEST_TIME:
-        raise InvalidOptionError(f"{option}={given!r} ends after the year 9999, the last that .NET knows; use None for no limit")
+        raise InvalidOptionError(
+            f"{option}={given!r} ends after the year 9999, the last that .NET knows; use None for no limit"
+        )
 
 
 def _window_end(now: float, window: float, deadline: int | None) -> int:

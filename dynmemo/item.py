@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from dynmemo.stats import Meter
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dynmemo.stats import Meter
 
 LATEST_TIME = 253_402_300_799
 """The last Unix second that .NET's DateTimeOffset can express (9999-12-31T23:59:59Z)."""

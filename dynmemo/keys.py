@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import blake3
 
 from dynmemo.digest import NoStableContent, digest_arguments
 from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
 from dynmemo.identity import class_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
 
 MAX_NAME_BYTES = 200
 GENERATION_SUFFIX = "#gen"
@@ -101,9 +103,7 @@ class ArgumentKeys:
             return digest_arguments(pairs)
         except NoStableContent as error:
             what = "the result of key=" if self._key is not None else f"argument `{error.path}`"
-            raise UnhashableArgumentError(
-                f"{self._label}(): {what} is {error.reason}. {error.advice}"
-            ) from None
+            raise UnhashableArgumentError(f"{self._label}(): {what} is {error.reason}. {error.advice}") from None
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
         """Parameter names and values of a call, defaults filled in, ignored ones included."""
@@ -147,7 +147,9 @@ def _checked_ignore(
 ) -> frozenset[str]:
     names = frozenset((ignore,) if isinstance(ignore, str) else ignore)
     if names and key is not None:
-        raise InvalidOptionError(f"{label}(): ignore= and key= exclude each other; let key= leave out what does not count")
+        raise InvalidOptionError(
+            f"{label}(): ignore= and key= exclude each other; let key= leave out what does not count"
+        )
     for name in names:
         if name not in signature.parameters:
             allowed = ", ".join(signature.parameters) or "none"

@@ -52,7 +52,9 @@ def parse_timespan(text: str) -> int:
     match = _PATTERN.fullmatch(text)
     if match is None:
         raise ValueError(f"not a TimeSpan: {text!r}; the form is [d.]hh:mm:ss[.fffffff], for example 00:01:30")
-    part = {name: int(digits) for name, digits in match.groupdict(default="0").items() if name not in {"sign", "fraction"}}
+    part = {
+        name: int(digits) for name, digits in match.groupdict(default="0").items() if name not in {"sign", "fraction"}
+    }
     for name, limit in (("hours", 23), ("minutes", 59), ("seconds", 59)):
         if part[name] > limit:
             raise ValueError(f"not a TimeSpan: {text!r}; {name} go from 0 to {limit}")

@@ -72,21 +72,27 @@ def parse_url(url: str) -> tuple[str, dict[str, object]]:
         InvalidOptionError: another scheme, no table or path, an unknown option or a value that it does not take.
     """
     if not isinstance(url, str):
-        raise InvalidOptionError(f"a cache is given as a Cache or a URL, not as {type(url).__name__}; for example {_EXAMPLES}")
+        raise InvalidOptionError(
+            f"a cache is given as a Cache or a URL, not as {type(url).__name__}; for example {_EXAMPLES}"
+        )
     try:
         parts = urlsplit(url)
     except ValueError as error:
         raise InvalidOptionError(f"this is not a cache URL ({error}); give {_EXAMPLES}") from None
     kind = parts.scheme
     if kind not in _OPTIONS:
-        raise InvalidOptionError(f"a cache URL starts with dynamodb:// or sqlite://, not {kind or 'nothing'!r}; give {_EXAMPLES}")
+        raise InvalidOptionError(
+            f"a cache URL starts with dynamodb:// or sqlite://, not {kind or 'nothing'!r}; give {_EXAMPLES}"
+        )
     if parts.fragment:
         raise InvalidOptionError("a cache URL has no #fragment; write # as %23 in a path or option")
     arguments: dict[str, object] = {_PLACE[kind]: _place(kind, parts.netloc, parts.path)}
     try:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
-        raise InvalidOptionError(f"the options of a cache URL have the form ?name=value&name=value; give {_EXAMPLES}") from None
+        raise InvalidOptionError(
+            f"the options of a cache URL have the form ?name=value&name=value; give {_EXAMPLES}"
+        ) from None
     for name, text in pairs:
         if name in arguments:
             raise InvalidOptionError(f"option {name} stands twice in the {kind} URL; give it once")
@@ -126,7 +132,11 @@ def build_url(kind: str, arguments: Mapping[str, object]) -> str | None:
     if not options.keys() <= _OPTIONS[kind].keys():
         return None
     place = str(arguments[_PLACE[kind]])
-    start = f"dynamodb://{quote(place, safe='')}" if kind == "dynamodb" else f"sqlite:///{quote(place.replace(chr(92), '/'))}"
+    start = (
+        f"dynamodb://{quote(place, safe='')}"
+        if kind == "dynamodb"
+        else f"sqlite:///{quote(place.replace(chr(92), '/'))}"
+    )
     query = urlencode({name: _text(value) for name, value in sorted(options.items())})
     return f"{start}?{query}" if query else start
 

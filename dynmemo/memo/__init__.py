@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from dynmemo.clear import clear_functions
@@ -11,14 +10,17 @@ from dynmemo.defaults import default_cache
 from dynmemo.errors import InvalidOptionError
 from dynmemo.keys import key_name
 from dynmemo.memo.entries import Entry
-from dynmemo.memo.options import OPTION_NAMES, Code, OnError, Options, TtlOption, check_function
+from dynmemo.memo.options import OPTION_NAMES, Options, check_function
 from dynmemo.memo.story import Memo
 from dynmemo.memo.wrapper import AsyncCachedFunction, BoundCachedFunction, CachedFunction
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Coroutine, Sequence
+
     from dynmemo.cache import Cache
     from dynmemo.codec import Serializer
     from dynmemo.expiry import Duration
+    from dynmemo.memo.options import Code, OnError, TtlOption
 
 __all__ = ["AsyncCachedFunction", "CachedFunction", "Entry", "clear", "dynamo_cached"]
 
@@ -66,34 +68,42 @@ def dynamo_cached(
 def dynamo_cached(func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Compute the function once for the same arguments and share the result with every process that uses the cache.
 
-    Use it bare or with options, on functions, methods, classmethods and staticmethods (outermost), plain or ``async``. The same call
-    is the same entry however its arguments are spelled; every hit returns a fresh object; None is a result like any other.
+    Use it bare or with options, on functions, methods, classmethods and staticmethods (outermost), plain or
+    ``async``. The same call
+    is the same entry however its arguments are spelled; every hit returns a fresh object; None is a result like any
+    other.
     An exception is never stored.
 
     Args:
-        ttl: hard deadline: seconds, a `timedelta`, text such as ``"90s"``, ``"1h30m"``, ``"24h"``, ``"7d"``, an aware `datetime`,
+        ttl: hard deadline: seconds, a `timedelta`, text such as ``"90s"``, ``"1h30m"``, ``"24h"``, ``"7d"``, an aware
+            `datetime`,
             or a callable of the result that returns one of these or None. Default: the cache's `default_ttl`,
             which is "never expires". A result whose time has run out is returned and not stored.
         sliding: idle window: the entry lives on while it is used, never past `ttl`.
-        cache: a `Cache` or a URL. Default: the one given to `configure`, else ``DYNMEMO_URL``, else one SQLite file of the user's,
+        cache: a `Cache` or a URL. Default: the one given to `configure`, else ``DYNMEMO_URL``, else one SQLite file
+            of the user's,
             looked up at every call.
-        name: the function's name in keys; give two functions the same name to share entries. Default: ``module.qualname``.
+        name: the function's name in keys; give two functions the same name to share entries. Default:
+            ``module.qualname``.
         version: pins the code part of the key by hand. Default: the fingerprint of the code.
         code: what the fingerprint covers: ``"deep"`` the function and everything of the user's own that it reaches,
             ``"own"`` the function alone, ``"off"`` nothing.
         depends_on: third-party packages whose versions belong into the key.
         ignore: parameters that are not part of the key. ``"self"`` leaves out the instance's state, not its class.
         key: called with the arguments; what it returns identifies the call. Not together with `ignore`.
-        serializer: ``"pickle"``, ``"json"``, ``"arrow"`` (extra ``arrow``), ``"bytes"``, or an object with `name`, `dumps` and `loads`.
+        serializer: ``"pickle"``, ``"json"``, ``"arrow"`` (extra ``arrow``), ``"bytes"``, or an object with `name`,
+            `dumps` and `loads`.
         cache_if: predicate on the result; what it refuses is returned, not stored.
         on_error: what a broken store or broken stored bytes do: ``"compute"`` (log once, go on) or ``"raise"``.
 
     Returns:
-        A `CachedFunction` (or `AsyncCachedFunction`): the function with `cache_info`, `cache_clear`, `cache_parameters`,
+        A `CachedFunction` (or `AsyncCachedFunction`): the function with `cache_info`, `cache_clear`,
+        `cache_parameters`,
         `cache_key`, `invalidate`, `recompute`, `entry` and ``__wrapped__``.
 
     Raises:
-        InvalidOptionError: at decoration, for an option that is not allowed. At the call, `UnhashableArgumentError` for an argument
+        InvalidOptionError: at decoration, for an option that is not allowed. At the call, `UnhashableArgumentError`
+        for an argument
             from which no key can be built; with ``on_error="raise"`` also `StoreUnavailableError`, `InvalidTableError`
             and `UnreadableValueError`.
     """
@@ -110,8 +120,10 @@ def clear(function_or_name: Callable[..., Any] | str | None = None) -> None:
     """Forget all entries of a function, in every process.
 
     Args:
-        function_or_name: a decorated function (its own cache is cleared), the name of one in the default cache (``"module.function"``
-            or its ``name=``), or None for all functions in the default cache. What other programs or `Cache.set` stored stays.
+        function_or_name: a decorated function (its own cache is cleared), the name of one in the default cache
+            (``"module.function"``
+            or its ``name=``), or None for all functions in the default cache. What other programs or `Cache.set`
+            stored stays.
 
     Raises:
         InvalidOptionError: neither a decorated function nor a name.

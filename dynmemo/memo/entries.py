@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from dynmemo import expiry
 from dynmemo.clear import generations
-from dynmemo.codec import Codec, Decoded
 from dynmemo.errors import UnreadableValueError
 from dynmemo.item import Item
 
 if TYPE_CHECKING:
     from dynmemo.cache import Cache
+    from dynmemo.codec import Codec, Decoded
     from dynmemo.expiry import Lifetime
     from dynmemo.stats import Stats
 

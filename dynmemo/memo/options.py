@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
 from dynmemo.cache import Cache
-from dynmemo.codec import Serializer
 from dynmemo.errors import InvalidOptionError
-from dynmemo.expiry import Duration, Lifetime, Ttl
+from dynmemo.expiry import Lifetime, Ttl
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from dynmemo.codec import Serializer
+    from dynmemo.expiry import Duration
 
 TtlOption = Ttl | Callable[[Any], Ttl | None]
 OnError = Literal["compute", "raise"]
@@ -48,8 +53,7 @@ class Options:
         _check_callable("cache_if", self.cache_if)
         if self.on_error not in ("compute", "raise"):
             raise InvalidOptionError(f"on_error={self.on_error!r} is unknown; give 'compute' or 'raise'")
-        if self.name is not None and (not isinstance(self.name, str) or not self.name):
-            raise InvalidOptionError(f"name={self.name!r} is no name; give a text of at least one character")
+        _check_name(self.name)
         now = time.time()
         if _is_function_of_result(self.ttl):
             Lifetime.parse(None, self.sliding, now)
@@ -66,9 +70,9 @@ class Options:
         if not _is_function_of_result(self.ttl):
             return _unless_past(self.ttl, self.sliding, cache, now)  # type: ignore[arg-type]
         given = self.ttl(result)  # type: ignore[operator, misc]  # it is callable
+        if isinstance(given, timedelta):
+            given = given.total_seconds()
         if isinstance(given, (int, float)) and not isinstance(given, bool) and given <= 0:
-            return None
-        if hasattr(given, "total_seconds") and given.total_seconds() <= 0:
             return None
         return _unless_past(given, self.sliding, cache, now)
 
@@ -89,6 +93,11 @@ def _is_function_of_result(ttl: object) -> bool:
 def _check_callable(option: str, value: object) -> None:
     if value is not None and not callable(value):
         raise InvalidOptionError(f"{option}={value!r} is not callable; give a function, or None")
+
+
+def _check_name(name: object) -> None:
+    if name is not None and (not isinstance(name, str) or not name):
+        raise InvalidOptionError(f"name={name!r} is no name; give a text of at least one character")
 
 
 def check_function(function: object) -> None:

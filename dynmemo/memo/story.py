@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynmemo._log import Once
-from dynmemo.cache import Cache
 from dynmemo.clear import clear_functions
 from dynmemo.codec import CannotSerialize, Codec
 from dynmemo.defaults import default_cache, is_disabled
 from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.identity import CodeIdentity
 from dynmemo.keys import ArgumentKeys, function_name, key_name
-from dynmemo.memo.entries import Computed, Entries, Entry, Found
-from dynmemo.memo.options import Options
+from dynmemo.memo.entries import Computed, Entries
 from dynmemo.stats import Stats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynmemo.cache import Cache
+    from dynmemo.memo.entries import Entry, Found
+    from dynmemo.memo.options import Options
 
 T = TypeVar("T")
 Arguments = tuple[Any, ...]
@@ -60,14 +65,16 @@ class Memo:
         options.check()
         self.function = function
         self.options = options
-        self.name = options.name or function_name(function)
+        self.name = options.name or _name(function)
         self.fn = key_name(self.name)
         self.stats = Stats()
         self._log = Once()
         self._identity = CodeIdentity(
             function, code=options.code, depends_on=tuple(options.depends_on), version=options.version
         )
-        self._arguments = ArgumentKeys(function, function.__qualname__, options.ignore, options.key)
+        self._arguments = ArgumentKeys(
+            function, getattr(function, "__qualname__", self.name), options.ignore, options.key
+        )
         self._cache = options.checked_cache()
         self._entries: Entries | None = None
         self._codec_for(self._cache)  # a wrong serializer is refused now
@@ -231,7 +238,9 @@ class Memo:
                     step = story.send(answer)
                 except StopIteration as end:
                     return _given(end.value)
-                answer = await (self._acompute(step) if isinstance(step, Compute) else self.entries().cache.run(step.do))
+                answer = await (
+                    self._acompute(step) if isinstance(step, Compute) else self.entries().cache.run(step.do)
+                )
         finally:
             story.close()
 
@@ -240,7 +249,7 @@ class Memo:
         self.stats.add("computed")
         try:
             value = self.function(*step.args, **step.kwargs)
-        except BaseException as error:  # noqa: BLE001  # raised again by `_given`
+        except BaseException as error:
             return Failed(error)
         return Computed(value, started, time.perf_counter() - clock)
 
@@ -249,9 +258,18 @@ class Memo:
         self.stats.add("computed")
         try:
             value = await self.function(*step.args, **step.kwargs)
-        except BaseException as error:  # noqa: BLE001  # raised again by `_given`
+        except BaseException as error:
             return Failed(error)
         return Computed(value, started, time.perf_counter() - clock)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    try:
+        return function_name(function)
+    except AttributeError:
+        raise InvalidOptionError(
+            f"a {type(function).__name__} has no name of its own to stand in keys; give name="
+        ) from None
 
 
 def _given(outcome: Outcome) -> Any:

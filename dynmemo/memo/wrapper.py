@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import wrapt
 
-from dynmemo.clear import clear_functions
-from dynmemo.memo.story import Memo
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynmemo.memo.entries import Entry
+    from dynmemo.memo.story import Memo
+    from dynmemo.stats import CacheInfo
 
 if TYPE_CHECKING:
-    from dynmemo.memo.entries import Entry
-    from dynmemo.stats import CacheInfo
+    _Function = wrapt.FunctionWrapper[..., Any]
+    _BoundFunction = wrapt.BoundFunctionWrapper[..., Any]
+else:  # older releases of wrapt cannot be subscripted
+    _Function = wrapt.FunctionWrapper
+    _BoundFunction = wrapt.BoundFunctionWrapper
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -115,7 +121,7 @@ def _unused(wrapped: object, instance: object, args: object, kwargs: object) -> 
     raise AssertionError("calls go through __call__ of the wrapper")  # pragma: no cover
 
 
-class _Wrapper(wrapt.FunctionWrapper):  # type: ignore[misc]  # wrapt is not typed
+class _Wrapper(_Function):
     """Stands in the place of the function, and binds like it."""
 
     def __init__(self, function: Callable[..., Any], memo: Memo) -> None:
@@ -127,20 +133,16 @@ class _Wrapper(wrapt.FunctionWrapper):  # type: ignore[misc]  # wrapt is not typ
 
     # Its own class, not the function's that wrapt would answer: cloudpickle takes whatever is an instance of
     # FunctionType for a plain function, and would ship it undecorated.
-    @property
-    def __class__(self) -> type:
-        return type(self)
+    __class__ = property(type)
 
 
-class BoundCachedFunction(wrapt.BoundFunctionWrapper):  # type: ignore[misc]  # wrapt is not typed
+class BoundCachedFunction(_BoundFunction):
     """A `_Wrapper` got from an instance or class; wrapt looks up what it does not have, `_self_memo`, there."""
 
     def __repr__(self) -> str:
         return f"<dynmemo.CachedFunction {self._self_memo.name}>"
 
-    @property
-    def __class__(self) -> type:
-        return type(self)
+    __class__ = property(type)
 
 
 class _BoundSync(_Sync[P, R], BoundCachedFunction):
@@ -158,7 +160,7 @@ class CachedFunction(_Sync[P, R], _Wrapper):
 
     if TYPE_CHECKING:
 
-        @overload
+        @overload  # type: ignore[override]
         def __get__(self, instance: None, owner: type | None = None, /) -> CachedFunction[P, R]: ...
         @overload
         def __get__(
@@ -174,7 +176,7 @@ class AsyncCachedFunction(_Async[P, R], _Wrapper):
 
     if TYPE_CHECKING:
 
-        @overload
+        @overload  # type: ignore[override]
         def __get__(self, instance: None, owner: type | None = None, /) -> AsyncCachedFunction[P, R]: ...
         @overload
         def __get__(

@@ -6,17 +6,22 @@ import asyncio
 import logging
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from dynmemo import Cache, InvalidOptionError, ValueTooLargeError
-from dynmemo.item import Item, Store
 from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.sqlite import SqliteStore
+
+from dynmemo import Cache, InvalidOptionError, ValueTooLargeError
+from dynmemo.item import Item
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dynmemo.item import Store
 
 NOW = 1_700_000_000.25
 
@@ -287,9 +292,7 @@ def test_a_relative_path_stays_where_it_was_made(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "here.db").exists()
 
 
-def test_a_failed_refresh_never_fails_the_read(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, clock: Clock
-) -> None:
+def test_a_failed_refresh_never_fails_the_read(tmp_path: Path, caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
     path = tmp_path / "a.db"
     cache = Cache(SqliteStore(str(path), busy_timeout=0.05), clock=clock)
     cache.set("a", b"x", sliding=60)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dynmemo import Cache, InvalidOptionError
 from dynmemo.urls import build_url, parse_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_dynamodb_url_names_table_and_options() -> None:
