@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+from dynmemo._forks import new_lock_in_children
+
 logger = logging.getLogger("dynmemo")
 
 
@@ -18,6 +20,7 @@ class Once:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._said: set[Hashable] = set()
+        new_lock_in_children(self)
 
     def warning(self, cause: Hashable, message: str, *details: object) -> None:
         """Log `message % details` as a warning unless `cause` was logged before."""

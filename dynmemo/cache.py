@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -77,7 +76,6 @@ class Cache:
         self.refresh_after = _refresh_after(refresh_after)
         self._once = Once()
         self._recipe: tuple[str, dict[str, object]] | None = None
-        self._pool_lock = threading.Lock()
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
 
     @classmethod
@@ -268,7 +266,8 @@ class Cache:
         """Raise `ValueTooLargeError` if a value of `size` bytes is more than `max_value_bytes`."""
         if self.max_value_bytes is not None and size > self.max_value_bytes:
             raise ValueTooLargeError(
-                f"the value has {size:,} bytes, max_value_bytes is {self.max_value_bytes:,}; store less, or raise the limit"
+                f"the value has {size:,} bytes, max_value_bytes is {self.max_value_bytes:,}; "
+                "raise the limit or store less"
             )
 
     def touch(self, store: Store, key: str, item: Item, refresh_after: float) -> None:
@@ -289,17 +288,15 @@ class Cache:
         return item
 
     def _threads(self) -> ThreadPoolExecutor:
-        pid = os.getpid()
-        with self._pool_lock:
-            # Threads do not survive a fork, so a child starts its own.
-            if self._pool is None or self._pool[0] != pid:
-                self._pool = (pid, ThreadPoolExecutor(ASYNC_THREADS, thread_name_prefix="dynmemo"))
-            return self._pool[1]
+        pid, pool = os.getpid(), self._pool
+        # Threads do not survive a fork, so a child starts its own. No lock: an executor made twice costs nothing.
+        if pool is None or pool[0] != pid:
+            self._pool = pool = (pid, ThreadPoolExecutor(ASYNC_THREADS, thread_name_prefix="dynmemo"))
+        return pool[1]
 
     def close(self) -> None:
         """Give threads and connections back; the next operation opens new ones."""
-        with self._pool_lock:
-            pool, self._pool = self._pool, None
+        pool, self._pool = self._pool, None
         if pool is not None and pool[0] == os.getpid():
             pool[1].shutdown(wait=False)
         self.store.close()
@@ -318,7 +315,6 @@ _STORE_OPTIONS = {
     *("config", "client", "client_factory"),
 }
 _caches: dict[object, Cache] = {}
-_caches_lock = threading.Lock()
 
 
 def _given(arguments: dict[str, object]) -> dict[str, object]:
@@ -355,11 +351,7 @@ def _shared(kind: str, arguments: dict[str, object]) -> Cache:
         hash(key)
     except TypeError:
         return _make(kind, arguments)
-    with _caches_lock:
-        cache = _caches.get(key)
-        if cache is None:
-            cache = _caches[key] = _make(kind, _given(arguments))
-        return cache
+    return _caches.get(key) or _caches.setdefault(key, _make(kind, _given(arguments)))
 
 
 def _check_key(key: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from typing import TYPE_CHECKING
 
 import platformdirs
@@ -20,7 +19,6 @@ DISABLE_VARIABLE = "DYNMEMO_DISABLE"
 
 SECRET_VARIABLE = "DYNMEMO_SECRET"  # noqa: S105  # a name, no secret
 
-_lock = threading.Lock()
 _configured: Cache | None = None
 _exported: str | None = None
 _looked_up: tuple[str | None, str | None, Cache] | None = None
@@ -46,11 +44,10 @@ def configure(url_or_cache: str | Cache | None) -> Cache:
     if url_or_cache is not None and not isinstance(url_or_cache, (str, Cache)):
         raise InvalidOptionError(f"configure() takes a Cache or a URL, not {type(url_or_cache).__name__}")
     cache = Cache.from_url(url_or_cache) if isinstance(url_or_cache, str) else url_or_cache
-    with _lock:
-        _configured = cache
-        if _exported is not None and os.environ.get(URL_VARIABLE) == _exported:
-            del os.environ[URL_VARIABLE]
-        _exported = None if cache is None else _export(cache)
+    _configured = cache
+    if _exported is not None and os.environ.get(URL_VARIABLE) == _exported:
+        del os.environ[URL_VARIABLE]
+    _exported = None if cache is None else _export(cache)
     return default_cache()
 
 

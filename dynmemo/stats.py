@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import NamedTuple
 
+from dynmemo._forks import new_lock_in_children
+
 
 class CacheInfo(NamedTuple):
     """What `cache_info()` returns: counts of this process since it started or since the last `cache_clear()`.
@@ -44,10 +46,11 @@ class CacheInfo(NamedTuple):
 class Meter:
     """Counts requests and DynamoDB capacity units; safe to share between threads."""
 
-    __slots__ = ("_lock", "read_units", "requests", "write_units")
+    __slots__ = ("__weakref__", "_lock", "read_units", "requests", "write_units")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        new_lock_in_children(self)
         self.requests = 0
         self.read_units = 0.0
         self.write_units = 0.0

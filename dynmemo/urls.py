@@ -135,7 +135,7 @@ def build_url(kind: str, arguments: Mapping[str, object]) -> str | None:
     start = (
         f"dynamodb://{quote(place, safe='')}"
         if kind == "dynamodb"
-        else f"sqlite:///{quote(place.replace(chr(92), '/'))}"
+        else f"sqlite:///{quote(place.replace(chr(92), '/'), safe='/:')}"
     )
     query = urlencode({name: _text(value) for name, value in sorted(options.items())})
     return f"{start}?{query}" if query else start

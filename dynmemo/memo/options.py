@@ -111,5 +111,6 @@ def check_function(function: object) -> None:
         )
     if not callable(function):
         raise InvalidOptionError(
-            f"dynamo_cached decorates a function, not {function!r}; options are given by name: @dynamo_cached(ttl='24h')"
+            f"dynamo_cached decorates a function, not {function!r}; "
+            "options are given by name: @dynamo_cached(ttl='24h')"
         )

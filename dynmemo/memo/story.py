@@ -249,7 +249,7 @@ class Memo:
         self.stats.add("computed")
         try:
             value = self.function(*step.args, **step.kwargs)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again by `_given`
             return Failed(error)
         return Computed(value, started, time.perf_counter() - clock)
 
@@ -258,7 +258,7 @@ class Memo:
         self.stats.add("computed")
         try:
             value = await self.function(*step.args, **step.kwargs)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again by `_given`
             return Failed(error)
         return Computed(value, started, time.perf_counter() - clock)
 

@@ -83,7 +83,7 @@ class _Sync(_Plain[P, R]):
         return result
 
     def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
-        """What is stored for this call, None if nothing live is; never computes. Raises as `cache_clear` and `cache_key`."""
+        """What is stored for this call, None if nothing live is; never computes. Raises as `invalidate`."""
         return self._self_memo.describe(self._self_with_owner(args), kwargs)
 
 

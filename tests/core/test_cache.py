@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from dynmemo.stores.dynamodb import DynamoDBStore
-from dynmemo.stores.sqlite import SqliteStore
 
 from dynmemo import Cache, InvalidOptionError, ValueTooLargeError
 from dynmemo.item import Item
+from dynmemo.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -223,7 +223,7 @@ def test_many_threads_may_use_one_cache(cache: Cache) -> None:
             for turn in range(10):
                 cache.set(f"{number}", f"{number}.{turn}".encode())
                 assert cache.get(f"{number}") == f"{number}.{turn}".encode()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - shown by the main thread
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]

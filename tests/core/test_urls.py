@@ -72,7 +72,7 @@ def test_another_url_is_refused_with_what_is_allowed(url: str, message: str) -> 
 
 
 def test_what_is_no_text_is_refused() -> None:
-    with pytest.raises(InvalidOptionError, match="Cache or a URL, not int"):
+    with pytest.raises(InvalidOptionError, match="Cache or a URL, not as int"):
         Cache.from_url(5)  # type: ignore[arg-type]
 
 
