@@ -1,0 +1,275 @@
+"""The local store: one SQLite file, shared by every thread and process of a machine."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import sqlite3
+import time
+from dataclasses import fields, make_dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from dynmemo.errors import InvalidOptionError, ValueTooLargeError
+from dynmemo.item import Expect, Item, Parts, Refused, Written
+from dynmemo.stores.sqlite import schema
+from dynmemo.stores.sqlite.eviction import make_room, remove_all
+from dynmemo.stores.sqlite.file import SqliteFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from dynmemo.stats import Meter
+
+LEAST_MAX_BYTES = 1_000_000
+LARGEST_VALUE = 999_000_000
+"""Bytes; SQLite's own limit for a row is 1,000,000,000."""
+
+BATCH = 100
+PAGE = 200
+PREFIX = "dc:"
+
+_Row = tuple[object, ...]
+
+_COLUMNS = ", ".join(schema.ATTRIBUTES)
+_BUT_VALUE = ", ".join("NULL" if name == "value" else name for name in schema.ATTRIBUTES)
+_PARTS = schema.ATTRIBUTES.index("parts")
+
+_WRITTEN = ("key", *schema.ATTRIBUTES, "stored_at", "size")
+_SET = ", ".join(f"{name} = ?{n}" for n, name in enumerate(_WRITTEN, 1) if name != "key")
+_ETAG, _BEAT = f"?{len(_WRITTEN) + 1}", f"?{len(_WRITTEN) + 2}"
+_SAME_BEAT = "({0} IS NULL OR lease_beat IS {0})"
+
+_READ = f"SELECT {_COLUMNS} FROM entries WHERE key = ?"  # noqa: S608  all of the text is ours, here and below
+_READ_MANY = f"SELECT key, {_COLUMNS} FROM entries WHERE key IN (%s)"  # noqa: S608
+_PUT = (
+    f"INSERT INTO entries ({', '.join(_WRITTEN)}) VALUES ({', '.join(f'?{n + 1}' for n in range(len(_WRITTEN)))}) "  # noqa: S608
+    f"ON CONFLICT (key) DO UPDATE SET {_SET}"
+)
+_PUT_OVER_NO_ETAG = f"{_PUT} WHERE etag IS NULL"
+_PUT_OVER_ETAG = f"UPDATE entries SET {_SET} WHERE key = ?1 AND etag IS {_ETAG} AND {_SAME_BEAT.format(_BEAT)}"  # noqa: S608
+_RENEW = "UPDATE entries SET lease_beat = coalesce(lease_beat, 0) + 1, ttl_date = ?1 WHERE key = ?2 AND etag = ?3"
+_TOUCH = "UPDATE entries SET ttl_date = ?1 WHERE key = ?2 AND ttl_date < ?1 AND etag = ?3"
+_TOUCH_FOREIGN = (
+    "UPDATE entries SET ttl_date = ?1 WHERE key = ?2 AND ttl_date < ?1 AND etag IS NULL "
+    "AND ttl_window IS ?3 AND ttl_deadline IS ?4"
+)
+_REMOVE = "DELETE FROM entries WHERE key = ?"
+_REMOVE_EXPECTED = f"DELETE FROM entries WHERE key = ?1 AND etag IS ?2 AND {_SAME_BEAT.format('?3')}"  # noqa: S608
+_IN_PREFIX = f"key >= ?3 AND (?4 IS NULL OR key < ?4) ORDER BY fn, key LIMIT {PAGE}"
+_SCAN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE (fn, key) > (?1, ?2) AND {_IN_PREFIX}"  # noqa: S608
+_SCAN_FN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn = ?1 AND key > ?2 AND {_IN_PREFIX}"  # noqa: S608
+
+# An Item takes 2 us to build: a frozen dataclass assigns through object.__setattr__. Its thawed twin takes 0.4,
+# and is an Item from then on.
+_Thawed = make_dataclass("_Thawed", [(field.name, object) for field in fields(Item)], slots=True)
+
+
+class SqliteStore:
+    """Rows in one SQLite file (`dynmemo.item.Store`).
+
+    Args:
+        path: the file. It is created private to the user (mode 0600, new folders 0700) when it is missing, and refused
+            when it is not ours. On a network filesystem a rollback journal takes the place of the
+            write-ahead log: slower, but safe there.
+        max_bytes: size of the file beyond which a write also removes expired rows, then the least recently stored
+            ones: at most 256 KB more than twice what it adds, so nobody waits for it. Generations are never
+            removed, leases only when expired. What lies in the write-ahead log (some 4 MB) comes on top.
+        clock: gives Unix seconds.
+        busy_timeout: seconds to wait while another process keeps the file locked; a call takes at most twice that.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        max_bytes: int = 5_000_000_000,
+        clock: Callable[[], float] = time.time,
+        busy_timeout: float = 5.0,
+    ) -> None:
+        if max_bytes < LEAST_MAX_BYTES:
+            raise InvalidOptionError(
+                f"max_bytes must be a number of bytes from {LEAST_MAX_BYTES:,} on, not {max_bytes!r}"
+            )
+        self._file = SqliteFile(Path(os.path.abspath(path)), busy_timeout)  # noqa: PTH100  collapses ".." too
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._meters: tuple[Meter, ...] = ()
+
+    @property
+    def location(self) -> str:
+        return str(self._file.path)
+
+    def metered(self, meter: Meter) -> Self:
+        """The same store that counts one request per call (per page of a scan) in `meter`, and no units."""
+        twin = copy.copy(self)
+        twin._meters = (*self._meters, meter)
+        return twin
+
+    def partition_key(self, key: str) -> str:
+        return PREFIX + key
+
+    def read(self, key: str, *, consistent: bool = False) -> Item | None:
+        for meter in self._meters:
+            meter.count()
+        # The way of every hit, so written out: `SqliteFile.run` is for when anything is not as usual.
+        file = self._file
+        if time.monotonic() < file.look_at:
+            idle = file.idle
+            try:
+                cursor = idle.pop()
+                row = cursor.execute(_READ, (PREFIX + key,)).fetchone()
+            except (IndexError, sqlite3.Error):
+                pass
+            else:
+                idle.append(cursor)
+                return None if row is None else _item(row)
+        return file.run(partial(_fetch, key=PREFIX + key), "read", key)
+
+    def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
+        self._count()
+
+        def act(cursor: sqlite3.Cursor) -> dict[str, Item]:
+            found: dict[str, Item] = {}
+            for start in range(0, len(keys), BATCH):
+                batch = [PREFIX + key for key in keys[start : start + BATCH]]
+                rows = cursor.execute(_READ_MANY % ", ".join("?" * len(batch)), batch)
+                found.update((row[0].removeprefix(PREFIX), _item(row[1:])) for row in rows)
+            return found
+
+        return self._file.run(act, "read_many")
+
+    def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:
+        self._count()
+        size = self._size(key, item)
+        etag = os.urandom(16).hex()
+        values: _Row = (PREFIX + key, *_stored(item, etag), int(self._clock() * 1e6), size)
+        if expect is None:
+            statement = _PUT
+        elif expect == Expect():
+            statement = _PUT_OVER_NO_ETAG
+        else:
+            statement = _PUT_OVER_ETAG
+            values = (*values, expect.etag, expect.beat)
+
+        def act(cursor: sqlite3.Cursor) -> Written | Refused:
+            while not cursor.execute(statement, values).rowcount:
+                row = _fetch(cursor, PREFIX + key)
+                # The row may have changed since it was in the way.
+                if expect is None or not _meets(row, expect):
+                    return Refused(row)
+            if self._file.size > self._max_bytes:
+                make_room(cursor, self._max_bytes, size, self._clock())
+            return Written(etag)
+
+        return self._file.run(act, "write", key)
+
+    def renew(self, key: str, etag: str, ttl_date: int) -> bool:
+        return self._change("renew", key, _RENEW, ttl_date, PREFIX + key, etag)
+
+    def touch(self, key: str, seen: Item, ttl_date: int) -> bool:
+        if seen.etag is None:
+            return self._change(
+                "touch", key, _TOUCH_FOREIGN, ttl_date, PREFIX + key, seen.ttl_window, seen.ttl_deadline
+            )
+        return self._change("touch", key, _TOUCH, ttl_date, PREFIX + key, seen.etag)
+
+    def remove(self, key: str, expect: Expect | None = None) -> bool:
+        if expect is None:
+            self._change("remove", key, _REMOVE, PREFIX + key)
+            return True
+        if self._change("remove", key, _REMOVE_EXPECTED, PREFIX + key, expect.etag, expect.beat):
+            return True
+        return expect == Expect() and self._file.run(partial(_fetch, key=PREFIX + key), "remove", key) is None
+
+    def remove_all(self, fn: str | None) -> int:
+        """Delete the rows of the function `fn`, or of all functions, that were stored before this call.
+
+        Generation rows and rows without `fn` stay. Many short transactions, so writers come in between;
+        then the file is made shorter. Returns how many rows were deleted.
+        """
+        self._count()
+        return remove_all(self._file, fn, int(self._clock() * 1e6))
+
+    def scan(self, prefix: str = "", *, fn: str | None = None) -> Iterator[tuple[str, Item]]:
+        first = PREFIX + prefix
+        end = after_all(first)
+        statement, at = (_SCAN, ("", "")) if fn is None else (_SCAN_FN, (fn, ""))
+        while True:
+            self._count()
+            # Page by page, so that no read transaction stays open and keeps the log from being reused.
+            rows = self._file.run(partial(_fetch_all, statement=statement, values=(*at, first, end)), "scan")
+            for row in rows:
+                yield row[0].removeprefix(PREFIX), _item(row[1:])
+            if len(rows) < PAGE:
+                return
+            at = (fn or rows[-1][1 + schema.ATTRIBUTES.index("fn")], rows[-1][0])
+
+    def open(self) -> None:
+        self._file.run(lambda cursor: None, "open")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _count(self) -> None:
+        for meter in self._meters:
+            meter.count()
+
+    def _size(self, key: str, item: Item) -> int:
+        size = len(item.value or b"") + len(key)
+        largest = min(self._max_bytes, LARGEST_VALUE)
+        if size > largest:
+            raise ValueTooLargeError(f"the value has {size:,} bytes with its key; {self.location} takes {largest:,}")
+        return size
+
+    def _change(self, operation: str, key: str, statement: str, *values: object) -> bool:
+        """Whether the statement changed the row."""
+        self._count()
+        return self._file.run(lambda cursor: cursor.execute(statement, values).rowcount > 0, operation, key)
+
+
+def after_all(prefix: str) -> str | None:
+    """The first text after all that begin with `prefix`, in the order of code points; None if there is none."""
+    prefix = prefix.rstrip("\U0010ffff")
+    if not prefix:
+        return None
+    last = ord(prefix[-1]) + 1
+    return prefix[:-1] + chr(0xE000 if last == 0xD800 else last)
+
+
+def _fetch(cursor: sqlite3.Cursor, key: str) -> Item | None:
+    row = cursor.execute(_READ, (key,)).fetchone()
+    return None if row is None else _item(row)
+
+
+def _fetch_all(cursor: sqlite3.Cursor, statement: str, values: _Row) -> list[tuple[str, ...]]:
+    return cursor.execute(statement, values).fetchall()
+
+
+def _meets(row: Item | None, expect: Expect) -> bool:
+    if row is None:
+        return expect == Expect()
+    return row.etag == expect.etag and expect.beat in (None, row.lease_beat)
+
+
+def _item(row: _Row) -> Item:
+    if row[_PARTS] is not None:
+        row = (*row[:_PARTS], _parts(str(row[_PARTS])), *row[_PARTS + 1 :])
+    item = _Thawed(*row)
+    item.__class__ = Item
+    return item  # type: ignore[no-any-return]
+
+
+def _parts(text: str) -> Parts:
+    write_id, count, length, digest = json.loads(text)
+    return Parts(write_id, count, length, bytes.fromhex(digest))
+
+
+def _stored(item: Item, etag: str) -> _Row:
+    """The columns of an item in the order of its fields."""
+    parts = item.parts
+    text = None if parts is None else json.dumps([parts.write_id, parts.count, parts.length, parts.digest.hex()])
+    own = {"etag": etag, "parts": text}
+    return tuple(own[name] if name in own else getattr(item, name) for name in schema.ATTRIBUTES)

@@ -1,0 +1,262 @@
+"""One SQLite file and the connections of this process to it: created, checked, waited for, kept apart by forks."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import stat
+import threading
+import time
+import weakref
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from dynmemo.errors import StoreUnavailableError
+from dynmemo.stores.sqlite import schema
+from dynmemo.stores.sqlite.filesystem import is_remote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 1.0
+"""How long reads may go on in a file that was removed or replaced; writes notice at once."""
+
+LOG_BYTES = 16_000_000
+"""To what size the write-ahead log is cut back after a large write."""
+
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL})
+
+_PERMISSIONS = "check the permissions of the file and its folder"
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "the disk is full: free some space, or give a smaller max_bytes",
+    sqlite3.SQLITE_READONLY: f"it cannot be written: {_PERMISSIONS}",
+    sqlite3.SQLITE_CANTOPEN: f"it cannot be opened: {_PERMISSIONS}",
+    sqlite3.SQLITE_CORRUPT: "its content is damaged: remove it together with its -wal and -shm files",
+    sqlite3.SQLITE_IOERR: "reading or writing the disk failed",
+}
+
+_process_lock = threading.Lock()
+_files: weakref.WeakSet[SqliteFile] = weakref.WeakSet()
+_forking: list[SqliteFile] = []
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that can be referred to weakly and closes itself without a ResourceWarning."""
+
+    def __del__(self) -> None:
+        with suppress(sqlite3.Error):
+            self.close()
+
+
+class SqliteFile:
+    """A file and a pool of connections to it.
+
+    A call takes a connection out of the pool and puts it back. So no two threads use one at the same
+    time, there are as many as calls have run at once, and those of a thread that is gone serve the others.
+
+    A forked child inherits no connection: all are closed before a fork. SQLite would take the
+    parent's locks for the child's own, also in connections that the child opens to the same file, and
+    what the child writes would be lost once the parent, seeing no lock, deletes the log.
+    """
+
+    def __init__(self, path: Path, busy_timeout: float) -> None:
+        self.path = path
+        self.busy_timeout = busy_timeout
+        self.idle: deque[sqlite3.Cursor] = deque()
+        """Cursors, one per connection, that nobody uses now."""
+        self.look_at = 0.0
+        """When (monotonic) a read has to `look` again."""
+        self.size = 0
+        """Bytes of the file when it was last looked at."""
+        self._lock = threading.Lock()
+        self._identity: tuple[int, int] | None = None
+        self._remote = False
+        self._open: weakref.WeakValueDictionary[int, _Connection] = weakref.WeakValueDictionary()
+        self._lost: list[_Connection] = []
+        with _process_lock:
+            _files.add(self)
+
+    def run(self, act: Callable[[sqlite3.Cursor], T], operation: str, key: str | None = None) -> T:
+        """What `act` returns for a cursor of its own; begun anew while the file is locked, until `busy_timeout`.
+
+        Raises `StoreUnavailableError` for whatever SQLite or the system reports.
+        """
+        # The busy handler inside SQLite does most of the waiting, but not all: where waiting could be a
+        # deadlock, as when the log is switched on, SQLite says "busy" at once.
+        deadline = time.monotonic() + self.busy_timeout
+        while True:
+            try:
+                return self._run_once(act)
+            except (sqlite3.Error, OSError) as error:
+                if not _is_busy(error) or time.monotonic() >= deadline:
+                    raise self._unavailable(error, operation, key) from error
+            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311
+
+    def look(self) -> None:
+        """Notice that the file was removed or replaced, and leave the old one. Costs one stat."""
+        self.look_at = time.monotonic() + LOOK_SECONDS
+        try:
+            status = os.stat(self.path)  # noqa: PTH116  the pathlib way takes longer
+        except (FileNotFoundError, NotADirectoryError):
+            self.close()
+            return
+        self.size = status.st_size
+        if (status.st_dev, status.st_ino) != self._identity:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connections; those in use as soon as they are not."""
+        with self._lock:
+            idle, self.idle = self.idle, deque()
+            self._identity = None
+        self._close_all(idle)
+
+    def _run_once(self, act: Callable[[sqlite3.Cursor], T]) -> T:
+        self.look()
+        idle = self.idle
+        cursor = self._take()
+        try:
+            result = act(cursor)
+        except BaseException:
+            # Whatever transaction is open ends here, not when the last reference to the traceback is gone.
+            self._close(cursor.connection)
+            raise
+        idle.append(cursor)
+        return result
+
+    def _take(self) -> sqlite3.Cursor:
+        try:
+            return self.idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            self._configure(connection)
+        except BaseException:
+            self._close(connection)
+            raise
+        return connection.cursor()
+
+    def _connect(self) -> _Connection:
+        # Nothing done under this lock waits for a lock of SQLite, so no thread waits for another's waiting.
+        with self._lock:
+            if self._lost:
+                raise StoreUnavailableError(
+                    f"this process was forked while {self.path} was in use, and cannot use it safely. "
+                    "Start the workers earlier, or with the spawn method.",
+                    operation="open",
+                    table=str(self.path),
+                )
+            self._prepare()
+            connection = sqlite3.connect(
+                schema.uri(self.path, "mode=rw"),
+                uri=True,
+                timeout=self.busy_timeout,
+                isolation_level=None,
+                check_same_thread=False,
+                factory=_Connection,
+            )
+            self._open[id(connection)] = connection
+        return connection
+
+    def _prepare(self) -> None:
+        """Create the file, or see that it is ours, unless that was done."""
+        if self._identity is not None:
+            return
+        _create_private(self.path)
+        status = self.path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise schema.refusal(self.path, "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a file")
+        if status.st_size:
+            schema.check(self.path)
+        self._remote = is_remote(self.path)
+        self._identity = (status.st_dev, status.st_ino)
+
+    def _configure(self, connection: _Connection) -> None:
+        # A network filesystem shares no memory between machines, and the write-ahead log needs that. There the
+        # journal is truncated rather than deleted: a client that has cached the journal's absence would miss the one
+        # that a crashed client left, but not one that is always there.
+        schema.prepare(connection, self.path, "TRUNCATE" if self._remote else "WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
+        # Some distributions overwrite whatever is deleted, which would write every evicted page once more.
+        connection.execute("PRAGMA secure_delete = FAST")
+
+    def _close(self, connection: sqlite3.Connection) -> None:
+        connection.close()
+        self._open.pop(id(connection), None)
+
+    def _close_all(self, idle: deque[sqlite3.Cursor]) -> None:
+        with suppress(IndexError):
+            while True:
+                self._close(idle.pop().connection)
+
+    def _unavailable(self, error: Exception, operation: str, key: str | None) -> StoreUnavailableError:
+        code, name = getattr(error, "sqlite_errorcode", None), getattr(error, "sqlite_errorname", None)
+        text = str(error) if code is None else _ADVICE.get(code & 0xFF, str(error))
+        if _is_busy(error):
+            text = f"another process has kept it locked for {self.busy_timeout:g} s"
+        message = f"{operation} on {self.path} failed: {text}" + (f" ({name})" if name else "")
+        return StoreUnavailableError(message, operation=operation, table=str(self.path), key=key, code=name)
+
+    def before_fork(self) -> None:
+        """Close all connections and keep new ones from being opened."""
+        # A call in another thread ends within twice the busy timeout. A call of this very thread, below a
+        # signal handler that forks, does not.
+        deadline = time.monotonic() + 2 * self.busy_timeout + 1
+        self._lock.acquire(timeout=2 * self.busy_timeout + 1)
+        self._close_all(self.idle)
+        while self._open and time.monotonic() < deadline:
+            time.sleep(0.0002)
+            self._close_all(self.idle)
+
+    def after_fork_in_parent(self) -> None:
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        # Referred to for ever: to close them here would undo what the parent is doing.
+        self._lost = [connection for reference in self._open.valuerefs() if (connection := reference()) is not None]
+        self._lock = threading.Lock()
+
+
+def _is_busy(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY
+
+
+def _create_private(path: Path) -> None:
+    """Create the file, empty and readable by nobody else, and the folders above it, unless it is there."""
+    for folder in reversed(path.parents):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
+    # Two threads must not be here at once: closing a file drops all POSIX locks of the process on it.
+    with _process_lock, suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _before_fork() -> None:
+    _process_lock.acquire()
+    _forking[:] = _files
+    for file in _forking:
+        file.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for file in _forking:
+        file.after_fork_in_parent()
+    _forking.clear()
+    _process_lock.release()
+
+
+def _after_fork_in_child() -> None:
+    for file in _forking:
+        file.after_fork_in_child()
+    _forking.clear()
+    _process_lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
