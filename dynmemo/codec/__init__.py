@@ -50,7 +50,7 @@ class Codec:
         InvalidOptionError: for an option that is not allowed, or an extra that is not installed.
     """
 
-    __slots__ = ("_format", "_keyring", "_max_length", "_name")
+    __slots__ = ("_format", "_keyring", "_max_length")
 
     def __init__(
         self,
@@ -61,7 +61,6 @@ class Codec:
         max_length: int = MAX_LENGTH,
     ) -> None:
         self._format = choose(serializer)
-        self._name = self._format.name.encode("ascii")
         self._keyring = crypt.Keyring(secrets, encrypt)
         self._max_length = max_length
 
@@ -70,21 +69,29 @@ class Codec:
 
         Raises `CannotSerialize` for a result that has no stored form.
         """
+        try:
+            return self._sealed(value, key.encode(), computed_at, seconds, deadline)
+        except MemoryError:
+            raise CannotSerialize("there is not enough memory to serialize the result") from None
+
+    def _sealed(self, value: object, key: bytes, computed_at: float, seconds: float, deadline: int | None) -> bytes:
         chunks, flags = self._format.encode(value)
         length = sum(map(len, chunks))
         if length > self._max_length:
-            raise CannotSerialize(f"the result has {length} bytes, more than the {self._max_length} that are allowed")
+            raise CannotSerialize(f"the result takes {length} bytes, more than the {self._max_length} allowed")
         smaller = compression.compress(chunks, length)
         if smaller is not None:
             chunks, flags = smaller, flags | envelope.ZSTD
         python = _THIS_PYTHON if flags & envelope.BY_VALUE else envelope.NO_PYTHON
         flags |= self._keyring.mode
         seal = self._keyring.seal
-        header = envelope.write_header(flags, python, seal.key_id, computed_at, seconds, deadline, length, self._name)
+        header = envelope.write_header(
+            Header(flags, python, seal.key_id, computed_at, seconds, deadline, length, self._format.name)
+        )
         if flags & envelope.ENCRYPTED:
-            chunks = crypt.encrypt(seal, key.encode(), header, chunks)
+            chunks = crypt.encrypt(seal, key, header, chunks)
         body = [header, *chunks]
-        return b"".join([*body, seal.trailer(key.encode(), *body)])
+        return b"".join([*body, seal.trailer(key, *body)])
 
     def loads(self, data: Bytes, *, key: str, now: float) -> Decoded:
         """The result in an envelope that was read under `key` at `now` (Unix seconds).

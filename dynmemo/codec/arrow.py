@@ -43,22 +43,22 @@ class Arrow:
                 "polars DataFrame and pyarrow Table. Return one of them, or choose another serializer"
             )
         try:
-            payload = _write(_to_table(kind, value))
-            restored = self.decode(payload)
-            same = _SAME[kind](value, restored)
+            table = _to_table(kind, value)
+            same = _SAME[kind](value, _from_table(table))
         except Exception as error:
             raise _lossy(value, f"Arrow refused it with {type(error).__name__}") from error
         if not same:
             raise _lossy(value, "it would come back different")
-        return Encoded([payload])
+        return Encoded([_write(table)])
 
     def decode(self, payload: Bytes) -> object:
         import pyarrow as pa
 
-        table = pa.ipc.open_stream(pa.py_buffer(payload)).read_all()
-        metadata = dict(table.schema.metadata or {})
-        tag = json.loads(metadata.pop(_TAG))
-        return _from_table(tag, table.replace_schema_metadata(metadata or None))
+        # Memory of the value's own, aligned as Arrow wants it.
+        own = bytes(payload) if isinstance(payload, memoryview) else payload
+        table = pa.ipc.open_stream(pa.py_buffer(own)).read_all()
+        table.validate(full=True)
+        return _from_table(table, copy=True)
 
 
 def _kind(value: object) -> str | None:
@@ -87,28 +87,40 @@ def _to_table(kind: str, value: Any) -> Any:
 
 
 def _write(table: Any) -> memoryview:
+    """The stream, in memory of exactly its size: a buffer that grows would hold it three times over."""
     import pyarrow as pa
 
-    sink = pa.BufferOutputStream()
+    measure = pa.MockOutputStream()
+    _write_to(measure, table)
+    buffer = pa.allocate_buffer(measure.size())
+    _write_to(pa.FixedSizeBufferWriter(buffer), table)
+    return memoryview(buffer).cast("B")
+
+
+def _write_to(sink: Any, table: Any) -> None:
+    import pyarrow as pa
+
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return memoryview(sink.getvalue())
 
 
-def _from_table(tag: dict[str, Any], table: Any) -> object:
-    kind = tag["type"]
-    if kind == "pyarrow.Table":
+def _from_table(table: Any, *, copy: bool = False) -> object:
+    """What the table was made from; pandas shares some columns with Arrow, read-only, unless they are copied."""
+    metadata = dict(table.schema.metadata)
+    tag = json.loads(metadata.pop(_TAG))
+    table = table.replace_schema_metadata(metadata or None)
+    if tag["type"] == "pyarrow.Table":
         return table
-    if kind == "polars.DataFrame":
+    if tag["type"] == "polars.DataFrame":
         import polars
 
         return polars.from_arrow(table)
-    return _to_pandas(tag, table)
+    frame = _to_pandas(tag, table)
+    return frame.copy() if copy else frame
 
 
-def _to_pandas(tag: dict[str, Any], table: Any) -> object:
-    # Without threads: Arrow's pool would have to survive a fork. With a copy: the caller may change the result.
-    frame = table.to_pandas(use_threads=False).copy()
+def _to_pandas(tag: dict[str, Any], table: Any) -> Any:
+    frame = table.to_pandas(use_threads=False)  # Arrow's threads do not live on in a forked process
     if tag["freq"] is not None:
         frame.index.freq = tag["freq"]
     return frame if tag["type"] == "pandas.DataFrame" else frame["value"].rename(tag["name"])

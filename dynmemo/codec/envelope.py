@@ -52,8 +52,11 @@ class Header(NamedTuple):
     length: int
     """Bytes of the payload before compression and encryption."""
     serializer: str
-    size: int
-    """Bytes of this header; the payload begins there."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of this header; the payload begins there."""
+        return _FIXED.size + len(self.serializer)
 
     @property
     def compression(self) -> str:
@@ -68,23 +71,23 @@ class Header(NamedTuple):
         return bool(self.flags & ENCRYPTED)
 
 
-def write_header(
-    flags: int,
-    python: tuple[int, int],
-    key_id: bytes,
-    computed_at: float,
-    seconds: float,
-    deadline: int | None,
-    length: int,
-    serializer: bytes,
-) -> bytes:
-    """The header's bytes; `deadline` None is told by a flag."""
-    if deadline is None:
-        deadline = 0
-    else:
-        flags |= HAS_DEADLINE
-    fixed = _FIXED.pack(MAGIC, VERSION, flags, *python, key_id, computed_at, seconds, deadline, length, len(serializer))
-    return fixed + serializer
+def write_header(header: Header) -> bytes:
+    """The header as it stands at the front of the envelope."""
+    flags = header.flags if header.deadline is None else header.flags | HAS_DEADLINE
+    name = header.serializer.encode("ascii")
+    fixed = _FIXED.pack(
+        MAGIC,
+        VERSION,
+        flags,
+        *header.python,
+        header.key_id,
+        header.computed_at,
+        header.seconds,
+        header.deadline or 0,
+        header.length,
+        len(name),
+    )
+    return fixed + name
 
 
 def read_header(data: Bytes) -> Header:
@@ -101,7 +104,7 @@ def read_header(data: Bytes) -> Header:
     if not named or len(data) < size + TRAILER_SIZE or not name.isascii():
         raise unreadable("format", "the envelope's header is damaged")
     known = deadline if flags & HAS_DEADLINE else None
-    return Header(flags, (major, minor), key_id, computed_at, seconds, known, length, name.decode("ascii"), size)
+    return Header(flags, (major, minor), key_id, computed_at, seconds, known, length, name.decode("ascii"))
 
 
 def unreadable(cause: str, message: str) -> UnreadableValueError:

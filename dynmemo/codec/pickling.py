@@ -123,12 +123,15 @@ def _spawned_main_by_value() -> Iterator[None]:
     import cloudpickle
 
     main = sys.modules.get(_SPAWNED_MAIN)
+    if main is None or main.__name__ != _SPAWNED_MAIN:  # elsewhere multiprocessing makes it another name of __main__
+        yield
+        return
     with _registry_lock:
-        if main is None or main.__name__ in cloudpickle.list_registry_pickle_by_value():
-            yield
-            return
-        cloudpickle.register_pickle_by_value(main)
+        known = _SPAWNED_MAIN in cloudpickle.list_registry_pickle_by_value()
+        if not known:
+            cloudpickle.register_pickle_by_value(main)
         try:
             yield
         finally:
-            cloudpickle.unregister_pickle_by_value(main)
+            if not known:
+                cloudpickle.unregister_pickle_by_value(main)

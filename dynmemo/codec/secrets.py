@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import logging
 import os
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
+from dynmemo._log import Once
 from dynmemo.codec.envelope import ENCRYPTED, NO_KEY_ID, SIGNED, TRAILER_SIZE, unreadable
 from dynmemo.errors import InvalidOptionError
 
@@ -30,8 +30,7 @@ _MAC_CONTEXT = "dynmemo envelope v1: MAC key"
 _ENCRYPTION_CONTEXT = "dynmemo envelope v1: encryption key"
 _KEY_ID_CONTEXT = "dynmemo envelope v1: key id"
 
-_log = logging.getLogger("dynmemo")
-_warned_of_short_secret = False
+_once = Once()
 
 
 class Seal:
@@ -64,11 +63,9 @@ class Keyring:
     __slots__ = ("_seals", "mode", "seal")
 
     def __init__(self, secrets: Sequence[bytes | str], encrypt: bool) -> None:
-        given = [s.encode() if isinstance(s, str) else bytes(s) for s in secrets if s]
+        given = _checked(secrets)
         if encrypt:
             _require_encryption(given)
-        if any(len(secret) < SHORTEST_GOOD_SECRET for secret in given):
-            _warn_of_short_secret()
         self._seals = [Seal(secret) for secret in given] or [Seal()]
         self.seal = self._seals[0]
         self.mode = (SIGNED if given else 0) | (ENCRYPTED if encrypt else 0)
@@ -147,12 +144,19 @@ def _require_encryption(secrets: Sequence[bytes]) -> None:
         raise InvalidOptionError('encrypt=True needs the extra "crypto": pip install "dynmemo[crypto]"') from None
 
 
-def _warn_of_short_secret() -> None:
-    global _warned_of_short_secret
-    if not _warned_of_short_secret:
-        _warned_of_short_secret = True
-        _log.warning(
-            "a secret is shorter than %d bytes and could be guessed; make one with "
-            "`python -c 'import secrets; print(secrets.token_urlsafe(32))'`",
+def _checked(secrets: Sequence[bytes | str]) -> list[bytes]:
+    """The secrets as bytes, without the empty ones."""
+    if isinstance(secrets, str | bytes):
+        secrets = [secrets]
+    for secret in secrets:
+        if not isinstance(secret, str | bytes):
+            raise InvalidOptionError(f"a secret is of type {type(secret).__name__}: allowed are str and bytes")
+    given = [secret.encode() if isinstance(secret, str) else secret for secret in secrets if secret]
+    if any(len(secret) < SHORTEST_GOOD_SECRET for secret in given):
+        _once.warning(
+            "short secret",
+            "a secret is shorter than %d bytes and could be guessed; "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes a good one",
             SHORTEST_GOOD_SECRET,
         )
+    return given

@@ -1,0 +1,34 @@
+"""Other Python versions, for what one writes and another reads."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+NEEDED = ("blake3", "cloudpickle", "wrapt", "platformdirs")
+THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
+OTHERS = [version for version in ("3.11", "3.12", "3.13", "3.14") if version != THIS]
+
+# Taken before any test changes the environment. Paths, separated as in PATH.
+_GIVEN = [path for path in os.environ.get("DYNMEMO_OTHER_PYTHONS", "").split(os.pathsep) if path]
+
+
+def other_python(version: str) -> str:
+    """An interpreter of that version with what dynmemo needs; the test is skipped if there is none."""
+    for path in (*_GIVEN, shutil.which(f"python{version}")):
+        if path and version == _usable(path):
+            return path
+    pytest.skip(f"no Python {version} with {', '.join(NEEDED)} on PATH or in DYNMEMO_OTHER_PYTHONS")
+
+
+@functools.cache
+def _usable(python: str) -> str:
+    """The version of the interpreter if it has all that is needed."""
+    program = f"import sys, {', '.join(NEEDED)}; print('%d.%d' % sys.version_info[:2])"
+    done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
