@@ -98,13 +98,9 @@ class ZstdReader(Reader):
         self._decompressor = _zstd().ZstdDecompressor()
 
     def _take(self, count: int) -> bytearray:
-        taken = bytearray(count)
-        with memoryview(taken) as target:
-            filled = 0
-            while filled < count:
-                piece = self._next(min(_STEP, count - filled))
-                target[filled : filled + len(piece)] = piece
-                filled += len(piece)
+        taken = bytearray()  # grows with what is really there: the announced length may be a lie
+        while len(taken) < count:
+            taken += self._next(min(_STEP, count - len(taken)))
         return taken
 
     def _more(self) -> bool:

@@ -26,9 +26,21 @@ def other_python(version: str) -> str:
     pytest.skip(f"no Python {version} with {', '.join(NEEDED)} on PATH or in DYNMEMO_OTHER_PYTHONS")
 
 
+def other_pandas(than: str) -> str:
+    """An interpreter whose pandas is of another major version; the test is skipped if there is none."""
+    for path in _GIVEN:
+        major = _output(path, "import pandas; print(pandas.__version__.split('.')[0])")
+        if major and major != than.split(".")[0] and _usable(path):
+            return path
+    pytest.skip("no interpreter with another major version of pandas in DYNMEMO_OTHER_PYTHONS")
+
+
 @functools.cache
 def _usable(python: str) -> str:
     """The version of the interpreter if it has all that is needed."""
-    program = f"import sys, {', '.join(NEEDED)}; print('%d.%d' % sys.version_info[:2])"
+    return _output(python, f"import sys, {', '.join(NEEDED)}; print('%d.%d' % sys.version_info[:2])")
+
+
+def _output(python: str, program: str) -> str:
     done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
     return done.stdout.strip()

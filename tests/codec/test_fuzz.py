@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import tempfile
 from pathlib import Path
@@ -16,6 +17,9 @@ from dynmemo.codec.envelope import NO_PYTHON, write_header
 from dynmemo.codec.secrets import Seal
 from dynmemo.errors import UnreadableValueError
 from tests.codec.helpers import KEY, NOW, SECRET, Witness, forge, read, resealed, round_trip, write
+
+# For a long run: DYNMEMO_FUZZ_EXAMPLES=100000 python -m pytest tests/codec/test_fuzz.py
+often = settings(max_examples=int(os.environ.get("DYNMEMO_FUZZ_EXAMPLES", "300")), deadline=None)
 
 FILE = Path(tempfile.gettempdir()) / "dynmemo-fuzz-witness-that-must-not-exist"
 PAYLOAD = pickle.dumps(Witness(FILE))
@@ -68,13 +72,14 @@ def nothing_unverified_is_unpickled() -> Any:
     assert not FILE.exists()
 
 
+@often
 @given(st.binary(max_size=300), st.sampled_from(CODECS))
 def test_random_bytes_are_unreadable(data: bytes, codec: Codec) -> None:
     assert attempt(codec, data) is None
     assert attempt(codec, envelope.MAGIC + b"\x01" + data) is None
 
 
-@settings(max_examples=500)
+@often
 @given(st.sampled_from(VALID), mutations, st.sampled_from(CODECS))
 def test_a_mutated_envelope_is_unreadable(data: bytes, steps: list[tuple[str, int, bytes]], codec: Codec) -> None:
     changed = mutated(data, steps)
@@ -82,7 +87,7 @@ def test_a_mutated_envelope_is_unreadable(data: bytes, steps: list[tuple[str, in
         assert attempt(codec, changed) is None
 
 
-@settings(max_examples=500)
+@often
 @given(st.sampled_from(WITNESSES), mutations, st.sampled_from([SIGNED, ENCRYPTED, JSON]))
 def test_a_forged_envelope_is_not_unpickled(data: bytes, steps: list[tuple[str, int, bytes]], codec: Codec) -> None:
     assert attempt(codec, data) is None
@@ -90,7 +95,7 @@ def test_a_forged_envelope_is_not_unpickled(data: bytes, steps: list[tuple[str, 
     assert attempt(codec, resealed(mutated(data, steps)[: -envelope.TRAILER_SIZE])) is None
 
 
-@settings(max_examples=500)
+@often
 @given(
     st.integers(0, 255),
     st.integers(0, 2**64 - 1),
@@ -107,7 +112,7 @@ def test_any_header_with_a_right_digest_is_read_or_unreadable(
         attempt(codec, resealed(write_header(header) + payload))
 
 
-@settings(max_examples=300)
+@often
 @given(st.sampled_from([0, envelope.ZSTD, envelope.BUFFERS, envelope.ZSTD | envelope.BUFFERS]), st.binary(max_size=80))
 def test_a_json_cache_survives_any_payload_with_a_right_digest(flags: int, payload: bytes) -> None:
     attempt(JSON, forge(payload, flags=flags, serializer="json"))
@@ -120,6 +125,7 @@ values = st.recursive(
 )
 
 
+@often
 @given(values, st.sampled_from([PLAIN, SIGNED, ENCRYPTED]))
 def test_any_value_comes_back(value: object, codec: Codec) -> None:
     assert round_trip(codec, value) == value
@@ -132,11 +138,13 @@ json_values = st.recursive(
 )
 
 
+@often
 @given(json_values)
 def test_any_json_value_comes_back_of_the_same_types(value: object) -> None:
     assert repr(round_trip(JSON, value)) == repr(value)
 
 
+@often
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_no_two_keys_read_each_others_entries(one: str, other: str) -> None:
     data = write(PLAIN, 1, key=one)

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import cloudpickle
 import numpy as np
+import pandas as pd
 import pytest
 
 import dynmemo
 from dynmemo.codec import Codec, envelope
 from tests.codec.helpers import KEY, NOW, cause, forge, read, round_trip, write
-from tests.codec.pythons import OTHERS, other_python
+from tests.codec.pythons import OTHERS, other_pandas, other_python
 
 if TYPE_CHECKING:
     import types
@@ -135,6 +136,22 @@ def test_another_python_reads_data_and_refuses_code(version: str) -> None:
     assert run(READER, "value()", write(codec, lambda: 1), python=other).strip() == b"python"
     assert cause(codec, run(WRITER, "class", python=other), now=1.0) == "python"
     assert cause(codec, run(WRITER, "lambda", python=other), now=1.0) == "python"
+
+
+FRAME = "pd.DataFrame({'mean': [1.5, None], 'model': ['x', None], 'n': [1, 2]}, pd.date_range('2024', periods=2))"
+WRITE_FRAME = f"""
+import sys, pandas as pd
+from dynmemo.codec import Codec
+sys.stdout.buffer.write(Codec().dumps({FRAME}, key={KEY!r}, computed_at=1.0, seconds=1.0, deadline=None))
+"""
+
+
+def test_a_frame_of_another_pandas_is_equal_or_a_miss() -> None:
+    other = other_pandas(pd.__version__)
+    for writer, reader in ((sys.executable, other), (other, sys.executable)):
+        use = "(lambda pd: bool(value.astype(object).equals(" + FRAME + ".astype(object))))(__import__('pandas'))"
+        said = run(READER, use, run(WRITE_FRAME, "", python=writer), python=reader).strip()
+        assert said in {b"True", b"pickle"}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,6 +115,16 @@ def test_a_bomb_is_refused_at_the_announced_length_not_at_its_end() -> None:
     codec = Codec("bytes", max_length=1_000_000)
     assert cause(codec, forge(bomb, flags=envelope.ZSTD, serializer="bytes", length=50_000_000)) == "length"
     assert cause(codec, forge(bomb, flags=envelope.ZSTD, serializer="bytes", length=1000)) == "format"
+
+
+def test_a_length_that_is_a_lie_costs_no_memory() -> None:
+    payload = forge(zstd.compress(b"short"), flags=envelope.ZSTD, serializer="bytes", length=1_900_000_000)
+    tracemalloc.start()
+    try:
+        assert cause(Codec("bytes"), payload) == "format"
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_bomb_in_the_index_of_buffers_is_refused() -> None:
