@@ -11,7 +11,7 @@ import pytest
 from tests import engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ENDPOINT = os.environ.get("DYNMEMO_TEST_DYNAMODB_ENDPOINT")
 _REQUIRED = os.environ.get("DYNMEMO_REQUIRE_DYNAMODB") == "1"
 
-_DYNAMODB_FIXTURES = {"dynamodb_endpoint", "dynamodb_table", "dynamodb_client"}
+_DYNAMODB_FIXTURES = {"dynamodb_endpoint", "dynamodb_client", "dynamodb_new_table", "dynamodb_table"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,29 +29,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.dynamodb)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nobodys_settings() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.upper().startswith(("AWS_", "DYNMEMO_", "BOTO")):
+                patch.delenv(name)
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """No setting of the person who runs the tests reaches them, and no cache of theirs is touched.
 
     Returns the home folder of this test.
     """
-    for name in list(os.environ):
-        if name.upper().startswith(("AWS_", "DYNMEMO_", "BOTO")):
-            monkeypatch.delenv(name)
     home = tmp_path_factory.mktemp("home")
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("USERPROFILE", str(home))
-    monkeypatch.setenv("LOCALAPPDATA", str(home / "AppData" / "Local"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(name, str(home))
     return home
 
 
 @pytest.fixture(scope="session")
-def dynamodb_endpoint() -> Iterator[str]:
+def dynamodb_endpoint(_nobodys_settings: None) -> Iterator[str]:
     """The address of the one DynamoDB Local of this session."""
     if _ENDPOINT:
         yield _ENDPOINT
@@ -65,31 +71,39 @@ def dynamodb_endpoint() -> Iterator[str]:
         pytest.skip(str(error))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def dynamodb_client(dynamodb_endpoint: str) -> Iterator[DynamoDBClient]:
     """A bare boto3 client, to put and look at rows by hand."""
     import boto3
 
-    session = boto3.session.Session(
-        aws_access_key_id="testing", aws_secret_access_key="testing", region_name="eu-west-1"
-    )
-    client = session.client("dynamodb", endpoint_url=dynamodb_endpoint)
+    client = boto3.session.Session().client("dynamodb", endpoint_url=dynamodb_endpoint)
     yield client
     client.close()
 
 
+@pytest.fixture(scope="session")
+def dynamodb_new_table(dynamodb_client: DynamoDBClient) -> Callable[[], str]:
+    """Makes a table with the partition key `id` and the TTL attribute `ttl_date`, and gives its name."""
+
+    def create() -> str:
+        name = f"dynmemo-{uuid.uuid4().hex}"
+        dynamodb_client.create_table(
+            TableName=name,
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        dynamodb_client.update_time_to_live(
+            TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl_date"}
+        )
+        return name
+
+    return create
+
+
 @pytest.fixture
-def dynamodb_table(dynamodb_client: DynamoDBClient) -> Iterator[str]:
-    """The name of a new table with the partition key `id` and the TTL attribute `ttl_date`."""
-    name = f"dynmemo-{uuid.uuid4().hex}"
-    dynamodb_client.create_table(
-        TableName=name,
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    dynamodb_client.update_time_to_live(
-        TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl_date"}
-    )
+def dynamodb_table(dynamodb_new_table: Callable[[], str], dynamodb_client: DynamoDBClient) -> Iterator[str]:
+    """The name of a new table that belongs to this test."""
+    name = dynamodb_new_table()
     yield name
     dynamodb_client.delete_table(TableName=name)

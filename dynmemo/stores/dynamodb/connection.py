@@ -1,0 +1,151 @@
+"""The boto3 client of a store: made when first needed, once per process, and never carried over a fork."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dynmemo._version import __version__
+from dynmemo.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from botocore.config import Config
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+CONNECT_SECONDS = 1.0
+READ_SECONDS = 1.5
+ATTEMPTS = 3
+"""With botocore's pauses in between, an endpoint that refuses, swallows or never answers costs less than 5 s.
+botocore's own settings wait 60 s each."""
+
+CONNECTIONS = 32
+"""As many as the cache has threads for its async methods."""
+
+
+class Names(NamedTuple):
+    """The two attributes whose names are the table's choice."""
+
+    key: str
+    ttl: str
+
+
+class Connection:
+    """Client and names that the metered copies of one store share."""
+
+    def __init__(self, make: Callable[[], DynamoDBClient], names: Names | None, *, own: bool) -> None:
+        self._make = make
+        self._names = names
+        self._own = own
+        self._client: DynamoDBClient | None = None
+        self._lock = threading.RLock()
+        self.batches_denied = False
+        """Whether IAM was found not to allow BatchGetItem."""
+        _connections.add(self)
+
+    def client(self) -> DynamoDBClient:
+        """The client of this process."""
+        client = self._client
+        if client is not None:
+            return client
+        with self._lock:
+            if self._client is None:
+                self._client = self._make()
+            return self._client
+
+    def names(self, discover: Callable[[], Names]) -> Names:
+        """The names, which `discover` finds once; when it raises, the next call tries again."""
+        names = self._names
+        if names is not None:
+            return names
+        with self._lock:
+            if self._names is None:
+                self._names = discover()
+            return self._names
+
+    @property
+    def region(self) -> str | None:
+        """The client's region, once there is a client."""
+        return None if self._client is None else self._client.meta.region_name
+
+    def forget(self) -> None:
+        """Look credentials up anew at the next call, with a new client. A client or factory that was given stays."""
+        if self._own:
+            self._client = None
+
+    def close(self) -> None:
+        """Close a client that is our own."""
+        client = self._client
+        self.forget()
+        if self._own and client is not None:
+            client.close()
+
+    def after_fork(self) -> None:
+        """Sockets and locks of the parent are of no use in a child."""
+        self._client = None
+        self._lock = threading.RLock()
+
+
+_connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for connection in _connections:
+        connection.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def live(client: DynamoDBClient) -> Callable[[], DynamoDBClient]:
+    """A source for a client that the user made; only the process that made it has its sockets."""
+    pid = os.getpid()
+
+    def give() -> DynamoDBClient:
+        if os.getpid() != pid:
+            raise StoreUnavailableError(
+                "a live boto3 client cannot be used in a forked process; give client_factory= instead of client="
+            )
+        return client
+
+    return give
+
+
+def own(
+    region: str | None, profile: str | None, endpoint_url: str | None, config: Config | None
+) -> Callable[[], DynamoDBClient]:
+    """A source of clients with our settings, those of `config` before them."""
+
+    def make() -> DynamoDBClient:
+        import boto3
+
+        # A session of its own: the default one is not safe to share between threads while clients are made.
+        session = boto3.session.Session(region_name=region, profile_name=profile)
+        client: DynamoDBClient = session.client("dynamodb", endpoint_url=endpoint_url, config=settings(config))
+        return client
+
+    return make
+
+
+def settings(given: Config | None) -> Config:
+    """Our botocore settings, replaced by those `given`; both user agents are told."""
+    from botocore.config import Config
+
+    ours: dict[str, Any] = {
+        "connect_timeout": CONNECT_SECONDS,
+        "read_timeout": READ_SECONDS,
+        "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
+        "max_pool_connections": CONNECTIONS,
+        "tcp_keepalive": True,
+        # We build the requests ourselves; checking them took 5 % of the CPU of a hit.
+        "parameter_validation": False,
+    }
+    extra = getattr(given, "user_agent_extra", None)
+    name = f"lib/dynmemo#{__version__}"
+    agent = Config(user_agent_extra=f"{extra} {name}" if extra else name)
+    merged = Config(**ours) if given is None else Config(**ours).merge(given)
+    return merged.merge(agent)

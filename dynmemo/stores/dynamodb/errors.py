@@ -1,0 +1,148 @@
+"""The one table from what botocore raises to what dynmemo raises.
+
+Messages hold AWS's own words where they help (which action, which resource, why throttled) and
+never a key, a value or a credential.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dynmemo.errors import DynmemoError, InvalidTableError, StoreUnavailableError, ValueTooLargeError
+
+if TYPE_CHECKING:
+    from dynmemo.stores.dynamodb.rows import Row
+
+
+class ConditionNotMetError(Exception):
+    """A conditional write did not take place; `row` is what stands there instead, or None."""
+
+    def __init__(self, row: Row | None) -> None:
+        super().__init__()
+        self.row = row
+
+
+class TableMissingError(InvalidTableError):
+    """The table does not exist."""
+
+
+_MISSING = (
+    "does not exist in this region and account: create it, give create_table_if_not_exists=True, or correct "
+    "table name, region, profile or endpoint_url"
+)
+_WRONG_KEY = (
+    "cannot serve as a cache: its key must be the given partition_key_name, be a string, and have no sort key; "
+    "leave partition_key_name out to have it looked up"
+)
+# What a ValidationException says of a table whose key is not as we were told.
+_WRONG_KEY_TEXTS = ("key element does not match the schema", "Missing the key ", "Type mismatch for key")
+_TOO_LARGE_TEXTS = ("Item size has exceeded", "Item size to update has exceeded")
+
+_REACH = "the endpoint could not be reached: check network, region and endpoint_url"
+_ANSWER = "the endpoint did not answer in time: check network and endpoint_url, or give longer timeouts with config="
+_LOGIN = "the AWS login has run out or is missing: log in again, for example with `aws sso login`"
+_RETRIEVAL = "AWS credentials could not be had"
+_UNKNOWN = "AWS does not accept the credentials: check access key, session token and region"
+_SIGNATURE = "AWS does not accept the signature: check the secret access key and this machine's clock"
+_THROTTLED = "DynamoDB throttles the requests: wait, or raise the capacity of the table or the quota of the account"
+
+_BY_CODE = {
+    "AccessDeniedException": "IAM does not allow this: allow dynamodb:{operation} on the table"
+    " (no Describe action is needed when partition_key_name and ttl_attribute_name are given)",
+    "ExpiredTokenException": "the AWS credentials have expired: renew them",
+    "ExpiredToken": "the AWS credentials have expired: renew them",
+    "UnrecognizedClientException": _UNKNOWN,
+    "InvalidClientTokenId": _UNKNOWN,
+    "MissingAuthenticationTokenException": _UNKNOWN,
+    "IncompleteSignatureException": _SIGNATURE,
+    "InvalidSignatureException": _SIGNATURE,
+    "SignatureDoesNotMatch": _SIGNATURE,
+    "ProvisionedThroughputExceededException": _THROTTLED,
+    "RequestLimitExceeded": _THROTTLED,
+    "ThrottlingException": _THROTTLED,
+    "InternalServerError": "DynamoDB had an internal error",
+}
+
+_BY_CLASS = {
+    "NoCredentialsError": "no AWS credentials were found: pass profile=, set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY, or run `aws configure` or `aws sso login`",
+    "PartialCredentialsError": "the AWS credentials are incomplete: an access key needs its secret access key",
+    "CredentialRetrievalError": _RETRIEVAL,
+    "MetadataRetrievalError": _RETRIEVAL,
+    "UnauthorizedSSOTokenError": _LOGIN,
+    "SSOError": _LOGIN,
+    "TokenRetrievalError": _LOGIN,
+    "NoRegionError": "no AWS region is set: pass region= or set AWS_DEFAULT_REGION",
+    "InvalidRegionError": "the AWS region is not a valid name: correct region= or AWS_DEFAULT_REGION",
+    "ProfileNotFound": "the AWS profile is not configured: correct profile= or AWS_PROFILE, or run `aws configure`",
+    "EndpointConnectionError": _REACH,
+    "ConnectTimeoutError": _REACH,
+    "ProxyConnectionError": "the HTTP proxy could not be reached: check HTTPS_PROXY",
+    "SSLError": "no trusted TLS connection could be made: check AWS_CA_BUNDLE and endpoint_url",
+    "ReadTimeoutError": _ANSWER,
+    "ConnectionClosedError": "the connection was closed before an answer came",
+    "ResponseParserError": "what answered is not DynamoDB: check endpoint_url and proxies",
+    "HTTPClientError": "the connection broke",
+}
+
+# AWS quotes the signed headers to whoever signed wrongly, and the session token is one of them.
+_QUOTES_SECRETS = frozenset(code for code, text in _BY_CODE.items() if text is _SIGNATURE)
+
+CREDENTIAL_TROUBLE = frozenset(
+    (
+        *(code for code, text in _BY_CODE.items() if text in (_UNKNOWN, _SIGNATURE) or "expired" in text),
+        *(name for name, text in _BY_CLASS.items() if text in (_LOGIN, _RETRIEVAL) or "credentials" in text),
+    )
+)
+"""Codes after which credentials are to be looked up anew, for they may have been renewed."""
+
+
+def translate(error: Exception, operation: str, table: str, key: str | None = None) -> Exception:
+    """The exception to raise for `error`, which becomes its ``__cause__`` unless that would show a credential."""
+    if isinstance(error, DynmemoError):
+        return error
+    translated = _translate(error, operation, table, key)
+    if getattr(translated, "code", None) not in _QUOTES_SECRETS:
+        translated.__cause__ = error
+    return translated
+
+
+def _translate(error: Exception, operation: str, table: str, key: str | None) -> Exception:
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict):
+        code, text = _of_class(error)
+        return _unavailable(text, operation, table, key, code=code)
+    code, message = response["Error"].get("Code", ""), response["Error"].get("Message", "")
+    if code == "ConditionalCheckFailedException":
+        return ConditionNotMetError(response.get("Item"))
+    if code == "ResourceNotFoundException":
+        return TableMissingError(f"the DynamoDB table {table!r} {_MISSING}")
+    if code == "ValidationException" and any(text in message for text in _WRONG_KEY_TEXTS):
+        return InvalidTableError(f"the DynamoDB table {table!r} {_WRONG_KEY}")
+    if code == "ValidationException" and any(text in message for text in _TOO_LARGE_TEXTS):
+        return ValueTooLargeError("the row is larger than the 400 KB of a DynamoDB item; store a smaller value")
+    request_id = response.get("ResponseMetadata", {}).get("RequestId")
+    text = _of_code(code, message, response).replace("{operation}", operation)
+    return _unavailable(text, operation, table, key, code=code, request_id=request_id)
+
+
+def _of_class(error: Exception) -> tuple[str, str]:
+    """Name and text of the nearest class in the table; others may quote what was sent and are only named."""
+    name = type(error).__name__
+    for known in type(error).__mro__:
+        if known.__name__ in _BY_CLASS:
+            return known.__name__, f"{_BY_CLASS[known.__name__]} ({error})"
+    return name, f"boto3 raised {name}"
+
+
+def _of_code(code: str, message: str, response: dict[str, Any]) -> str:
+    text = _BY_CODE.get(code, "DynamoDB refused the request")
+    if code in _QUOTES_SECRETS:
+        return text
+    reasons = [str(reason.get("reason", "")) for reason in response.get("ThrottlingReasons", [])]
+    return f"{text} ({'; '.join(filter(None, (code, message, *reasons)))})"
+
+
+def _unavailable(text: str, operation: str, table: str, key: str | None, **attributes: Any) -> StoreUnavailableError:
+    message = f"{operation} on the DynamoDB table {table!r} failed: {text}"
+    return StoreUnavailableError(message, operation=operation, table=table, key=key, **attributes)

@@ -1,0 +1,274 @@
+"""`DynamoDBStore`: the store's promises kept by a DynamoDB table."""
+
+from __future__ import annotations
+
+import copy
+import random
+import secrets
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from dynmemo.errors import StoreUnavailableError, ValueTooLargeError
+from dynmemo.item import Refused, Written
+from dynmemo.stores.dynamodb import connection, expressions, options, rows
+from dynmemo.stores.dynamodb.connection import Connection, Names
+from dynmemo.stores.dynamodb.errors import CREDENTIAL_TROUBLE, ConditionNotMetError, translate
+from dynmemo.stores.dynamodb.table import discover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from botocore.config import Config
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from dynmemo.item import Expect, Item
+    from dynmemo.stats import Meter
+    from dynmemo.stores.dynamodb.rows import Row
+
+BATCH = 100
+"""Keys that one BatchGetItem takes."""
+
+IDLE_BATCHES = 5
+"""How often in a row a batch may bring nothing before it counts as throttled."""
+
+_METERED = {
+    **dict.fromkeys(("get_item", "batch_get_item", "scan"), "read"),
+    **dict.fromkeys(("put_item", "update_item", "delete_item"), "write"),
+}
+"""The methods that consume capacity, and of which kind."""
+
+
+class DynamoDBStore:
+    """Rows in a DynamoDB table with a string partition key and no sort key; implements `dynmemo.item.Store`.
+
+    Args:
+        table_name: name or ARN of the table.
+        partition_key_name, ttl_attribute_name: when both are given, no `Describe*` call is made; otherwise
+            DescribeTable and DescribeTimeToLive find them at the first operation, once per process.
+        partition_key_prefix: keys become ``{prefix}:dc:{key}``. Default: ``dc:{key}``.
+        create_table_if_not_exists: create a missing table, billed per request, with TTL enabled.
+        use_consistent_reads: read the latest state (one read unit per 4 KB) or one that may be
+            a second old (half a unit). A scan is always of the second kind.
+        region, profile, endpoint_url: for boto3. Default: its own chain of configuration.
+        config: botocore settings that replace ours: 1 s to connect, 1.5 s without an answer,
+            3 attempts, 32 connections.
+        client: a boto3 DynamoDB client to use as it is, in this process only.
+        client_factory: called without arguments, once per process, for such a client.
+
+    Raises:
+        InvalidOptionError: for options that are not allowed.
+    """
+
+    def __init__(
+        self,
+        table_name: str,
+        *,
+        partition_key_name: str | None = None,
+        ttl_attribute_name: str | None = None,
+        partition_key_prefix: str | None = None,
+        create_table_if_not_exists: bool = False,
+        use_consistent_reads: bool = True,
+        region: str | None = None,
+        profile: str | None = None,
+        endpoint_url: str | None = None,
+        config: Config | None = None,
+        client: DynamoDBClient | None = None,
+        client_factory: Callable[[], DynamoDBClient] | None = None,
+    ) -> None:
+        options.check_names(partition_key_name, ttl_attribute_name)
+        options.check_sources(
+            client, client_factory, region=region, profile=profile, endpoint_url=endpoint_url, config=config
+        )
+        self._table = options.check_table_name(table_name)
+        self._prefix = options.check_prefix(partition_key_prefix)
+        self._consistent = options.check_flag("use_consistent_reads", use_consistent_reads)
+        self._create = options.check_flag("create_table_if_not_exists", create_table_if_not_exists)
+        self._given = (partition_key_name, ttl_attribute_name)
+        self._place = (region, options.check_endpoint(endpoint_url))
+        names = None
+        if partition_key_name and ttl_attribute_name and not self._create:
+            names = Names(partition_key_name, ttl_attribute_name)
+        make = client_factory or connection.own(region, profile, endpoint_url, config)
+        if client is not None:
+            make = connection.live(client)
+        self._connection = Connection(make, names, own=client is None and client_factory is None)
+        self._meters: tuple[Meter, ...] = ()
+
+    @property
+    def location(self) -> str:
+        region, endpoint = self._place
+        region = self._connection.region or region
+        places = [*([f"in {region}"] if region else []), *([f"at {endpoint}"] if endpoint else [])]
+        return " ".join((f"DynamoDB table {self._table}", *places))
+
+    def metered(self, meter: Meter) -> Self:
+        twin = copy.copy(self)
+        twin._meters = (*self._meters, meter)
+        return twin
+
+    def partition_key(self, key: str) -> str:
+        return self._prefix + key
+
+    def read(self, key: str, *, consistent: bool = False) -> Item | None:
+        names = self._names()
+        response = self._call(
+            "get_item",
+            key,
+            Key={names.key: {"S": self._partition_key(key)}},
+            ConsistentRead=consistent or self._consistent,
+        )
+        row = response.get("Item")
+        return None if row is None else rows.decode(row, names.ttl)
+
+    def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
+        unique = list(dict.fromkeys(keys))
+        found: dict[str, Item] = {}
+        for start in range(0, len(unique), BATCH):
+            found.update(self._read_group(unique[start : start + BATCH]))
+        return found
+
+    def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:
+        names = self._names()
+        etag = secrets.token_hex(8)
+        row = {names.key: {"S": self._partition_key(key)}, **rows.encode(item, names.ttl, etag)}
+        _check_size(row)
+        condition: dict[str, Any] = {}
+        if expect is not None:
+            condition = {**expressions.expected(expect), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        try:
+            self._call("put_item", key, Item=row, **condition)
+        except ConditionNotMetError as error:
+            standing = None if error.row is None else rows.decode(error.row, names.ttl)
+            # With our etag it is our own row: the answer to the SDK's first try was lost, and it tried again.
+            if standing is None or standing.etag != etag:
+                return Refused(standing)
+        return Written(etag)
+
+    def renew(self, key: str, etag: str, ttl_date: int) -> bool:
+        return self._conditional("update_item", key, expressions.renewal(etag, ttl_date, self._names().ttl))
+
+    def touch(self, key: str, seen: Item, ttl_date: int) -> bool:
+        return self._conditional("update_item", key, expressions.touching(seen, ttl_date, self._names().ttl))
+
+    def remove(self, key: str, expect: Expect | None = None) -> bool:
+        return self._conditional("delete_item", key, {} if expect is None else expressions.expected(expect))
+
+    def scan(self, prefix: str = "", *, fn: str | None = None) -> Iterator[tuple[str, Item]]:
+        names = self._names()
+        request = expressions.scanning(names, self._prefix + prefix, fn)
+        more = True
+        while more:
+            response = self._call("scan", None, **request)
+            for row in response["Items"]:
+                yield row[names.key]["S"][len(self._prefix) :], rows.decode(row, names.ttl)
+            more = "LastEvaluatedKey" in response
+            request["ExclusiveStartKey"] = response.get("LastEvaluatedKey")
+
+    def open(self) -> None:
+        # One read says whether credentials, table and key are right, also where no Describe action is allowed.
+        self.read("#open")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _names(self) -> Names:
+        return self._connection.names(self._discover)
+
+    def _discover(self) -> Names:
+        unmetered = copy.copy(self)  # the first call of a process finds the table for all
+        unmetered._meters = ()
+        return discover(partial(unmetered._call, key=None), self._table, *self._given, create=self._create)
+
+    def _partition_key(self, key: str) -> str:
+        return options.check_partition_key(self._prefix + key, self._prefix)
+
+    def _conditional(self, method: str, key: str, parameters: dict[str, Any]) -> bool:
+        where = {self._names().key: {"S": self._partition_key(key)}}
+        try:
+            self._call(method, key, Key=where, **parameters)
+        except ConditionNotMetError:
+            return False
+        return True
+
+    def _read_group(self, keys: list[str]) -> dict[str, Item]:
+        if not self._connection.batches_denied:
+            try:
+                return self._read_batch(keys)
+            except StoreUnavailableError as error:
+                if error.code != "AccessDeniedException":
+                    raise
+                self._connection.batches_denied = True
+        found = {key: self.read(key) for key in keys}
+        return {key: item for key, item in found.items() if item is not None}
+
+    def _read_batch(self, keys: list[str]) -> dict[str, Item]:
+        names = self._names()
+        wanted = [{names.key: {"S": self._partition_key(key)}} for key in keys]
+        request: dict[str, Any] | None = {self._table: {"Keys": wanted, "ConsistentRead": self._consistent}}
+        found: dict[str, Item] = {}
+        idle = 0
+        while request:
+            response = self._call("batch_get_item", None, RequestItems=request)
+            got = [row for of_table in response["Responses"].values() for row in of_table]
+            found.update((row[names.key]["S"][len(self._prefix) :], rows.decode(row, names.ttl)) for row in got)
+            request = response.get("UnprocessedKeys")
+            # Rows beyond 16 MB come with the next request; none at all means that we are too fast.
+            idle = 0 if got or not request else self._pause(idle + 1)
+        return found
+
+    def _pause(self, idle: int) -> int:
+        if idle > IDLE_BATCHES:
+            raise StoreUnavailableError(
+                f"BatchGetItem on the DynamoDB table {self._table!r} failed: it brought nothing {idle} times in a row, "
+                "the table throttles",
+                operation="BatchGetItem",
+                table=self._table,
+                code="UnprocessedKeys",
+            )
+        time.sleep(random.uniform(0.5, 1.0) * 0.05 * 2**idle)  # noqa: S311 - no secret
+        return idle
+
+    def _call(self, method: str, key: str | None, **parameters: Any) -> dict[str, Any]:
+        """One request: every one goes through here, is counted here, and fails with our errors."""
+        if method in _METERED:
+            parameters["ReturnConsumedCapacity"] = "TOTAL"
+        if method != "batch_get_item":
+            parameters["TableName"] = self._table
+        requests = 0
+        try:
+            send = getattr(self._connection.client(), method)
+            requests = 1
+            response: dict[str, Any] = send(**parameters)
+        except Exception as error:  # noqa: BLE001 - whatever it is, callers get ours
+            self._count(method, getattr(error, "response", {}), requests)
+            failure = self._failure(error, method, key)
+            raise failure from failure.__cause__
+        self._count(method, response, requests)
+        return response
+
+    def _failure(self, error: Exception, method: str, key: str | None) -> Exception:
+        operation = "".join(word.capitalize() for word in method.split("_"))
+        failure = translate(error, operation, self._table, key)
+        if getattr(failure, "code", None) in CREDENTIAL_TROUBLE:
+            self._connection.forget()
+        return failure
+
+    def _count(self, method: str, response: dict[str, Any], requests: int) -> None:
+        if not self._meters:
+            return
+        requests += response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+        consumed = response.get("ConsumedCapacity", ())
+        several = (consumed,) if isinstance(consumed, dict) else consumed
+        units = {_METERED.get(method, ""): sum(each["CapacityUnits"] for each in several)}
+        for meter in self._meters:
+            meter.count(requests, read_units=units.get("read", 0.0), write_units=units.get("write", 0.0))
+
+
+def _check_size(row: Row) -> None:
+    size = rows.size(row)
+    if size > rows.LARGEST_ROW:
+        raise ValueTooLargeError(
+            f"the row would have {size:,} bytes; a DynamoDB item holds {rows.LARGEST_ROW:,}, "
+            "key and attribute names included. Store a smaller value"
+        )

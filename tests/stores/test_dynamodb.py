@@ -1,0 +1,54 @@
+"""The store's promises kept by DynamoDB."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynmemo.item import Item
+from dynmemo.stores.dynamodb import DynamoDBStore, connection
+from dynmemo.stores.dynamodb.rows import encode
+from tests.stores.contract import StoreContract
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from dynmemo.item import Store
+
+
+@pytest.fixture(scope="module")
+def own_client(dynamodb_endpoint: str) -> DynamoDBClient:
+    """A client as the store makes its own, made once because that takes longer than a test."""
+    return connection.own(None, None, dynamodb_endpoint, None)()
+
+
+class TestDynamoDBStore(StoreContract):
+    @pytest.fixture
+    def store(self, dynamodb_table: str, own_client: DynamoDBClient) -> Store:
+        return DynamoDBStore(dynamodb_table, client_factory=lambda: own_client)
+
+    @pytest.fixture
+    def put_foreign(
+        self, store: Store, dynamodb_client: DynamoDBClient, dynamodb_table: str
+    ) -> Callable[[str, Item], None]:
+        def put(key: str, item: Item) -> None:
+            row = {"id": {"S": store.partition_key(key)}, **encode(item, "ttl_date", "")}
+            del row["etag"]
+            dynamodb_client.put_item(TableName=dynamodb_table, Item=row)
+
+        return put
+
+
+class TestDynamoDBStoreWithPrefix(TestDynamoDBStore):
+    """Rows without prefix and with a longer one lie in the same table, and must not show."""
+
+    @pytest.fixture
+    def store(self, dynamodb_table: str, own_client: DynamoDBClient) -> Store:
+        for prefix in (None, "sessions", "my:session"):
+            neighbour = DynamoDBStore(dynamodb_table, partition_key_prefix=prefix, client_factory=lambda: own_client)
+            for key in ("k", "a:1", "session:dc:k"):
+                neighbour.write(key, Item(value=b"another's", fn="f"))
+        return DynamoDBStore(dynamodb_table, partition_key_prefix="session", client_factory=lambda: own_client)
