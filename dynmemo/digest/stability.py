@@ -1,0 +1,62 @@
+"""Whether an object has the same digest after pickle has stored and rebuilt it.
+
+Where it has not, another process would never ask for the same key. That shows at the first object
+of a class that has a say in its own pickling; later ones of that class are trusted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from dynmemo.digest.code import code_by_name
+from dynmemo.digest.refusal import NoStableContent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_checked: WeakSet[type] = WeakSet()
+
+
+def is_checked(cls: type) -> bool:
+    """Whether an object of `cls` was looked at before."""
+    return cls in _checked
+
+
+def survives(value: object, encode: Callable[[object], bytes], classes: Iterable[type]) -> bool:
+    """Whether a rebuilt `value` still has its encoding; from now on its `classes` are trusted.
+
+    An object that cannot be pickled at all cannot be checked; its digest stands.
+    """
+    try:
+        copy = _rebuilt(value)
+    except Exception:  # noqa: BLE001 - whatever the code of a stranger raises, there is no copy to look at
+        stable = True
+    else:
+        stable = _are_equal(value, copy, encode)
+    if stable:
+        _checked.update(classes)
+    return stable
+
+
+def _are_equal(value: object, copy: object, encode: Callable[[object], bytes]) -> bool:
+    # A function that pickle stored by value comes back as another one with the same code.
+    with code_by_name():
+        try:
+            return encode(value) == encode(copy)
+        except NoStableContent:
+            return False
+
+
+def _rebuilt(value: object) -> object:
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        data = pickle.dumps(value, 5, buffer_callback=buffers.append)
+    except Exception:  # noqa: BLE001 - a class in a notebook, a lambda inside: that is cloudpickle's work
+        buffers.clear()
+        cloudpickle = importlib.import_module("cloudpickle")
+        data = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    # Large arrays are not copied. They are read-only in the copy: nothing that it does reaches the original.
+    return pickle.loads(data, buffers=[buffer.raw().toreadonly() for buffer in buffers])
