@@ -11,6 +11,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from dynmemo._forks import new_lock_in_children
 from dynmemo.codec.envelope import BUFFERS, BY_VALUE, Encoded
 from dynmemo.codec.refusal import refuse
 
@@ -27,7 +28,6 @@ OUT_OF_BAND = 16 * 1024
 _SPAWNED_MAIN = "__mp_main__"
 _COUNT = struct.Struct("<I")
 _LENGTH = struct.Struct("<Q")
-_registry_lock = threading.RLock()
 
 
 def dump(value: object) -> Encoded:
@@ -61,7 +61,7 @@ def _dump_by_value(value: object) -> Encoded:
     out = io.BytesIO()
     pickler = _tracking_pickler()(out, PROTOCOL, buffer_callback=_keep_large(buffers))
     try:
-        with _spawned_main_by_value():
+        with _spawned_main.by_value():
             pickler.dump(value)
     except Exception as error:  # noqa: BLE001 - objects may raise anything while they are pickled
         raise refuse(value, pickler.last, error) from None
@@ -117,21 +117,39 @@ def _tracking_pickler() -> Any:
     return TrackingPickler
 
 
-@contextmanager
-def _spawned_main_by_value() -> Iterator[None]:
-    """In a spawned worker the script is called `__mp_main__`, and cloudpickle takes that for importable elsewhere."""
-    import cloudpickle
+class _SpawnedMain:
+    """In a spawned worker the script is called `__mp_main__`, and cloudpickle takes that for importable elsewhere.
 
-    main = sys.modules.get(_SPAWNED_MAIN)
-    if main is None or main.__name__ != _SPAWNED_MAIN:  # elsewhere multiprocessing makes it another name of __main__
-        yield
-        return
-    with _registry_lock:
-        known = _SPAWNED_MAIN in cloudpickle.list_registry_pickle_by_value()
-        if not known:
-            cloudpickle.register_pickle_by_value(main)
+    So it is registered to go by value while anybody here pickles, and not longer: the registry is the user's.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._registered = False
+        new_lock_in_children(self)
+
+    @contextmanager
+    def by_value(self) -> Iterator[None]:
+        import cloudpickle
+
+        main = sys.modules.get(_SPAWNED_MAIN)
+        if main is None or main.__name__ != _SPAWNED_MAIN:  # elsewhere it is another name of __main__
+            yield
+            return
+        with self._lock:
+            self._users += 1
+            if _SPAWNED_MAIN not in cloudpickle.list_registry_pickle_by_value():
+                cloudpickle.register_pickle_by_value(main)
+                self._registered = True
         try:
             yield
         finally:
-            if not known:
-                cloudpickle.unregister_pickle_by_value(main)
+            with self._lock:
+                self._users -= 1
+                if self._registered and not self._users:
+                    cloudpickle.unregister_pickle_by_value(main)
+                    self._registered = False
+
+
+_spawned_main = _SpawnedMain()

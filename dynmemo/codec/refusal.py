@@ -82,18 +82,16 @@ def _kind(value: object) -> _Kind:
 
 
 def _path(value: object, culprit: object) -> str | None:
-    """Breadth first, so that the shortest way is told; cycles and very large results end the search."""
+    """Breadth first, so that the shortest way is told; of a large result only the beginning is searched in depth."""
     queue = [(value, "")]
     seen = {id(value)}
     for parent, path in queue:
         for part, step in _parts(parent):
             if part is culprit:
                 return path + step
-            if id(part) not in seen:
+            if len(seen) < _LOOKED_AT and id(part) not in seen:
                 seen.add(id(part))
                 queue.append((part, path + step))
-        if len(queue) > _LOOKED_AT:
-            return None
     return None
 
 

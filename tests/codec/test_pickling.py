@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,6 @@ from tests.codec.helpers import KEY, NOW, cause, forge, read, round_trip, write
 from tests.codec.pythons import OTHERS, other_pandas, other_python
 
 if TYPE_CHECKING:
-    import types
     from collections.abc import Callable, Iterator
 
 UNNEEDED = ["cloudpickle", "backports.zstd", "compression.zstd", "pyarrow", "numpy", "cryptography"]
@@ -99,6 +99,24 @@ def test_what_a_spawned_worker_defines_its_parent_and_a_stranger_read(tmp_path: 
         [sys.executable, str(script), "class"], capture_output=True, check=True, env=environment
     ).stdout
     assert run(READER, "value.shout()", data).strip() == b"SEASUN"
+
+
+def test_what_is_registered_with_cloudpickle_for_a_worker_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = types.ModuleType("__mp_main__")
+    exec("class Forecast:\n    city = 'SEA'", vars(main))
+    monkeypatch.setitem(sys.modules, "__mp_main__", main)
+
+    class Nested:
+        """Writes an envelope while it is being pickled itself."""
+
+        def __reduce__(self) -> tuple[Callable[..., object], tuple[bytes]]:
+            return bytes, (write(Codec(), main.Forecast()),)
+
+    data = write(Codec(), [Nested(), main.Forecast()])
+    assert Codec.header(data).flags & envelope.BY_VALUE
+    monkeypatch.delitem(sys.modules, "__mp_main__")
+    assert read(Codec(), data).value[1].city == "SEA"  # type: ignore[index]
+    assert cloudpickle.list_registry_pickle_by_value() == set()
 
 
 def test_in_one_process_the_class_stays_the_same() -> None:

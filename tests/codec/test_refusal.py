@@ -95,6 +95,12 @@ def test_the_refusal_names_part_type_and_way_out(value: object, text: str) -> No
     assert "hunter2" not in said
 
 
+def test_a_part_at_the_end_of_a_large_result_is_found() -> None:
+    rows = [[number] for number in range(200_000)]
+    assert "`result[200000]` is a generator" in refusal([*rows, numbers()])
+    assert "a part of the result (list) is a generator" in refusal([*rows, [numbers()]])
+
+
 def test_open_files_are_refused_though_cloudpickle_would_copy_them(tmp_path: Path) -> None:
     path = tmp_path / "hunter2"
     path.write_text("hunter2")
