@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from sqlite3 import Error
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
 BITE_BYTES = 256_000
 BITE_ROWS = 64
-BITE_PAGES = 64
+PAGE_BYTES = 4096
 
 CLEAR_BYTES = 8_000_000
 CLEAR_ROWS = 256
-CLEAR_PAGES = 1024
 PAUSE = 0.001
 """Seconds between two bites of clearing, in which other writers get the file."""
+COMPACT_BYTES = 32_000_000
+"""What may be left of a cleared file if it is to be compacted at once, which takes some 10 ms per MB that is left."""
 
 ROW_BYTES = 300
 """What a row takes beside its key and value, about."""
@@ -37,8 +39,16 @@ def make_room(cursor: Cursor, max_bytes: int, added: int, now: float) -> None:
     """Remove a bite of rows if the file holds more than `max_bytes`: more than was `added`, but not much more."""
     try:
         cursor.execute("BEGIN IMMEDIATE")
-        _evict(cursor, max_bytes, added, now)
+        length, free = _sizes(cursor)
+        goal = min(length - free - max_bytes, 2 * added + BITE_BYTES)
+        for query in (_EXPIRED, _OLDEST):
+            if goal > 0:
+                goal -= _delete(cursor, query, (now, BITE_ROWS), goal)[1]
         cursor.execute("COMMIT")
+        # The next writes fill free pages. Only a file that was allowed to be longer once is made shorter.
+        if length > max_bytes + max_bytes // 8:
+            # Each page is a row without columns, and `execute` stops at the first of those.
+            cursor.executescript(f"PRAGMA incremental_vacuum({(added + BITE_BYTES) // PAGE_BYTES})")
     except Error:
         # The write that brought us here is done, and what could not be removed now goes with the next one.
         if cursor.connection.in_transaction:
@@ -46,7 +56,7 @@ def make_room(cursor: Cursor, max_bytes: int, added: int, now: float) -> None:
 
 
 def remove_all(file: SqliteFile, fn: str | None, stored_until: int) -> int:
-    """Delete the rows of a function, or of all functions, in bites, then shorten the file; how many rows."""
+    """Delete the rows of a function, or of all functions, in bites; how many rows."""
     query, of_fn = (_CLEARED, ()) if fn is None else (_CLEARED_FN, (fn,))
 
     def bite(cursor: Cursor) -> int:
@@ -59,22 +69,23 @@ def remove_all(file: SqliteFile, fn: str | None, stored_until: int) -> int:
     while rows := file.run(bite, "remove_all"):
         removed += rows
         time.sleep(PAUSE)
-    while file.run(lambda cursor: _shorten(cursor, CLEAR_PAGES), "remove_all"):
-        time.sleep(PAUSE)
+    file.run(_compact, "remove_all")
     return removed
 
 
-def _evict(cursor: Cursor, max_bytes: int, added: int, now: float) -> None:
-    connection = cursor.connection
-    pages, free = pragma(connection, "page_count"), pragma(connection, "freelist_count")
-    excess = (pages - free) * pragma(connection, "page_size") - max_bytes
-    goal = min(excess, 2 * added + BITE_BYTES)
-    for query in (_EXPIRED, _OLDEST):
-        if goal > 0:
-            goal -= _delete(cursor, query, (now, BITE_ROWS), goal)[1]
-    # Free pages are filled by the next writes; the file is made shorter only when there are many.
-    if free > pages // 8:
-        _shorten(cursor, BITE_PAGES)
+def _compact(cursor: Cursor) -> None:
+    """Give free pages back to the system where that is quick; elsewhere the next writes fill them."""
+    length, free = _sizes(cursor)
+    if free > length // 2 and length - free <= COMPACT_BYTES:
+        with suppress(Error):  # the rows are gone, which is what was asked
+            cursor.execute("VACUUM")
+            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+
+def _sizes(cursor: Cursor) -> tuple[int, int]:
+    """Bytes of the file, once the log is merged into it, and of its free pages."""
+    page_size = pragma(cursor.connection, "page_size")
+    return page_size * pragma(cursor.connection, "page_count"), page_size * pragma(cursor.connection, "freelist_count")
 
 
 def _delete(cursor: Cursor, query: str, values: tuple[object, ...], goal: int) -> tuple[int, int]:
@@ -87,9 +98,3 @@ def _delete(cursor: Cursor, query: str, values: tuple[object, ...], goal: int) -
         size += row_size + ROW_BYTES
     cursor.executemany(_DELETE, ids)
     return len(ids), size
-
-
-def _shorten(cursor: Cursor, pages: int) -> int:
-    """Give up to `pages` free pages back to the system; how many are left."""
-    cursor.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
-    return pragma(cursor.connection, "freelist_count")

@@ -40,9 +40,8 @@ _ADVICE = {
     sqlite3.SQLITE_IOERR: "reading or writing the disk failed",
 }
 
-_process_lock = threading.Lock()
-_files: weakref.WeakSet[SqliteFile] = weakref.WeakSet()
-_forking: list[SqliteFile] = []
+_files: weakref.WeakValueDictionary[int, SqliteFile] = weakref.WeakValueDictionary()
+_creating = threading.Lock()
 
 
 class _Connection(sqlite3.Connection):
@@ -74,12 +73,13 @@ class SqliteFile:
         self.size = 0
         """Bytes of the file when it was last looked at."""
         self._lock = threading.Lock()
+        self._held = False
         self._identity: tuple[int, int] | None = None
         self._remote = False
+        self._left: weakref.WeakValueDictionary[int, deque[sqlite3.Cursor]] = weakref.WeakValueDictionary()
         self._open: weakref.WeakValueDictionary[int, _Connection] = weakref.WeakValueDictionary()
         self._lost: list[_Connection] = []
-        with _process_lock:
-            _files.add(self)
+        _files[id(self)] = self
 
     def run(self, act: Callable[[sqlite3.Cursor], T], operation: str, key: str | None = None) -> T:
         """What `act` returns for a cursor of its own; begun anew while the file is locked, until `busy_timeout`.
@@ -113,6 +113,8 @@ class SqliteFile:
         """Close the connections; those in use as soon as they are not."""
         with self._lock:
             idle, self.idle = self.idle, deque()
+            # A call that is under way will put its cursor there; with the last such call it is gone.
+            self._left[id(idle)] = idle
             self._identity = None
         self._close_all(idle)
 
@@ -167,6 +169,7 @@ class SqliteFile:
         """Create the file, or see that it is ours, unless that was done."""
         if self._identity is not None:
             return
+        schema.check_sqlite()
         _create_private(self.path)
         status = self.path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -181,13 +184,16 @@ class SqliteFile:
         # journal is truncated rather than deleted: a client that has cached the journal's absence would miss the one
         # that a crashed client left, but not one that is always there.
         schema.prepare(connection, self.path, "TRUNCATE" if self._remote else "WAL")
+        # No PRAGMA mmap_size, though it would halve the time of reading 100 KB: who truncates a mapped file kills
+        # every process that reads it.
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         # Some distributions overwrite whatever is deleted, which would write every evicted page once more.
         connection.execute("PRAGMA secure_delete = FAST")
 
     def _close(self, connection: sqlite3.Connection) -> None:
-        connection.close()
+        with suppress(sqlite3.Error):
+            connection.close()
         self._open.pop(id(connection), None)
 
     def _close_all(self, idle: deque[sqlite3.Cursor]) -> None:
@@ -204,22 +210,27 @@ class SqliteFile:
         return StoreUnavailableError(message, operation=operation, table=str(self.path), key=key, code=name)
 
     def before_fork(self) -> None:
-        """Close all connections and keep new ones from being opened."""
+        """Close all connections, those in use as soon as they are not, and keep new ones from being opened."""
         # A call in another thread ends within twice the busy timeout. A call of this very thread, below a
         # signal handler that forks, does not.
-        deadline = time.monotonic() + 2 * self.busy_timeout + 1
-        self._lock.acquire(timeout=2 * self.busy_timeout + 1)
-        self._close_all(self.idle)
-        while self._open and time.monotonic() < deadline:
+        patience = 2 * self.busy_timeout + 1
+        deadline = time.monotonic() + patience
+        self._held = self._lock.acquire(timeout=patience)
+        while True:
+            for idle in (self.idle, *_referents(self._left)):
+                self._close_all(idle)
+            if not self._open or time.monotonic() > deadline:
+                return
             time.sleep(0.0002)
-            self._close_all(self.idle)
 
     def after_fork_in_parent(self) -> None:
-        self._lock.release()
+        if self._held:
+            self._lock.release()
 
     def after_fork_in_child(self) -> None:
         # Referred to for ever: to close them here would undo what the parent is doing.
-        self._lost = [connection for reference in self._open.valuerefs() if (connection := reference()) is not None]
+        self._lost += _referents(self._open)
+        self._open = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
 
 
@@ -232,31 +243,34 @@ def _create_private(path: Path) -> None:
     for folder in reversed(path.parents):
         if not folder.exists():
             folder.mkdir(mode=0o700, exist_ok=True)
-    # Two threads must not be here at once: closing a file drops all POSIX locks of the process on it.
-    with _process_lock, suppress(FileExistsError):
+    if path.exists():
+        return
+    # One thread at a time: closing a file drops all POSIX locks that the process has on it.
+    with _creating, suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
+def _referents(references: weakref.WeakValueDictionary[int, T]) -> list[T]:
+    """The values, whatever other threads do meanwhile."""
+    return [value for reference in references.valuerefs() if (value := reference()) is not None]
+
+
 def _before_fork() -> None:
-    _process_lock.acquire()
-    _forking[:] = _files
-    for file in _forking:
+    for file in _referents(_files):
         file.before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    for file in _forking:
+    for file in _referents(_files):
         file.after_fork_in_parent()
-    _forking.clear()
-    _process_lock.release()
 
 
 def _after_fork_in_child() -> None:
-    for file in _forking:
+    global _creating
+    _creating = threading.Lock()
+    for file in _referents(_files):
         file.after_fork_in_child()
-    _forking.clear()
-    _process_lock.release()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -56,6 +56,15 @@ def _schema() -> list[str]:
     ]
 
 
+def check_sqlite() -> None:
+    """Refuse an SQLite that does not know our statements."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(map(str, OLDEST_SQLITE))
+        raise StoreUnavailableError(
+            f"this Python uses SQLite {sqlite3.sqlite_version}, the cache needs {oldest} or later", operation="open"
+        )
+
+
 def uri(path: Path, query: str) -> str:
     """The SQLite URI of a file; also right for a Windows drive and a UNC path."""
     posix = path.as_posix()
