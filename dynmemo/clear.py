@@ -42,16 +42,20 @@ class Generations:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._known: dict[str, tuple[str | None, float]] = {}
+        self._rows: dict[str, tuple[str | None, float]] = {}
+        self._joined: dict[str, tuple[str, float]] = {}
 
     def known(self, store: Store, fn: str) -> str:
         """The generation in which `fn` is, at most `RECHECK_SECONDS` old. Reads at most two rows."""
-        oldest = self._clock() - RECHECK_SECONDS
-        return _joined(self._read(store, ALL, oldest), self._read(store, fn, oldest))
+        now = self._clock()
+        joined = self._joined.get(fn)
+        if joined is not None and joined[1] > now:
+            return joined[0]
+        return self._join(fn, self._read(store, ALL, now), self._read(store, fn, now))
 
     def confirmed(self, store: Store, fn: str) -> str:
         """The generation as it is now, by two consistent reads."""
-        return _joined(self._reread(store, ALL, consistent=True), self._reread(store, fn, consistent=True))
+        return self._join(fn, self._reread(store, ALL, consistent=True), self._reread(store, fn, consistent=True))
 
     def ensured(self, store: Store, fn: str) -> str:
         """The generation for what is stored now; its rows are created where they are missing.
@@ -59,30 +63,29 @@ class Generations:
         They are created with the first entry, because an entry stamped with no generation would
         come back to life when a generation row is lost.
         """
-        oldest = self._clock() - RECHECK_SECONDS
-        return _joined(
-            self._read(store, ALL, oldest) or self._create(store, ALL),
-            self._read(store, fn, oldest) or self._create(store, fn),
+        now = self._clock()
+        return self._join(
+            fn,
+            self._read(store, ALL, now) or self._create(store, ALL),
+            self._read(store, fn, now) or self._create(store, fn),
         )
 
     def renew(self, store: Store, fn: str) -> None:
         """Begin a new generation: what was stored before is forgotten by every process."""
         generation = secrets.token_hex(8)
         store.write(generation_key(fn), _row(fn, generation))
-        self._known[fn] = (generation, self._clock())
+        self._learn(fn, generation, self._clock())
 
-    def _read(self, store: Store, fn: str, oldest: float) -> str | None:
-        known = self._known.get(fn)
-        if known is not None and known[1] > oldest:
+    def _read(self, store: Store, fn: str, now: float) -> str | None:
+        known = self._rows.get(fn)
+        if known is not None and known[1] > now:
             return known[0]
         return self._reread(store, fn)
 
     def _reread(self, store: Store, fn: str, *, consistent: bool = False) -> str | None:
         asked = self._clock()
         row = store.read(generation_key(fn), consistent=consistent)
-        generation = None if row is None else row.gen
-        self._known[fn] = (generation, asked)
-        return generation
+        return self._learn(fn, None if row is None else row.gen, asked)
 
     def _create(self, store: Store, fn: str) -> str:
         asked = self._clock()
@@ -90,16 +93,25 @@ class Generations:
         answer = store.write(generation_key(fn), _row(fn, generation), Expect())
         if isinstance(answer, Refused) and answer.row is not None and answer.row.gen is not None:
             generation = answer.row.gen
-        self._known[fn] = (generation, asked)
+        self._learn(fn, generation, asked)
         return generation
+
+    def _learn(self, fn: str, generation: str | None, asked: float) -> str | None:
+        self._rows[fn] = (generation, asked + RECHECK_SECONDS)
+        self._joined.clear()
+        return generation
+
+    def _join(self, fn: str, of_all: str | None, of_function: str | None) -> str:
+        joined = f"{of_all or '-'}.{of_function or '-'}"
+        rows = (self._rows.get(ALL), self._rows.get(fn))
+        # Another thread may have cleared meanwhile; then the next call joins again.
+        if all(row is not None and row[0] == part for row, part in zip(rows, (of_all, of_function), strict=True)):
+            self._joined[fn] = (joined, min(row[1] for row in rows if row is not None))
+        return joined
 
 
 def _row(fn: str, generation: str) -> Item:
     return Item(gen=generation, fn=fn or None)
-
-
-def _joined(of_all: str | None, of_function: str | None) -> str:
-    return f"{of_all or '-'}.{of_function or '-'}"
 
 
 _generations: weakref.WeakKeyDictionary[Cache, Generations] = weakref.WeakKeyDictionary()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dynmemo.stores.dynamodb import DynamoDBStore
+
 
 from dynmemo import Cache, InvalidOptionError, ValueTooLargeError
 from dynmemo.item import Item
@@ -47,6 +47,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "sqlite":
         made = SqliteStore(str(tmp_path / "cache.db"))
     else:
+        from dynmemo.stores.dynamodb import DynamoDBStore
+
         made = DynamoDBStore(
             request.getfixturevalue("dynamodb_table"),
             endpoint_url=request.getfixturevalue("dynamodb_endpoint"),

@@ -40,11 +40,6 @@ def cache(tmp_path: Path, clock: Clock) -> Iterator[Cache]:
     made.close()
 
 
-def counter() -> Any:
-    """A function body that counts its calls without being the function's state."""
-    return type("Calls", (list,), {"__dynmemo_digest__": lambda self: "calls"})()
-
-
 def test_the_same_call_is_computed_once(cache: Cache) -> None:
     calls: list[object] = []
 
@@ -157,7 +152,7 @@ def test_exceptions_are_the_callers_and_not_stored(cache: Cache) -> None:
 
 
 def test_entries_expire(cache: Cache, clock: Clock) -> None:
-    @dynamo_cached(cache=cache, ttl="1h")
+    @dynamo_cached(cache=cache, ttl="1h", code="own")
     def now() -> float:
         return clock.now
 
@@ -169,7 +164,7 @@ def test_entries_expire(cache: Cache, clock: Clock) -> None:
 
 
 def test_a_sliding_entry_lives_while_it_is_used(cache: Cache, clock: Clock) -> None:
-    @dynamo_cached(cache=cache, sliding=100, ttl=250)
+    @dynamo_cached(cache=cache, sliding=100, ttl=250, code="own")
     def now() -> float:
         return clock.now
 
