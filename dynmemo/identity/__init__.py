@@ -1,0 +1,8 @@
+"""Code becomes a hash: what a function is, and everything of the user's own that it reaches."""
+
+from __future__ import annotations
+
+from dynmemo.identity.fingerprint import CodeIdentity, class_identity
+from dynmemo.identity.ingredients import Ingredient
+
+__all__ = ["CodeIdentity", "Ingredient", "class_identity"]

@@ -1,0 +1,128 @@
+"""The code part of a key."""
+
+from __future__ import annotations
+
+import types
+import weakref
+from typing import TYPE_CHECKING, Any, Literal
+
+from dynmemo.digest import register_code
+from dynmemo.identity import lookup
+from dynmemo.identity.graph import hash_texts
+from dynmemo.identity.hook import current_answer
+from dynmemo.identity.ingredients import Ingredient, ingredients_of
+from dynmemo.identity.options import checked_mode, checked_version, package_versions
+from dynmemo.identity.own import is_own_class, is_own_function
+from dynmemo.identity.tracker import Tracker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+Portable = dict[str, tuple[object, ...]]
+
+
+class CodeIdentity:
+    """What the code of one decorated function is, as of each call.
+
+    Args:
+        function: the function itself, not what stands in its place once it is decorated.
+        code: ``"deep"`` for the function and everything of the user's own that it reaches; ``"own"`` for the function with
+            its defaults and what it has closed over; ``"off"`` for nothing.
+        depends_on: packages whose installed versions count.
+        version: stands in place of the code.
+
+    Raises:
+        InvalidOptionError: an option is not allowed, or a package is not installed.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        *,
+        code: Literal["deep", "own", "off"] = "deep",
+        depends_on: Sequence[str] = (),
+        version: str | int | None = None,
+    ) -> None:
+        mode = checked_mode(code)
+        pinned = checked_version(version) or ("off" if mode == "off" else None)
+        self._versions = package_versions(depends_on)
+        versions = [f"{name}={found}" for name, found in self._versions.items()]
+        self._tracker = Tracker(
+            function,
+            getattr(function, "__qualname__", type(function).__qualname__),
+            globals_too=mode == "deep",
+            salt=(mode, *versions),
+        )
+        if pinned is not None and versions:
+            pinned = f"{pinned}~{hash_texts(*versions)[:16]}"
+        self._pinned = pinned
+
+    def current(self) -> str:
+        """The code part of the key as of now: ``v...`` or ``off`` where the code does not count, else 32 hex digits."""
+        return self._pinned if self._pinned is not None else self._tracker.current()
+
+    def ingredients(self) -> list[Ingredient]:
+        """Everything that `current` is made of or that was left out of it on purpose, the function itself first."""
+        if self._pinned is not None:
+            return [Ingredient("package", name, None, f"version {found}") for name, found in self._versions.items()]
+        return ingredients_of(self._tracker.snapshot(), self._versions)
+
+    def portable(self) -> Portable:
+        """What a process without the source of this code needs for the same fingerprint; plain data, to be pickled.
+
+        Bytecode travels with cloudpickle and source does not, so the digests of the trees go along, by the bytecode that they
+        belong to.
+        """
+        if self._pinned is not None:
+            return {}
+        nodes = self._tracker.snapshot().nodes
+        return lookup.pack(
+            node.thing for node in nodes if type(node.thing) is types.FunctionType and node.label.startswith("tree:")
+        )
+
+    @staticmethod
+    def install(portable: Mapping[str, tuple[object, ...]]) -> None:
+        """Take what `portable` gave in another process, before the functions that came with it are used."""
+        lookup.install(portable)
+
+
+_trackers: dict[int, tuple[weakref.ref[Any], Tracker]] = {}
+
+
+def class_identity(cls: type) -> str:
+    """The digest of a class with its code and everything that this reaches, as of now."""
+    return _tracker_of(cls).current()
+
+
+def code_digest(thing: Any) -> str | None:
+    """What stands for a function or class in digested data; None where its qualified name says all."""
+    answer = current_answer()
+    if not _has_own_code(thing):
+        return None
+    return answer(thing) if answer is not None else _tracker_of(thing).current()
+
+
+def _has_own_code(thing: Any) -> bool:
+    if isinstance(thing, type):
+        return is_own_class(thing)
+    if isinstance(thing, staticmethod | classmethod):
+        return _has_own_code(thing.__func__)
+    if isinstance(thing, property):
+        return any(_has_own_code(part) for part in (thing.fget, thing.fset, thing.fdel))
+    return type(thing) is types.FunctionType and (bool(thing.__closure__) or is_own_function(thing))
+
+
+def _tracker_of(thing: Any) -> Tracker:
+    known = _trackers.get(id(thing))
+    if known is not None and known[0]() is thing:
+        return known[1]
+    key = id(thing)
+    tracker = Tracker(thing, getattr(thing, "__qualname__", type(thing).__qualname__))
+    try:
+        _trackers[key] = (weakref.ref(thing, lambda reference: _trackers.pop(key, None) and None), tracker)
+    except TypeError:
+        pass  # a property cannot be referred to weakly; it is walked each time
+    return tracker
+
+
+register_code(code_digest)

@@ -1,0 +1,57 @@
+"""Facts by code object: from its source, from what travelled along with it, or from its bytecode."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from dynmemo.identity.bytecode import bytecode_facts, structure
+from dynmemo.identity.facts import Facts
+from dynmemo.identity.source import source_facts
+
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Iterable, Mapping
+
+_known: dict[int, tuple[weakref.ref[types.CodeType], Facts]] = {}
+_travelled: dict[str, Facts] = {}
+_lock = threading.RLock()
+
+
+def facts_of(function: types.FunctionType, *, own: bool = True) -> Facts:
+    """The facts of a function's code. Code that is not `own` is read from its bytecode, which needs no parsing."""
+    code = function.__code__
+    known = _known.get(id(code))
+    if known is not None and known[0]() is code:
+        return known[1]
+    with _lock:
+        facts = _find(code, function.__globals__) if own else bytecode_facts(code)
+        _known[id(code)] = (weakref.ref(code, _forget(id(code))), facts)
+    return facts
+
+
+def _find(code: types.CodeType, namespace: Mapping[str, Any]) -> Facts:
+    # What travelled goes first: the sender's source is the one that its keys were made from.
+    travelled = _travelled.get(structure(code)) if _travelled else None
+    return travelled or source_facts(code, namespace) or bytecode_facts(code)
+
+
+def _forget(key: int) -> Any:
+    return lambda reference: _known.pop(key, None)
+
+
+def pack(functions: Iterable[types.FunctionType]) -> dict[str, tuple[object, ...]]:
+    """The facts of these functions as plain data, by the structure of their code, for a process without their source."""
+    packed = {}
+    for function in functions:
+        facts = facts_of(function)
+        if facts.from_source:
+            packed[structure(function.__code__)] = facts.dump()
+    return packed
+
+
+def install(packed: Mapping[str, tuple[object, ...]]) -> None:
+    """Take what `pack` gave in the sending process. Only before the functions concerned are first looked at does it count."""
+    for key, data in packed.items():
+        _travelled.setdefault(key, Facts.load(data))

@@ -1,0 +1,97 @@
+"""What is the user's own code, as opposed to the standard library's, a package's and dynmemo's.
+
+Own is what is defined in ``__main__``, in a notebook, or in a file outside the standard library and
+``site-packages``; so an editable install is own. Other code counts by its name only.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynmemo.digest.names import module_name
+
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Iterable
+
+MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
+
+_PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
+_HERE = str(Path(__file__).resolve().parent.parent)
+
+
+@functools.cache
+def _foreign_roots() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    found = {
+        str(Path(paths[name]).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib") if name in paths
+    }
+    return (*sorted(found), _HERE)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_own_file(filename: str) -> bool:
+    """Whether code compiled from `filename` is the user's. Texts without a file (``<stdin>``) are."""
+    if filename.startswith("<"):
+        return not filename.startswith(("<frozen ", "<attrs generated ", "<__array_function__", "<decorator-gen"))
+    path = Path(filename)
+    if not _PACKAGE_FOLDERS.isdisjoint(path.parts):
+        return False
+    try:
+        text = str(path.resolve())
+    except OSError:
+        text = filename
+    return not any(text == root or text.startswith((root + "/", root + "\\")) for root in _foreign_roots())
+
+
+def is_own_module(name: str | None) -> bool:
+    """Whether the module of this name is the user's. One that is not loaded came with a pickle from its owner."""
+    if name is None:
+        return False
+    if name in MAIN_MODULES:
+        return True
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names or top in sys.builtin_module_names or top == "dynmemo":
+        return False
+    module = sys.modules.get(name)
+    if module is None:
+        return top not in sys.modules or is_own_module(top) if top != name else True
+    return is_own_location(getattr(module, "__file__", None), getattr(module, "__path__", None))
+
+
+def is_own_location(file: str | None, folders: Iterable[str] | None) -> bool:
+    """Whether a module in this file, or a namespace package in these folders, is the user's; one made by a program is."""
+    if file is not None:
+        return is_own_file(file)
+    return all(is_own_file(folder) for folder in folders or ())
+
+
+def is_own_function(function: types.FunctionType) -> bool:
+    """Whether a function was written by the user, and not made by a package for one of the user's classes."""
+    code = function.__code__
+    if code.co_qualname.startswith("__create_fn__."):  # dataclasses
+        return False
+    if code.co_filename.startswith("<"):
+        return is_own_file(code.co_filename) and is_own_module(function.__globals__.get("__name__", "__main__"))
+    return is_own_file(code.co_filename)
+
+
+def is_own_class(cls: type) -> bool:
+    """Whether a class was written by the user."""
+    return not is_builtin_type(cls) and is_own_module(cls.__module__)
+
+
+def is_builtin_type(cls: type) -> bool:
+    """Whether the type is written in C; such a type has no code to follow."""
+    return not cls.__flags__ & (1 << 9)  # Py_TPFLAGS_HEAPTYPE
+
+
+def stable_name(thing: object) -> str:
+    """``module.qualname`` of something that counts by its name, the same in a spawned child."""
+    module = getattr(thing, "__module__", None) or "builtins"
+    name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None) or type(thing).__qualname__
+    return f"{module_name(module)}.{name}"

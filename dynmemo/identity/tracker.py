@@ -1,0 +1,79 @@
+"""The fingerprint of one function or class as of now: walked once, then only checked for changes."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dynmemo.identity.data import relabel
+from dynmemo.identity.graph import digest_graph, reachable
+from dynmemo.identity.walk import Walk
+from dynmemo.identity.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dynmemo.identity.graph import Node
+
+FORMAT = 1
+"""The number of this fingerprint's format; another format never shares a key with this one."""
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What one walk found."""
+
+    walk: Walk
+    nodes: list[Node]
+    watch: Watch
+    token: tuple[object, ...]
+    fingerprint: str
+
+
+class Tracker:
+    """Knows the fingerprint of `thing` and when it is another one.
+
+    Args:
+        thing: a function, class or other thing with code.
+        name: what log lines call it.
+        globals_too: whether globals are followed.
+        salt: texts that go into the fingerprint as well.
+    """
+
+    def __init__(self, thing: object, name: str, *, globals_too: bool = True, salt: Sequence[str] = ()) -> None:
+        # A weak reference would do for the trackers that the hook makes, but the memo's own must hold.
+        self._thing = thing
+        self._name = name
+        self._globals_too = globals_too
+        self._salt = (f"identity {FORMAT}", *salt)
+        self._lock = threading.RLock()
+        self._known: Snapshot | None = None
+
+    def current(self) -> str:
+        """32 hex digits."""
+        known = self._known
+        if (
+            known is not None
+            and known.watch.unchanged()
+            and (not known.watch.live or known.watch.token() == known.token)
+        ):
+            return known.fingerprint
+        return self._walked().fingerprint
+
+    def snapshot(self) -> Snapshot:
+        """What `current` was made from, as of now."""
+        return self._walked()
+
+    def _walked(self) -> Snapshot:
+        with self._lock:
+            walk = Walk(self._thing, globals_too=self._globals_too, function=self._name)
+            nodes = reachable(walk.root, walk.is_state)
+            watch = Watch(nodes, walk.is_state)
+            # Before the content is used: what changes meanwhile is then seen by the next call.
+            token = watch.token()
+            fingerprint = digest_graph(
+                nodes, walk.is_state, lambda node, labels: relabel(walk, node, labels), self._salt
+            )
+            self._known = Snapshot(walk, nodes, watch, token, fingerprint)
+            return self._known

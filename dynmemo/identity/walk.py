@@ -1,0 +1,95 @@
+"""Walks from a function or class over everything of the user's that it reaches, and builds the graph of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from dynmemo.identity.cost import report_cost
+from dynmemo.identity.data import DataNode, is_data_by_value, read_data
+from dynmemo.identity.graph import Edge, Node
+from dynmemo.identity.places import MISSING
+from dynmemo.identity.visits import visit_of
+
+if TYPE_CHECKING:
+    from dynmemo.identity.graph import Kind
+    from dynmemo.identity.places import Place
+    from dynmemo.identity.visits import Visit
+
+
+class Walk:
+    """One walk. Everything reached from `root` that counts is found when the constructor is through.
+
+    Attributes:
+        globals_too: whether the globals of functions are followed (``code="deep"``).
+        written: the places that the reached code changes, with the name by which it does.
+    """
+
+    def __init__(self, thing: object, *, globals_too: bool, function: str) -> None:
+        self.globals_too = globals_too
+        self.function = function
+        self.written: dict[tuple[int, str], tuple[Place, str]] = {}
+        self.methods: set[tuple[int, int]] = set()
+        self.taken_apart: dict[int, DataNode] = {}
+        self._nodes: dict[int, Node] = {}
+        self._data: dict[tuple[int, str], DataNode] = {}
+        self._todo: deque[tuple[Visit, Node]] = deque()
+        self._unread: deque[DataNode] = deque()
+        self.root = self.node(thing)
+        self._run()
+
+    def _run(self) -> None:
+        while self._todo or self._unread:
+            if self._todo:
+                visit, node = self._todo.popleft()
+                visit(self, node)
+            else:
+                # Only after all code is known, since it may tell that the data is state.
+                data = self._unread.popleft()
+                if not self.is_state(data.place):
+                    read_data(self, data)
+
+    def is_state(self, place: Place) -> bool:
+        """Whether the reached code itself changes what stands there."""
+        return place.key in self.written
+
+    def write(self, place: Place, name: str) -> None:
+        """The reached code changes what stands there, calling it `name`."""
+        self.written.setdefault(place.key, (place, name))
+
+    def edge(self, source: Node, label: str, place: Place, name: str, *, kind: Kind = "global") -> None:
+        """`source` reads `place`, which the user calls `name`."""
+        value = place.get()
+        if value is MISSING:
+            source.absent.append(place)
+        else:
+            source.edges.append(Edge(label, place, self._target(value, place, name, kind), name))
+
+    def foreign_edge(self, source: Node, label: str, place: Place, name: str) -> None:
+        """The same for what code of packages has closed over: the user's code in it, and constants."""
+        value = place.get()
+        if visit_of(value) is not None or is_data_by_value(value):
+            self.edge(source, label, place, name, kind="closure")
+
+    def _target(self, value: object, place: Place, name: str, kind: Kind) -> Node:
+        if visit_of(value) is not None:
+            return self.node(value)
+        known = self._data.get(place.key)
+        if known is None:
+            known = self._data[place.key] = DataNode(place, name, kind)
+            self._unread.append(known)
+        return known
+
+    def costs(self, name: str, value: object) -> None:
+        """Say so, once, when digesting `value` at every call takes a while."""
+        report_cost(self.function, name, value)
+
+    def node(self, thing: Any) -> Node:
+        """The node of a function, class or other thing with code."""
+        known = self._nodes.get(id(thing))
+        if known is None:
+            visit = visit_of(thing)
+            known = self._nodes[id(thing)] = Node(thing, "function")
+            if visit is not None:
+                self._todo.append((visit, known))
+        return known

@@ -1,0 +1,153 @@
+"""Tells at every call whether anything that was reached has changed, in about a microsecond.
+
+Names that lead to code and to immutable data are compared by identity; mutable data is digested.
+"""
+
+from __future__ import annotations
+
+import types
+from operator import attrgetter, is_, itemgetter
+from typing import TYPE_CHECKING, Any
+
+from dynmemo.identity.data import DataNode
+from dynmemo.identity.places import MISSING, Place
+from dynmemo.identity.state import is_plain_instance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, KeysView, Mapping
+
+    from dynmemo.identity.graph import Node
+
+_code, _defaults, _keyword_defaults = attrgetter("__code__"), attrgetter("__defaults__"), attrgetter("__kwdefaults__")
+_contents, _mro = attrgetter("cell_contents"), attrgetter("__mro__")
+
+
+class _Names:
+    """The names in one namespace that lead to something."""
+
+    def __init__(self, holder: Mapping[str, Any]) -> None:
+        self.holder = holder
+        self.values: dict[str, object] = {}
+
+    def frozen(self) -> tuple[Callable[[Any], tuple[object, ...]], Mapping[str, Any], tuple[object, ...]]:
+        names = list(self.values)
+        names *= 2 if len(names) == 1 else 1  # with one name, itemgetter gives no tuple
+        return itemgetter(*names), self.holder, tuple(self.values[name] for name in names)
+
+
+class Watch:
+    """What the nodes of a graph were made from.
+
+    Attributes:
+        live: the mutable data, which is looked at through `token`.
+    """
+
+    def __init__(self, nodes: Iterable[Node], is_state: Callable[[Place], bool]) -> None:
+        self._is_state = is_state
+        self._found: dict[int, _Names] = {}
+        self._absent: dict[int, tuple[KeysView[str], set[str]]] = {}
+        self._empty_cells: list[types.CellType] = []
+        self._cells: dict[int, tuple[types.CellType, object]] = {}
+        self._functions: list[types.FunctionType] = []
+        self._classes: list[type] = []
+        self._instances: list[object] = []
+        self._sizes: list[tuple[Mapping[str, Any], int]] = []
+        self.live: list[DataNode] = []
+        for node in nodes:
+            self._add(node)
+        self._freeze()
+
+    # -- at every call ----------------------------------------------------------------------------
+
+    def unchanged(self) -> bool:
+        """Whether every name still leads where it led."""
+        try:
+            for getter, holder, values in self._names:
+                if not all(map(is_, getter(holder), values)):
+                    return False
+        except KeyError:
+            return False
+        for keys, names in self._missing:
+            if not keys.isdisjoint(names):
+                return False
+        functions = self._functions
+        return (
+            all(map(is_, map(_code, functions), self._codes))
+            and all(map(is_, map(_defaults, functions), self._function_defaults))
+            and all(map(is_, map(_keyword_defaults, functions), self._function_keyword_defaults))
+            and (self._plain or self._rest_unchanged())
+        )
+
+    def _rest_unchanged(self) -> bool:
+        try:
+            if not all(map(is_, map(_contents, self._cell_list), self._cell_values)):
+                return False
+        except ValueError:
+            return False
+        return (
+            all(map(is_, map(_mro, self._classes), self._mros))
+            and all(map(is_, map(type, self._instances), self._types))
+            and all(len(mapping) == size for mapping, size in self._sizes)
+            and not any(_is_filled(cell) for cell in self._empty_cells)
+        )
+
+    def token(self) -> tuple[object, ...]:
+        """Changes when mutable data does."""
+        return tuple(node.token() for node in self.live)
+
+    # -- at a walk --------------------------------------------------------------------------------
+
+    def _add(self, node: Node) -> None:
+        for edge in node.edges:
+            if not self._is_state(edge.place):
+                self._add_place(edge.place, edge.target)
+        for place, value in node.through:
+            self._same(place, value)
+        for place in node.absent:
+            self._nothing(place)
+        if isinstance(node, DataNode):
+            if not node.immutable:
+                self.live.append(node)
+        elif type(node.thing) is types.FunctionType:
+            self._functions.append(node.thing)
+        elif isinstance(node.thing, type):
+            if node.kind == "class":
+                self._classes.append(node.thing)
+                self._sizes.append((vars(node.thing), len(vars(node.thing))))
+        elif is_plain_instance(node.thing):
+            self._instances.append(node.thing)
+            self._sizes.append((vars(node.thing), len(vars(node.thing))))
+
+    def _add_place(self, place: Place, target: Node) -> None:
+        if not isinstance(target, DataNode) or target.immutable:
+            self._same(place, target.thing)
+
+    def _same(self, place: Place, value: object) -> None:
+        if isinstance(place.holder, types.CellType):
+            self._cells[id(place.holder)] = (place.holder, value)
+        elif place.bindable:
+            names = self._found.setdefault(place.key[0], _Names(place.holder))
+            names.values[place.name] = value
+
+    def _nothing(self, place: Place) -> None:
+        if isinstance(place.holder, types.CellType):
+            self._empty_cells.append(place.holder)
+        else:
+            self._absent.setdefault(place.key[0], (place.holder.keys(), set()))[1].add(place.name)
+
+    def _freeze(self) -> None:
+        functions = self._functions
+        self._names = [names.frozen() for names in self._found.values()]
+        self._missing = [(keys, tuple(names)) for keys, names in self._absent.values()]
+        self._codes = list(map(_code, functions))
+        self._function_defaults = list(map(_defaults, functions))
+        self._function_keyword_defaults = list(map(_keyword_defaults, functions))
+        self._cell_list = [cell for cell, _ in self._cells.values()]
+        self._cell_values = [value for _, value in self._cells.values()]
+        self._mros = list(map(_mro, self._classes))
+        self._types = list(map(type, self._instances))
+        self._plain = not (self._cells or self._classes or self._instances or self._sizes or self._empty_cells)
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    return Place(cell, "").get() is not MISSING
