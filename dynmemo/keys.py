@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_NAME_BYTES = 200
 GENERATION_SUFFIX = "#gen"
+LEASE_SUFFIX = "#lease"
 
 _ESCAPES = str.maketrans({":": "%3A", "#": "%23", "%": "%25"})
 
@@ -51,6 +52,11 @@ def key_name(name: str) -> str:
 def generation_key(name: str) -> str:
     """Key of the row that holds the generation of `name` (a key name), or of all functions for the empty name."""
     return name + GENERATION_SUFFIX
+
+
+def lease_key(key: str) -> str:
+    """Key of the lease that lies beside the row of the entry `key`, where its value must stay readable."""
+    return key + LEASE_SUFFIX
 
 
 class ArgumentKeys:

@@ -1,0 +1,21 @@
+"""Who computes and who waits: within a process by flights, between processes by leases."""
+
+from __future__ import annotations
+
+from dynmemo.flight.inflight import Flight, Flights, Waited, flights
+from dynmemo.flight.lease import DEFAULT_SECONDS, Lease, Leases, Spot, Verdict, judge
+from dynmemo.flight.watch import Watch
+
+__all__ = [
+    "DEFAULT_SECONDS",
+    "Flight",
+    "Flights",
+    "Lease",
+    "Leases",
+    "Spot",
+    "Verdict",
+    "Waited",
+    "Watch",
+    "flights",
+    "judge",
+]
