@@ -17,13 +17,14 @@ ZSTD = 0x04
 BUFFERS = 0x08
 BY_VALUE = 0x10
 HAS_DEADLINE = 0x20
-_KNOWN_FLAGS = 0x3F
+_UNKNOWN_FLAGS = ~0x3F
 
 NO_PYTHON = (0, 0)
 NO_KEY_ID = bytes(4)
 
 # magic, version, flags, python major, python minor, key id, computed at, seconds, deadline, length, length of the name
 _FIXED = struct.Struct("<8sBBBB4sddqQB")
+_FIXED_SIZE = _FIXED.size
 _unpack = _FIXED.unpack_from
 
 Bytes = bytes | bytearray | memoryview
@@ -56,7 +57,7 @@ class Header(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes of this header; the payload begins there."""
-        return _FIXED.size + len(self.serializer)
+        return _FIXED_SIZE + len(self.serializer)
 
     @property
     def compression(self) -> str:
@@ -92,19 +93,23 @@ def write_header(header: Header) -> bytes:
 
 def read_header(data: Bytes) -> Header:
     """The header of an envelope, unverified; `UnreadableValueError` if the bytes are none."""
-    if len(data) < _FIXED.size + TRAILER_SIZE:
+    total = len(data)
+    if total < _FIXED_SIZE + TRAILER_SIZE:
         raise unreadable("format", "the stored bytes are too short for an envelope of dynmemo")
     magic, version, flags, major, minor, key_id, computed_at, seconds, deadline, length, named = _unpack(data)
     if magic != MAGIC:
         raise unreadable("format", "the stored bytes are not an envelope of dynmemo")
-    if version != VERSION or flags & ~_KNOWN_FLAGS:
+    if version != VERSION or flags & _UNKNOWN_FLAGS:
         raise unreadable("format", f"the envelope has format version {version} or flags that this release cannot read")
-    size = _FIXED.size + named
-    name = bytes(data[_FIXED.size : size])
-    if not named or len(data) < size + TRAILER_SIZE or not name.isascii():
+    size = _FIXED_SIZE + named
+    try:
+        name = str(data[_FIXED_SIZE:size], "ascii")
+    except UnicodeDecodeError:
+        name = ""
+    if not name or total < size + TRAILER_SIZE:
         raise unreadable("format", "the envelope's header is damaged")
     known = deadline if flags & HAS_DEADLINE else None
-    return Header(flags, (major, minor), key_id, computed_at, seconds, known, length, name.decode("ascii"))
+    return Header(flags, (major, minor), key_id, computed_at, seconds, known, length, name)
 
 
 def unreadable(cause: str, message: str) -> UnreadableValueError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
 import os
+from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -29,6 +29,8 @@ _TAG_SIZE = 16
 _MAC_CONTEXT = "dynmemo envelope v1: MAC key"
 _ENCRYPTION_CONTEXT = "dynmemo envelope v1: encryption key"
 _KEY_ID_CONTEXT = "dynmemo envelope v1: key id"
+
+_MODE = SIGNED | ENCRYPTED
 
 _once = Once()
 
@@ -73,14 +75,14 @@ class Keyring:
 
     def check(self, header: Header, data: memoryview, key: bytes) -> Seal:
         """The seal under which `data` was written for `key`; nothing may be decoded before this."""
-        if (header.flags & (SIGNED | ENCRYPTED)) != self.mode:
+        if (header.flags & _MODE) != self.mode:
             raise self._wrong_mode(header)
         body, trailer = data[:-TRAILER_SIZE], data[-TRAILER_SIZE:]
         known = False
         for seal in self._seals:
             if seal.key_id == header.key_id:
                 known = True
-                if hmac.compare_digest(seal.trailer(key, body), trailer):
+                if compare_digest(seal.trailer(key, body), trailer):
                     return seal
         if known:
             raise unreadable("digest", "the stored bytes are damaged, or were written under another key")

@@ -38,7 +38,7 @@ class _Decorator:
     def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCachedFunction[P, R]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, func: Callable[P, R], /) -> CachedFunction[P, R]: ...
-    def __call__(self, func: Callable[..., Any], /) -> CachedFunction[..., Any] | AsyncCachedFunction[..., Any]:
+    def __call__(self, func: Any, /) -> Any:
         check_function(func)
         inner = func.__func__ if isinstance(func, (classmethod, staticmethod)) else func
         kind = AsyncCachedFunction if inspect.iscoroutinefunction(inner) else CachedFunction
@@ -65,7 +65,7 @@ def dynamo_cached(
     cache_if: Callable[[Any], object] | None = None,
     on_error: OnError = "compute",
 ) -> _Decorator: ...
-def dynamo_cached(func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
     """Compute the function once for the same arguments and share the result with every process that uses the cache.
 
     Use it bare or with options, on functions, methods, classmethods and staticmethods (outermost), plain or

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dynmemo import expiry
 from dynmemo.clear import generations
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from dynmemo.expiry import Lifetime
     from dynmemo.stats import Stats
 
+R = TypeVar("R")
+
 REFRESH_AFTER = 0.1
 """Part of a sliding window that goes by before a hit moves the date again; DynamoDB bills the whole item for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What a look-up found: `decoded` is None for a miss."""
 
     row: Item | None
@@ -42,10 +43,10 @@ class Computed:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Generic[R]):
     """A stored result, as `entry()` tells of it."""
 
-    value: Any
+    value: R
     computed_at: datetime
     """When computing it began (UTC)."""
     expires_at: datetime | None
@@ -65,26 +66,29 @@ class Entries:
         self._codec = codec
         self._store = cache.store.metered(stats)
         self._generations = generations(cache)
+        # The way of every hit: looked up once.
+        self._read, self._partition_key = self._store.read, self._store.partition_key
+        self._loads, self._clock = codec.loads, cache.clock
         self._refresh_after = REFRESH_AFTER if cache.refresh_after is None else cache.refresh_after
 
     def find(self, key: str) -> Found:
         """Look the entry up; a hit moves its sliding window."""
         found = self.peek(key)
-        if found.decoded is not None and found.row is not None:
-            self.cache.touch(self._store, key, found.row, self._refresh_after)
+        row = found.row
+        if found.decoded is not None and row is not None and row.ttl_window is not None:
+            self.cache.touch(self._store, key, row, self._refresh_after)
         return found
 
     def peek(self, key: str) -> Found:
         """Look the entry up and leave its sliding window as it is."""
-        store = self._store
-        row = store.read(key)
+        row = self._read(key)
         if row is None or row.value is None:
             return Found(row)
-        now = self.cache.clock()
+        now = self._clock()
         if expiry.is_expired(row, now) or not self._is_current(row):
             return Found(row)
         try:
-            return Found(row, self._codec.loads(row.value, key=store.partition_key(key), now=now))
+            return Found(row, self._loads(row.value, key=self._partition_key(key), now=now))
         except UnreadableValueError as error:
             # The deadline that the envelope swears to has passed, though the row says otherwise: a plain miss.
             return Found(row, unreadable=None if error.cause == "expired" else error)
@@ -120,7 +124,7 @@ class Entries:
         """Forget one entry."""
         self._store.remove(key)
 
-    def describe(self, key: str) -> Entry | None:
+    def describe(self, key: str) -> Entry[Any] | None:
         """What is stored under `key`, None for a miss."""
         found = self.peek(key)
         if found.row is None or found.row.value is None or found.decoded is None:

@@ -127,7 +127,7 @@ class Memo:
         """Forget one call."""
         self.entries().remove(self.key(args, kwargs))
 
-    def describe(self, args: Arguments, kwargs: Keywords) -> Entry | None:
+    def describe(self, args: Arguments, kwargs: Keywords) -> Entry[Any] | None:
         """What is stored for a call."""
         return self.entries().describe(self.key(args, kwargs))
 

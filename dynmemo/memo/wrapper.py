@@ -32,9 +32,14 @@ class _Plain(Generic[P, R]):
 
     _self_memo: Memo
 
+    if TYPE_CHECKING:
+
+        @property
+        def __wrapped__(self) -> Callable[P, R]: ...
+
     def _self_with_owner(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments of the underlying function: of a bound method, the instance or class comes first."""
-        bound = self.__wrapped__  # type: ignore[attr-defined]  # wrapt's
+        bound = self.__wrapped__
         return (bound.__self__, *args) if isinstance(bound, types.MethodType) else args
 
     def cache_info(self) -> CacheInfo:
@@ -82,7 +87,7 @@ class _Sync(_Plain[P, R]):
         result: R = memo.play(memo.recompute(self._self_with_owner(args), kwargs))
         return result
 
-    def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
+    def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
         """What is stored for this call, None if nothing live is; never computes. Raises as `invalidate`."""
         return self._self_memo.describe(self._self_with_owner(args), kwargs)
 
@@ -111,7 +116,7 @@ class _Async(_Plain[P, R]):
         result: R = await memo.aplay(memo.recompute(self._self_with_owner(args), kwargs))
         return result
 
-    async def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
+    async def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
         """What is stored for this call, None if nothing live is; never computes."""
         memo = self._self_memo
         return await memo.entries().cache.run(memo.describe, self._self_with_owner(args), kwargs)

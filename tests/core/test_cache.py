@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-
 from dynmemo import Cache, InvalidOptionError, ValueTooLargeError
 from dynmemo.item import Item
 from dynmemo.stores.sqlite import SqliteStore
