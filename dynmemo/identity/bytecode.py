@@ -65,7 +65,15 @@ def bytecode_facts(code: types.CodeType) -> Facts:
     reader.read(code, frozenset(code.co_freevars), _parameters(code))
     minor = b"%d.%d:" % sys.version_info[:2]
     digest = blake3.blake3(b"bytecode:" + minor + structure(code).encode()).hexdigest(16)
-    return Facts(digest, False, tuple(sorted(reader.reads)), tuple(sorted(reader.writes)))
+    attributes = sorted({name for nested in _nested(code) for name in nested.co_names})
+    return Facts(digest, False, tuple(sorted(reader.reads)), tuple(sorted(reader.writes)), tuple(attributes))
+
+
+def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for value in code.co_consts:
+        if isinstance(value, types.CodeType):
+            yield from _nested(value)
 
 
 def _parameters(code: types.CodeType) -> frozenset[str]:

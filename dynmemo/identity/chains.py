@@ -14,6 +14,7 @@ from dynmemo.identity.lookup import facts_of
 from dynmemo.identity.own import is_own_class, is_own_function, is_own_location, is_own_module
 from dynmemo.identity.places import MISSING, Place, cell_place, class_place, fixed_place
 from dynmemo.identity.state import is_plain_instance, items_mutate, mutates
+from dynmemo.identity.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,19 +24,7 @@ if TYPE_CHECKING:
     from dynmemo.identity.walk import Walk
 
 # What a module knows of itself differs between machines and is no input.
-_OF_THE_MODULE = frozenset(
-    [
-        "__name__",
-        "__file__",
-        "__doc__",
-        "__package__",
-        "__spec__",
-        "__loader__",
-        "__path__",
-        "__cached__",
-        "__builtins__",
-    ]
-)
+_OF_THE_MODULE = words("__name__ __file__ __doc__ __package__ __spec__ __loader__ __path__ __cached__ __builtins__")
 # Attributes through which pandas and numpy objects are changed as a whole.
 _VIEWS = frozenset({"loc", "iloc", "at", "iat", "flat"})
 
@@ -62,22 +51,25 @@ class Chains:
             if parameter_name(chain[0]) is None and chain[0] not in _OF_THE_MODULE:
                 self._read(chain, node)
 
-    def apply_writes(self, facts: Facts) -> None:
-        """Tell the walk which places the function changes."""
+    def apply_effects(self, facts: Facts) -> None:
+        """Tell the walk which places the function changes, by itself and through methods of instances that it names."""
         for write in facts.writes:
             place = self._written(write)
             if place is not None:
                 self._walk.write(place, _spoken(write.chain))
+        for chain in facts.reads:
+            if parameter_name(chain[0]) is None:
+                self._methods(chain)
 
     def apply_self(self, facts: Facts) -> None:
-        """The same for a method of an instance that is reached by a name: what it changes of ``self``, and its other methods."""
+        """The same for a method called on an instance: what it and its helpers change of ``self``."""
         for write in facts.writes:
             place = self._written(write) if self._is_self(write.chain) else None
             if place is not None:
                 self._walk.write(place, f"{type(self._instance).__name__}.{'.'.join(write.chain[1:])}")
         for chain in facts.reads:
             if self._is_self(chain):
-                self._methods(chain, list(self._steps(chain)))
+                self._methods(chain)
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -91,14 +83,17 @@ class Chains:
             last += 1
         name = ".".join(chain[: last + 1]).removeprefix("import ")
         self._walk.edge(node, f"name {name}", steps[last].place, name)
+        if steps[last].value is MISSING and last:
+            # What a module makes on request cannot be watched, but the function that makes it can.
+            place = Place(vars(steps[last - 1].value), "__getattr__")
+            self._walk.edge(node, f"name {name} made by", place, f"{steps[last - 1].value.__name__}.__getattr__")
         if last + 1 < len(steps) and isinstance(steps[last].value, types.FunctionType):
             name = f"{name}.{chain[last + 1]}"
             self._walk.edge(node, f"name {name}", steps[last + 1].place, name)
-        self._methods(chain, steps)
 
-    def _methods(self, chain: Chain, steps: list[Step]) -> None:
+    def _methods(self, chain: Chain) -> None:
         """Of every instance on the way: the method that is called next."""
-        for step, attribute in zip(steps, chain[1:], strict=False):
+        for step, attribute in zip(self._steps(chain), chain[1:], strict=False):
             if is_plain_instance(step.value):
                 reach_method(self._walk, step.value, attribute)
 
@@ -112,10 +107,8 @@ class Chains:
         if len(steps) < len(chain) or steps[-1].value is MISSING:
             return None
         value = steps[-1].value
-        if how.startswith(ITEM_CALL):
-            changed = items_mutate(value, how.removeprefix(ITEM_CALL))
-        else:
-            changed = mutates(value, how)
+        item_method = how.removeprefix(ITEM_CALL)
+        changed = mutates(value, how) if item_method == how else items_mutate(value, item_method)
         return steps[-1].place if changed else None
 
     def _place(self, chain: Chain, *, item: bool) -> Place | None:

@@ -1,7 +1,8 @@
 """What of a class counts: its name, its bases, and every attribute of its body, as they are now.
 
-The body is read from the class and not from its source, so that a method that was put there later counts. What dataclasses, attrs,
-enums, named tuples and pydantic generate is left out, and the fields from which they generate it count.
+The body is read from the class and not from its source, so that a method that was put there later counts.
+What dataclasses, attrs, enums, named tuples and pydantic generate is left out; the fields from which they
+generate it count.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dynmemo.identity.graph import hash_texts
 from dynmemo.identity.own import is_own_class, stable_name
 from dynmemo.identity.places import class_place, fixed_place
+from dynmemo.identity.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,37 +22,12 @@ if TYPE_CHECKING:
     from dynmemo.identity.graph import Node
     from dynmemo.identity.walk import Walk
 
-_NOISE = frozenset(
-    [
-        "__abstractmethods__",
-        "__annotate__",
-        "__annotate_func__",
-        "__annotations__",
-        "__annotations_cache__",
-        "__attrs_attrs__",
-        "__attrs_base_of_slotted__",
-        "__attrs_own_setattr__",
-        "__attrs_props__",
-        "__conditional_annotations__",
-        "__dataclass_fields__",
-        "__dataclass_params__",
-        "__dict__",
-        "__doc__",
-        "__firstlineno__",
-        "__match_args__",
-        "__module__",
-        "__orig_bases__",
-        "__parameters__",
-        "__qualname__",
-        "__signature__",
-        "__slotnames__",
-        "__static_attributes__",
-        "__type_params__",
-        "__weakref__",
-        "_abc_data",
-        "_abc_impl",
-        "_field_defaults",
-    ]
+_NOISE = words(
+    "__abstractmethods__ __annotate__ __annotate_func__ __annotations__ __annotations_cache__ __attrs_attrs__ "
+    "__attrs_base_of_slotted__ __attrs_own_setattr__ __attrs_props__ __conditional_annotations__ __dataclass_fields__ "
+    "__dataclass_params__ __dict__ __doc__ __firstlineno__ __match_args__ __module__ __orig_bases__ __parameters__ "
+    "__qualname__ __signature__ __slotnames__ __static_attributes__ __type_params__ __weakref__ _abc_data _abc_impl "
+    "_field_defaults"
 )
 _GENERATORS = frozenset({"collections", "dataclasses", "enum", "reprlib", "typing"})
 _FIELD_OPTIONS = ("name", "init", "repr", "hash", "compare", "kw_only")
@@ -60,7 +37,7 @@ _CLASS_OPTIONS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
 def visit_class(walk: Walk, node: Node) -> None:
     """A class: one of a package's counts by its name."""
     cls: type = node.thing
-    if not is_own_class(cls) and node is not walk.root:
+    if not is_own_class(cls):
         node.label, node.kind = f"name:{stable_name(cls)}", "package"
         return
     node.kind = "class"
@@ -78,7 +55,7 @@ def visit_class(walk: Walk, node: Node) -> None:
 def _attributes(cls: type) -> list[str]:
     """The names in the class body that somebody wrote there."""
     foreign = not is_own_class(type(cls)) and type(cls).__module__ not in {"builtins", "abc", "enum", "typing"}
-    enumeration = issubclass(cls, enum.Enum)
+    members = cls.__members__ if issubclass(cls, enum.Enum) else None
     found = []
     for name, value in vars(cls).items():
         if (
@@ -88,8 +65,8 @@ def _attributes(cls: type) -> list[str]:
         ):
             continue
         if (
-            enumeration
-            and (name.startswith("_") or name in cls.__members__)
+            members is not None
+            and (name.startswith("_") or name in members)
             and not isinstance(value, types.FunctionType)
         ):
             continue
@@ -127,7 +104,8 @@ def _field_texts(cls: type) -> Iterator[str]:
     for name, field in own.get("__dataclass_fields__", {}).items():
         yield f"{name}:{field._field_type}:" + ",".join(str(getattr(field, option)) for option in _FIELD_OPTIONS)
     for attribute in own.get("__attrs_attrs__", ()):
-        yield f"{attribute.name}:{attribute.init},{attribute.kw_only},{attribute.eq},{attribute.order},{attribute.alias}"
+        options = (attribute.init, attribute.kw_only, attribute.eq, attribute.order, attribute.alias)
+        yield f"{attribute.name}:{options}"
     if issubclass(cls, tuple):
         yield from own.get("_fields", ())
     if issubclass(cls, enum.Enum):

@@ -37,15 +37,23 @@ class Facts:
     from_source: bool
     reads: tuple[Chain, ...]
     writes: tuple[Write, ...]
+    attributes: tuple[str, ...]
+    """All names of attributes, of whatever: the methods that may be called."""
 
     def dump(self) -> tuple[object, ...]:
         """As plain data, to travel in a pickle."""
-        return (self.digest, self.from_source, self.reads, tuple((w.chain, w.how) for w in self.writes))
+        return (
+            self.digest,
+            self.from_source,
+            self.reads,
+            tuple((w.chain, w.how) for w in self.writes),
+            self.attributes,
+        )
 
     @classmethod
     def load(cls, data: tuple[object, ...]) -> Facts:
-        digest, from_source, reads, writes = data
-        return cls(digest, from_source, reads, tuple(Write(*pair) for pair in writes))  # type: ignore[arg-type, attr-defined]
+        digest, from_source, reads, writes, attributes = data
+        return cls(digest, from_source, reads, tuple(Write(*pair) for pair in writes), attributes)  # type: ignore[arg-type, attr-defined]
 
 
 def parameter_root(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import types
-import weakref
 from typing import TYPE_CHECKING, Any, Literal
 
 from dynmemo.digest import register_code
@@ -26,8 +25,8 @@ class CodeIdentity:
 
     Args:
         function: the function itself, not what stands in its place once it is decorated.
-        code: ``"deep"`` for the function and everything of the user's own that it reaches; ``"own"`` for the function with
-            its defaults and what it has closed over; ``"off"`` for nothing.
+        code: ``"deep"`` for the function and everything of the user's own that it reaches; ``"own"`` for the
+            function with its defaults and what it has closed over; ``"off"`` for nothing.
         depends_on: packages whose installed versions count.
         version: stands in place of the code.
 
@@ -51,6 +50,7 @@ class CodeIdentity:
             function,
             getattr(function, "__qualname__", type(function).__qualname__),
             globals_too=mode == "deep",
+            is_users=True,
             salt=(mode, *versions),
         )
         if pinned is not None and versions:
@@ -70,8 +70,8 @@ class CodeIdentity:
     def portable(self) -> Portable:
         """What a process without the source of this code needs for the same fingerprint; plain data, to be pickled.
 
-        Bytecode travels with cloudpickle and source does not, so the digests of the trees go along, by the bytecode that they
-        belong to.
+        Bytecode travels with cloudpickle and source does not, so the digests of the trees go along, by the
+        bytecode that they belong to.
         """
         if self._pinned is not None:
             return {}
@@ -84,9 +84,6 @@ class CodeIdentity:
     def install(portable: Mapping[str, tuple[object, ...]]) -> None:
         """Take what `portable` gave in another process, before the functions that came with it are used."""
         lookup.install(portable)
-
-
-_trackers: dict[int, tuple[weakref.ref[Any], Tracker]] = {}
 
 
 def class_identity(cls: type) -> str:
@@ -112,16 +109,20 @@ def _has_own_code(thing: Any) -> bool:
     return type(thing) is types.FunctionType and (bool(thing.__closure__) or is_own_function(thing))
 
 
+_trackers: dict[int, tuple[object, Tracker]] = {}
+_MOST_TRACKERS = 1_000
+
+
 def _tracker_of(thing: Any) -> Tracker:
     known = _trackers.get(id(thing))
-    if known is not None and known[0]() is thing:
+    if known is not None and known[0] is thing:
         return known[1]
-    key = id(thing)
     tracker = Tracker(thing, getattr(thing, "__qualname__", type(thing).__qualname__))
-    try:
-        _trackers[key] = (weakref.ref(thing, lambda reference: _trackers.pop(key, None) and None), tracker)
-    except TypeError:
-        pass  # a property cannot be referred to weakly; it is walked each time
+    # A function that has closed over something may hold large data, and is often new with every call.
+    if isinstance(thing, type) or not getattr(thing, "__closure__", ()):
+        if len(_trackers) >= _MOST_TRACKERS:
+            _trackers.clear()
+        _trackers[id(thing)] = (thing, tracker)
     return tracker
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from dynmemo.digest.names import module_name
 from dynmemo.identity.chains import Chains, default_place
 from dynmemo.identity.lookup import facts_of
-from dynmemo.identity.own import is_own_function
 from dynmemo.identity.places import Place, cell_place, fixed_place
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 def visit_function(walk: Walk, node: Node) -> None:
     """A plain function, lambda or method."""
     function: types.FunctionType = node.thing
-    own = node is walk.root or is_own_function(function)
+    own = walk.is_own(function)
     facts = facts_of(function, own=own)
     if own:
         node.label = f"tree:{facts.digest}"
@@ -35,10 +34,8 @@ def visit_function(walk: Walk, node: Node) -> None:
     if hasattr(function, "registry") and function.__code__.co_qualname == "singledispatch.<locals>.wrapper":
         for cls, implementation in function.registry.items():
             walk.edge(node, f"for {cls.__qualname__}", fixed_place(implementation), implementation.__qualname__)
-    chains = Chains(walk, function)
-    chains.apply_writes(facts)
     if own and walk.globals_too:
-        chains.apply_reads(facts, node)
+        Chains(walk, function).apply_reads(facts, node)
 
 
 def _code_name(function: types.FunctionType) -> str:

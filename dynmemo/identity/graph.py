@@ -1,9 +1,9 @@
 """What a function reaches, as a graph, and the graph's digest.
 
-A node stands for a function, a class, an instance or a piece of data; edges are labelled by the name through which one reaches
-the other. Functions call each other in circles and stand in registries that they themselves read, so a digest cannot simply be
-made of the digests below it. Instead labels are refined round by round until no round tells more nodes apart: then nodes with the
-same label do the same (they are bisimilar), whatever the order in which they were found.
+A node stands for a function, a class, an instance or a piece of data; edges are labelled by the name through which
+one reaches the other. Functions call each other in circles and stand in registries that they themselves read, so a
+digest cannot simply be made of the digests below it. Instead labels are refined round by round until no round tells
+more nodes apart: then nodes with the same label do the same (they are bisimilar), in whatever order they were found.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +13,20 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Iterable, Mapping
 
-_known: dict[int, tuple[weakref.ref[types.CodeType], Facts]] = {}
+_known: dict[tuple[int, bool], tuple[weakref.ref[types.CodeType], Facts]] = {}
 _travelled: dict[str, Facts] = {}
-_lock = threading.RLock()
 
 
 def facts_of(function: types.FunctionType, *, own: bool = True) -> Facts:
     """The facts of a function's code. Code that is not `own` is read from its bytecode, which needs no parsing."""
     code = function.__code__
-    known = _known.get(id(code))
+    key = (id(code), own)
+    known = _known.get(key)
     if known is not None and known[0]() is code:
         return known[1]
-    with _lock:
-        facts = _find(code, function.__globals__) if own else bytecode_facts(code)
-        _known[id(code)] = (weakref.ref(code, _forget(id(code))), facts)
+    # Two threads may both look; they find the same.
+    facts = _find(code, function.__globals__) if own else bytecode_facts(code)
+    _known[key] = (weakref.ref(code, lambda reference: _known.pop(key, None) and None), facts)
     return facts
 
 
@@ -37,21 +36,12 @@ def _find(code: types.CodeType, namespace: Mapping[str, Any]) -> Facts:
     return travelled or source_facts(code, namespace) or bytecode_facts(code)
 
 
-def _forget(key: int) -> Any:
-    return lambda reference: _known.pop(key, None)
-
-
 def pack(functions: Iterable[types.FunctionType]) -> dict[str, tuple[object, ...]]:
-    """The facts of these functions as plain data, by the structure of their code, for a process without their source."""
-    packed = {}
-    for function in functions:
-        facts = facts_of(function)
-        if facts.from_source:
-            packed[structure(function.__code__)] = facts.dump()
-    return packed
+    """The facts of these functions as plain data, by the structure of their code."""
+    return {structure(function.__code__): facts_of(function).dump() for function in functions}
 
 
 def install(packed: Mapping[str, tuple[object, ...]]) -> None:
-    """Take what `pack` gave in the sending process. Only before the functions concerned are first looked at does it count."""
+    """Take what `pack` gave in the sending process; it counts for code that was not looked at before."""
     for key, data in packed.items():
         _travelled.setdefault(key, Facts.load(data))

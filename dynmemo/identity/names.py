@@ -8,44 +8,17 @@ from typing import TYPE_CHECKING
 from dynmemo.identity.facts import BIND, ITEM, ITEM_CALL, Facts, Write, import_root, parameter_name
 from dynmemo.identity.scope import SCOPES, Scope, outer_children, own_children
 from dynmemo.identity.tree import tree_digest
+from dynmemo.identity.words import words
 
 if TYPE_CHECKING:
     from dynmemo.identity.facts import Chain
     from dynmemo.identity.scope import ScopeNode
     from dynmemo.identity.tree import FunctionNode
 
-MUTATORS = frozenset(
-    [
-        "__delitem__",
-        "__setitem__",
-        "add",
-        "append",
-        "appendleft",
-        "clear",
-        "difference_update",
-        "discard",
-        "extend",
-        "extendleft",
-        "fill",
-        "insert",
-        "intersection_update",
-        "move_to_end",
-        "partition",
-        "pop",
-        "popitem",
-        "popleft",
-        "put",
-        "put_nowait",
-        "remove",
-        "resize",
-        "reverse",
-        "rotate",
-        "setdefault",
-        "sort",
-        "subtract",
-        "symmetric_difference_update",
-        "update",
-    ]
+MUTATORS = words(
+    "__delitem__ __setitem__ add append appendleft clear difference_update discard extend extendleft fill insert "
+    "intersection_update move_to_end partition pop popitem popleft put put_nowait remove resize reverse rotate "
+    "setdefault sort subtract symmetric_difference_update update"
 )
 """Methods that may change what they are called on; whether they do is decided by its type."""
 
@@ -55,7 +28,13 @@ _ANNOTATION_FIELDS = frozenset({"annotation", "returns", "type_params"})
 def tree_facts(node: FunctionNode, owner: str | None) -> Facts:
     """The facts of a function's tree; `owner` is the class in whose body it stands."""
     reader = _Reader(Scope(node, None, owner))
-    return Facts(tree_digest(node), True, tuple(sorted(reader.reads)), tuple(sorted(reader.writes)))
+    return Facts(
+        tree_digest(node),
+        True,
+        tuple(sorted(reader.reads)),
+        tuple(sorted(reader.writes)),
+        tuple(sorted(reader.attributes)),
+    )
 
 
 class _Reader:
@@ -64,6 +43,7 @@ class _Reader:
     def __init__(self, scope: Scope) -> None:
         self.reads: set[Chain] = set()
         self.writes: set[Write] = set()
+        self.attributes: set[str] = set()
         self._scope(scope)
 
     def _scope(self, scope: Scope) -> None:
@@ -78,6 +58,7 @@ class _Reader:
             case ast.Name():
                 self._name(node, scope)
             case ast.Attribute():
+                self._attributes_of(node, scope)
                 self._attribute(node, scope)
                 if scope.chain_of(node) is not None:
                     return
@@ -133,6 +114,11 @@ class _Reader:
         elif chain is not None:
             self.writes.add(Write(chain, BIND))
             self._read(chain[:-1])
+
+    def _attributes_of(self, node: ast.expr, scope: Scope) -> None:
+        while isinstance(node, ast.Attribute):
+            self.attributes.add(scope.mangled(node.attr))
+            node = node.value
 
     def _augmented(self, target: ast.expr, scope: Scope) -> None:
         """``seen += [x]`` on an attribute or item is seen as a store; the target is read as well."""

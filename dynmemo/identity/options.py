@@ -34,7 +34,8 @@ def checked_version(version: str | int | None) -> str | None:
     given: object = version  # callers without a type checker give anything
     if isinstance(given, bool) or not isinstance(given, str | int) or given == "":
         raise InvalidOptionError(
-            f"version= takes a text that is not empty, or an integer, not {_shown(version)}; change it when the result should be new"
+            f"version= takes a text that is not empty or an integer, not {_shown(version)}; "
+            "change it when results should be new"
         )
     escaped = str(version).translate(_ESCAPES)
     encoded = escaped.encode("utf-8", "surrogatepass")
@@ -76,6 +77,7 @@ def _version(name: str) -> str:
     packages = importlib.metadata.packages_distributions().get(name, [])
     if not packages:
         raise InvalidOptionError(
-            f"depends_on= names {name!r}, which is not installed here; give names as `pip list` shows them, or install it"
+            f"depends_on= names {name!r}, which is not installed here; "
+            "give names as `pip list` shows them, or install it"
         )
     return ",".join(sorted(f"{package}={importlib.metadata.version(package)}" for package in set(packages)))

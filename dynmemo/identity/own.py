@@ -64,7 +64,7 @@ def is_own_module(name: str | None) -> bool:
 
 
 def is_own_location(file: str | None, folders: Iterable[str] | None) -> bool:
-    """Whether a module in this file, or a namespace package in these folders, is the user's; one made by a program is."""
+    """Whether a module in this file, or a namespace package in these folders, is the user's."""
     if file is not None:
         return is_own_file(file)
     return all(is_own_file(folder) for folder in folders or ())

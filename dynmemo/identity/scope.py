@@ -38,7 +38,7 @@ class Scope:
         self.bound: dict[str, list[ast.AST]] = {}
         self.outer: set[str] = set()
         self.is_class = isinstance(node, ast.ClassDef)
-        if not isinstance(node, COMPREHENSIONS + (ast.ClassDef,)):
+        if not isinstance(node, (*COMPREHENSIONS, ast.ClassDef)):
             for argument in _parameters(node.args):
                 self._bind(argument.arg, argument)
         for child in own_children(node):

@@ -14,6 +14,7 @@ import threading
 import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dynmemo._forks import new_lock_in_children
 from dynmemo.identity.bytecode import structure
 from dynmemo.identity.names import tree_facts
 from dynmemo.identity.scope import FUNCTIONS
@@ -44,10 +45,7 @@ def source_facts(code: types.CodeType, namespace: Mapping[str, Any]) -> Facts | 
         namespace: the globals of the function, whose loader may know the source of a zipped module.
     """
     for text in _texts(code.co_filename, namespace):
-        parsed = _parse(code.co_filename, text)
-        if parsed is None:
-            continue
-        found = parsed.find(code)
+        found = _sources.find(code.co_filename, text, code)
         if found is not None:
             try:
                 return tree_facts(found.node, found.owner)
@@ -171,18 +169,31 @@ def first_line(node: FunctionNode) -> int:
     return min((decorator.lineno for decorator in node.decorator_list), default=node.lineno)
 
 
-_parsed: dict[str, _Source | None] = {}
-_lock = threading.RLock()
+class _Sources:
+    """The texts parsed so far, by file name.
+
+    One thread at a time, because trees are changed while they are compiled.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[str, _Source | None] = {}
+        new_lock_in_children(self)
+
+    def find(self, filename: str, text: str, code: types.CodeType) -> _Candidate | None:
+        """The tree in `text` that compiles to `code`."""
+        with self._lock:
+            source = self._known.get(filename)
+            if source is None or source.text != text:
+                source = self._known[filename] = _parsed(text)
+            return None if source is None else source.find(code)
 
 
-def _parse(filename: str, text: str) -> _Source | None:
-    with _lock:
-        known = _parsed.get(filename)
-        if known is not None and known.text == text:
-            return known
-        try:
-            known = _Source(text, ast.parse(text).body)
-        except (SyntaxError, ValueError, RecursionError):
-            known = None
-        _parsed[filename] = known
-        return known
+def _parsed(text: str) -> _Source | None:
+    try:
+        return _Source(text, ast.parse(text).body)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+
+
+_sources = _Sources()

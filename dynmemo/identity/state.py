@@ -8,32 +8,17 @@ import collections.abc
 import types
 
 from dynmemo.identity.own import is_own_class
+from dynmemo.identity.words import words
 
-_LIST = frozenset(
-    ["append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "__setitem__", "__delitem__"]
-)
-_DICT = frozenset(
-    ["update", "setdefault", "pop", "popitem", "clear", "move_to_end", "subtract", "__setitem__", "__delitem__"]
-)
-_SET = frozenset(
-    [
-        "add",
-        "discard",
-        "remove",
-        "pop",
-        "clear",
-        "update",
-        "difference_update",
-        "intersection_update",
-        "symmetric_difference_update",
-    ]
-)
+_LIST = words("append extend insert pop remove clear sort reverse __setitem__ __delitem__")
+_DICT = words("update setdefault pop popitem clear move_to_end subtract __setitem__ __delitem__")
+_SET = words("add discard remove pop clear update difference_update intersection_update symmetric_difference_update")
 
 _BY_TYPE: tuple[tuple[type, frozenset[str]], ...] = (
     (list, _LIST),
     (bytearray, _LIST),
     (array.array, _LIST),
-    (collections.deque, _LIST | frozenset(["appendleft", "extendleft", "popleft", "rotate"])),
+    (collections.deque, _LIST | words("appendleft extendleft popleft rotate")),
     (dict, _DICT),
     (set, _SET),
     (collections.abc.MutableMapping, _DICT),
@@ -41,12 +26,12 @@ _BY_TYPE: tuple[tuple[type, frozenset[str]], ...] = (
     (collections.abc.MutableSequence, _LIST),
 )
 # In these packages most methods of such names return something new (`Series.add`), so only a few count.
-_BY_NAME: dict[str, frozenset[str]] = {
-    "numpy.ndarray": frozenset(["sort", "fill", "put", "resize", "partition"]),
-    "pandas.core.frame.DataFrame": frozenset(["insert", "pop", "update"]),
-    "pandas.core.series.Series": frozenset(["pop", "update"]),
-    "queue.Queue": frozenset(["put", "put_nowait"]),
-    "_queue.SimpleQueue": frozenset(["put", "put_nowait"]),
+_BY_NAME = {
+    "numpy.ndarray": words("sort fill put resize partition"),
+    "pandas.core.frame.DataFrame": words("insert pop update"),
+    "pandas.core.series.Series": words("pop update"),
+    "queue.Queue": words("put put_nowait"),
+    "_queue.SimpleQueue": words("put put_nowait"),
 }
 
 

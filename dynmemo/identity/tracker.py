@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,16 +37,24 @@ class Tracker:
         thing: a function, class or other thing with code.
         name: what log lines call it.
         globals_too: whether globals are followed.
+        is_users: whether `thing` counts by its code even if a package defines it.
         salt: texts that go into the fingerprint as well.
     """
 
-    def __init__(self, thing: object, name: str, *, globals_too: bool = True, salt: Sequence[str] = ()) -> None:
-        # A weak reference would do for the trackers that the hook makes, but the memo's own must hold.
+    def __init__(
+        self,
+        thing: object,
+        name: str,
+        *,
+        globals_too: bool = True,
+        is_users: bool = False,
+        salt: Sequence[str] = (),
+    ) -> None:
         self._thing = thing
         self._name = name
         self._globals_too = globals_too
+        self._is_users = is_users
         self._salt = (f"identity {FORMAT}", *salt)
-        self._lock = threading.RLock()
         self._known: Snapshot | None = None
 
     def current(self) -> str:
@@ -66,14 +73,12 @@ class Tracker:
         return self._walked()
 
     def _walked(self) -> Snapshot:
-        with self._lock:
-            walk = Walk(self._thing, globals_too=self._globals_too, function=self._name)
-            nodes = reachable(walk.root, walk.is_state)
-            watch = Watch(nodes, walk.is_state)
-            # Before the content is used: what changes meanwhile is then seen by the next call.
-            token = watch.token()
-            fingerprint = digest_graph(
-                nodes, walk.is_state, lambda node, labels: relabel(walk, node, labels), self._salt
-            )
-            self._known = Snapshot(walk, nodes, watch, token, fingerprint)
-            return self._known
+        # Without a lock: two threads may both walk, and find the same.
+        walk = Walk(self._thing, self._name, globals_too=self._globals_too, is_users=self._is_users)
+        nodes = reachable(walk.root, walk.is_state)
+        watch = Watch(nodes, walk.is_state)
+        # Before the content is used: what changes meanwhile is then seen by the next call.
+        token = watch.token()
+        fingerprint = digest_graph(nodes, walk.is_state, lambda node, labels: relabel(walk, node, labels), self._salt)
+        self._known = Snapshot(walk, nodes, watch, token, fingerprint)
+        return self._known

@@ -1,8 +1,8 @@
 """A function's syntax tree as canonical bytes: what it does, not how it is written down.
 
 Left out: positions, comments, docstrings, annotations, the function's own decorators and the expressions of its
-own defaults (their values count instead). ``ast.dump`` will not do, because what it prints and how f-strings are parsed differ
-between Python versions.
+own defaults (their values count instead). ``ast.dump`` will not do, because what it prints and how f-strings are
+parsed differ between Python versions.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _body(statements: list[ast.stmt], out: list[bytes], *, in_class: bool = Fals
 
 
 def _is_idle(item: object) -> bool:
-    """Whether a statement does nothing: ``pass``, a docstring or another bare constant, a bare annotation outside classes."""
+    """Whether a statement does nothing: ``pass``, a docstring or another bare constant."""
     return isinstance(item, ast.Pass) or (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
 
 

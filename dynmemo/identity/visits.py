@@ -134,7 +134,9 @@ def _instance(walk: Walk, node: Node) -> None:
     node.kind = "global"
     _parts(walk, node, "instance", cls=type(node.thing))
     state = vars(node.thing)
-    for name in sorted(state, key=str):
+    # A decorator that is a class copies these from the function that it holds.
+    skipped = functools.WRAPPER_ASSIGNMENTS if "__wrapped__" in state else ()
+    for name in sorted(set(state) - set(skipped), key=str):
         walk.edge(node, f"attribute {name}", Place(state, name), name)
 
 

@@ -7,29 +7,45 @@ from typing import TYPE_CHECKING, Any
 
 from dynmemo.identity.cost import report_cost
 from dynmemo.identity.data import DataNode, is_data_by_value, read_data
+from dynmemo.identity.effects import find_effects
 from dynmemo.identity.graph import Edge, Node
+from dynmemo.identity.own import is_own_function
 from dynmemo.identity.places import MISSING
 from dynmemo.identity.visits import visit_of
 
 if TYPE_CHECKING:
+    import types
+
     from dynmemo.identity.graph import Kind
     from dynmemo.identity.places import Place
     from dynmemo.identity.visits import Visit
 
 
 class Walk:
-    """One walk. Everything reached from `root` that counts is found when the constructor is through.
+    """One walk. Everything reached from `thing` that counts is found when the constructor is through.
+
+    Args:
+        thing: a function, class or other thing with code.
+        name: what log lines call it.
+        globals_too: whether the globals of functions are followed (``code="deep"``).
+        is_users: whether `thing` counts by its code even if a package defines it.
 
     Attributes:
-        globals_too: whether the globals of functions are followed (``code="deep"``).
+        root: the node of `thing`.
+        globals_too: as given.
+        effects_known: ids of the nodes of functions whose writes are in `written`.
+        methods: ids of the instances and methods whose writes are in `written`.
+        taken_apart: the nodes of data without a digest of its own, by the id of the data.
         written: the places that the reached code changes, with the name by which it does.
     """
 
-    def __init__(self, thing: object, *, globals_too: bool, function: str) -> None:
+    def __init__(self, thing: object, name: str, *, globals_too: bool, is_users: bool) -> None:
         self.globals_too = globals_too
-        self.function = function
+        self._name = name
+        self._users = thing if is_users else None
         self.written: dict[tuple[int, str], tuple[Place, str]] = {}
         self.methods: set[tuple[int, int]] = set()
+        self.effects_known: set[int] = set()
         self.taken_apart: dict[int, DataNode] = {}
         self._nodes: dict[int, Node] = {}
         self._data: dict[tuple[int, str], DataNode] = {}
@@ -41,13 +57,21 @@ class Walk:
     def _run(self) -> None:
         while self._todo or self._unread:
             if self._todo:
-                visit, node = self._todo.popleft()
-                visit(self, node)
-            else:
-                # Only after all code is known, since it may tell that the data is state.
-                data = self._unread.popleft()
-                if not self.is_state(data.place):
-                    read_data(self, data)
+                self._visit()
+            # Only after all code is known, since it may tell that the data is state.
+            data = self._unread.popleft() if self._unread else None
+            if data is not None and not self.is_state(data.place):
+                read_data(self, data)
+
+    def _visit(self) -> None:
+        while self._todo:
+            visit, node = self._todo.popleft()
+            visit(self, node)
+        find_effects(self)
+
+    def is_own(self, function: types.FunctionType) -> bool:
+        """Whether a function counts by its code; what the user decorated does, wherever it comes from."""
+        return function is self._users or is_own_function(function)
 
     def is_state(self, place: Place) -> bool:
         """Whether the reached code itself changes what stands there."""
@@ -82,7 +106,7 @@ class Walk:
 
     def costs(self, name: str, value: object) -> None:
         """Say so, once, when digesting `value` at every call takes a while."""
-        report_cost(self.function, name, value)
+        report_cost(self._name, name, value)
 
     def node(self, thing: Any) -> Node:
         """The node of a function, class or other thing with code."""

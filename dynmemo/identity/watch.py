@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from dynmemo.identity.graph import Node
 
-_code, _defaults, _keyword_defaults = attrgetter("__code__"), attrgetter("__defaults__"), attrgetter("__kwdefaults__")
 _contents, _mro = attrgetter("cell_contents"), attrgetter("__mro__")
 
 
@@ -48,7 +47,7 @@ class Watch:
         self._absent: dict[int, tuple[KeysView[str], set[str]]] = {}
         self._empty_cells: list[types.CellType] = []
         self._cells: dict[int, tuple[types.CellType, object]] = {}
-        self._functions: list[types.FunctionType] = []
+        self._functions: list[tuple[types.FunctionType, object, object, object]] = []
         self._classes: list[type] = []
         self._instances: list[object] = []
         self._sizes: list[tuple[Mapping[str, Any], int]] = []
@@ -70,13 +69,15 @@ class Watch:
         for keys, names in self._missing:
             if not keys.isdisjoint(names):
                 return False
-        functions = self._functions
-        return (
-            all(map(is_, map(_code, functions), self._codes))
-            and all(map(is_, map(_defaults, functions), self._function_defaults))
-            and all(map(is_, map(_keyword_defaults, functions), self._function_keyword_defaults))
-            and (self._plain or self._rest_unchanged())
-        )
+        # A loop beats three passes of `map` over these.
+        for function, code, defaults, keyword_defaults in self._functions:
+            if (
+                function.__code__ is not code
+                or function.__defaults__ is not defaults
+                or function.__kwdefaults__ is not keyword_defaults
+            ):
+                return False
+        return self._plain or self._rest_unchanged()
 
     def _rest_unchanged(self) -> bool:
         try:
@@ -109,7 +110,8 @@ class Watch:
             if not node.immutable:
                 self.live.append(node)
         elif type(node.thing) is types.FunctionType:
-            self._functions.append(node.thing)
+            function = node.thing
+            self._functions.append((function, function.__code__, function.__defaults__, function.__kwdefaults__))
         elif isinstance(node.thing, type):
             if node.kind == "class":
                 self._classes.append(node.thing)
@@ -136,12 +138,8 @@ class Watch:
             self._absent.setdefault(place.key[0], (place.holder.keys(), set()))[1].add(place.name)
 
     def _freeze(self) -> None:
-        functions = self._functions
         self._names = [names.frozen() for names in self._found.values()]
         self._missing = [(keys, tuple(names)) for keys, names in self._absent.values()]
-        self._codes = list(map(_code, functions))
-        self._function_defaults = list(map(_defaults, functions))
-        self._function_keyword_defaults = list(map(_keyword_defaults, functions))
         self._cell_list = [cell for cell, _ in self._cells.values()]
         self._cell_values = [value for _, value in self._cells.values()]
         self._mros = list(map(_mro, self._classes))
