@@ -108,9 +108,11 @@ def _stand_in(cls: type, function: Callable[[Any], object]) -> Handler:
         except NoStableContent:
             raise
         except Exception as error:
-            raise Refusal(cls, f"a {type_name(cls)}, whose digest raised {type_name(type(error))}") from error
+            raise Refusal(
+                cls, f"an object of type {type_name(cls)}, whose digest raised {type_name(type(error))}"
+            ) from error
         if content is value:
-            raise Refusal(cls, f"a {type_name(cls)}, whose digest is the object itself")
+            raise Refusal(cls, f"an object of type {type_name(cls)}, whose digest is the object itself")
         return node(b"registered", (head, content), order)
 
     return take_apart

@@ -123,7 +123,7 @@ def _reduced(cls: type, reduce: Any, value: Any) -> Any:
     except NoStableContent:
         raise
     except Exception as error:
-        raise Refusal(cls, f"a {type_name(cls)}, which has no stable content") from error
+        raise Refusal(cls, f"an object of type {type_name(cls)}, which has no stable content") from error
 
 
 def _reducer(cls: type) -> Any:

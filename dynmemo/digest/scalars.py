@@ -43,7 +43,10 @@ def _float(value: float) -> bytes:
 
 
 def _str(value: str) -> bytes:
-    data = text(value)
+    try:
+        data = value.encode()
+    except UnicodeEncodeError:
+        data = text(value)
     return _STRINGS[len(data)] + data if len(data) < 255 else large(b"s", data)
 
 
