@@ -1,0 +1,89 @@
+"""The command line: ``python -m dynmemo``, also installed as ``dynmemo``."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from typing import Annotated
+
+_CLI = ("typer", "rich")
+_DEMO = ("pandas", "statsmodels", "vega_datasets")
+
+
+def _require(extra: str, packages: tuple[str, ...]) -> None:
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        sys.exit(f'{" and ".join(missing)} {verb} not installed; run: pip install "dynmemo[{extra}]"')
+
+
+_require("cli", _CLI)
+
+import typer  # noqa: E402 - the line above says what to install when it is missing
+from rich.console import Console  # noqa: E402
+
+import dynmemo  # noqa: E402
+from dynmemo.errors import DynmemoError  # noqa: E402
+
+app = typer.Typer(
+    help=dynmemo.__doc__,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Url = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="The cache, such as sqlite:///cache.db or dynamodb://TABLE?region=REGION. "
+        "Default: DYNMEMO_URL, else a file in your cache folder.",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def demo(
+    url: Url = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that ask for the forecasts.")] = 4,
+) -> None:
+    """Several processes share forecasts of real weather; fails if one was computed twice or they differ."""
+    _require("demo", _DEMO)
+    from dynmemo import demo as story
+    from dynmemo.demo_report import report, say_where
+
+    console = Console()
+    with console.status(f"{workers} processes ask for the same forecasts; computing one takes seconds"):
+        run = story.run(url, workers)
+    succeeded = report(run, console)
+    say_where(run.cache, console)
+    if not succeeded:
+        raise typer.Exit(1)
+
+
+@app.command()
+def clear(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="A function's name, module.qualname. Default: all.", show_default=False),
+    ] = None,
+    url: Url = None,
+) -> None:
+    """Forget the results of one function, or of all of them, in every process that uses the cache."""
+    cache = dynmemo.configure(url)
+    dynmemo.clear(name)
+    what = f"all results of {name}" if name else "the results of all functions"
+    print(f"Forgot {what} in {cache.store.location}.")
+
+
+def main() -> None:
+    """Run the command line; errors of ours are one line, not a traceback."""
+    try:
+        app()
+    except DynmemoError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""Several worker processes share forecasts of real weather: ``python -m dynmemo demo``.
+
+Every worker asks for the same forecasts, and then again. Each must be computed once in the whole run (or not at all
+when an earlier run left it in the cache), and everybody must have got the same one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import time
+import warnings
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from threading import BrokenBarrierError
+from typing import TYPE_CHECKING
+
+from dynmemo.defaults import configure
+from dynmemo.memo import dynamo_cached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from multiprocessing.synchronize import Barrier
+
+    import pandas as pd
+
+    from dynmemo.cache import Cache
+
+VARIABLES = ("precipitation", "temp_max", "temp_min", "wind")
+HORIZON = 90
+BAND = 0.8
+"""Part of the days that are expected to fall into the band around a forecast."""
+BARRIER_SECONDS = 300.0
+
+_computed: list[str] = []  # what this process computed, noted by the function itself and not by the cache
+
+
+def weather() -> pd.DataFrame:
+    """Daily weather of Seattle from 2012 to 2015 as NOAA recorded it, one row per day."""
+    from vega_datasets import local_data
+
+    daily: pd.DataFrame = local_data.seattle_weather().set_index("date").asfreq("D")
+    return daily
+
+
+# The version is given by hand because this package's own code is a library's, which no fingerprint follows.
+# Raise it with every change that alters a forecast.
+@dynamo_cached(ttl="30d", version="1")
+def forecast(history: pd.Series[float], horizon: int = HORIZON) -> pd.DataFrame:
+    """The days after `history`: the best of nine SARIMAX models with a yearly course. Takes seconds."""
+    import pandas as pd
+    from statsmodels.tsa.deterministic import DeterministicProcess, Fourier
+    from statsmodels.tsa.statespace.sarimax import SARIMAX
+
+    _computed.append(str(history.name))
+    year = DeterministicProcess(history.index, constant=True, additional_terms=[Fourier(period=365.25, order=2)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of poor first guesses, which the fit then leaves behind
+        fits = [
+            SARIMAX(history, exog=year.in_sample(), order=(p, 0, q)).fit(disp=False)
+            for p, q in itertools.product((1, 2, 3), (0, 1, 2))
+        ]
+    best = min(fits, key=lambda fit: float(fit.aic))
+    predicted = best.get_forecast(horizon, exog=year.out_of_sample(horizon))
+    band = predicted.conf_int(alpha=1 - BAND).to_numpy()
+    return pd.DataFrame({"mean": predicted.predicted_mean, "lower": band[:, 0], "upper": band[:, 1]})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What one worker saw of one call."""
+
+    worker: int
+    pid: int
+    variable: str
+    again: bool
+    computed: bool
+    seconds: float
+    result: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """All calls of one worker and what its `cache_info()` says."""
+
+    calls: tuple[Call, ...]
+    hits: int
+    seconds_saved: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything that came out of one demo."""
+
+    cache: Cache
+    works: tuple[Work, ...]
+    compute_seconds: dict[str, float]
+    """By variable, as the cache remembers it; without those that it did not keep."""
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls of all workers."""
+        return [call for work in self.works for call in work.calls]
+
+
+def run(url: str | None = None, workers: int = 4) -> Run:
+    """Start `workers` processes on the cache at `url` (default: the one in force) and collect what they saw.
+
+    Raises:
+        InvalidOptionError: `url` is not a cache URL.
+        StoreUnavailableError, InvalidTableError: the cache cannot be used.
+    """
+    cache = configure(url)
+    cache.get("dynmemo-demo")  # a cache that does not work is an error here; the workers would just compute
+    works = _works(workers)
+    entries = {variable: forecast.entry(series) for variable, series in _series().items()}
+    return Run(cache, works, {variable: entry.seconds for variable, entry in entries.items() if entry is not None})
+
+
+def _works(workers: int) -> tuple[Work, ...]:
+    # For the workers: models this small are slower with several threads, many times so on a busy machine.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    context = multiprocessing.get_context("spawn")
+    shared = (context.Barrier(workers), context.Lock())
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=shared) as pool:
+        futures = [pool.submit(_work, number) for number in range(workers)]
+    # The failure of one worker breaks the barrier of the others; the cause is told, not the consequence.
+    failures = [error for future in futures if (error := future.exception()) is not None]
+    for error in sorted(failures, key=lambda error: isinstance(error, BrokenBarrierError)):
+        raise error
+    return tuple(future.result() for future in futures)
+
+
+def problems(calls: Sequence[Call]) -> list[str]:
+    """What must not be: a forecast that was computed more than once, workers that got different ones."""
+    found = []
+    for variable in VARIABLES:
+        of_it = [call for call in calls if call.variable == variable]
+        computed = Counter(call.pid for call in of_it if call.computed)
+        if computed.total() > 1:
+            who = ", ".join(f"{pid} ({times} times)" if times > 1 else str(pid) for pid, times in computed.items())
+            found.append(f"{variable} was computed {computed.total()} times, by the processes {who}")
+        others = sorted({call.pid for call in of_it if not call.result.equals(of_it[0].result)})
+        if others:
+            found.append(f"{variable} differs: process {of_it[0].pid} got another forecast than {others}")
+    return found
+
+
+_barrier: Barrier
+_turn: AbstractContextManager[object]
+
+
+def _start(barrier: Barrier, lock: AbstractContextManager[object]) -> None:
+    global _barrier, _turn
+    _barrier = barrier
+    # One after the other: two workers that miss the same entry at the same time would both compute it.
+    _turn = lock
+
+
+def _work(number: int) -> Work:
+    """One worker: every forecast once, each worker starting with another one, and then all of them again."""
+    series = _series()
+    first = [VARIABLES[(number + step) % len(VARIABLES)] for step in range(len(VARIABLES))]
+    calls = []
+    with _released_on_failure():
+        for variable in first:
+            _barrier.wait(BARRIER_SECONDS)
+            with _turn:
+                calls.append(_call(number, series[variable], again=False))
+    calls.extend(_call(number, series[variable], again=True) for variable in VARIABLES)
+    info = forecast.cache_info()
+    return Work(tuple(calls), info.hits, info.seconds_saved)
+
+
+@contextlib.contextmanager
+def _released_on_failure() -> Iterator[None]:
+    """The other workers do not wait for one that failed."""
+    try:
+        yield
+    except BaseException:
+        _barrier.abort()
+        raise
+
+
+def _call(worker: int, series: pd.Series[float], *, again: bool) -> Call:
+    known = len(_computed)
+    start = time.perf_counter()
+    result = forecast(series)
+    seconds = time.perf_counter() - start
+    return Call(worker, os.getpid(), str(series.name), again, len(_computed) > known, seconds, result)
+
+
+def _series() -> dict[str, pd.Series[float]]:
+    daily = weather()
+    return {variable: daily[variable] for variable in VARIABLES}

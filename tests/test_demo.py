@@ -1,0 +1,183 @@
+"""The demo and the command line, from outside."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from dynmemo import Cache, demo, demo_report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = """
+import sys
+from dynmemo import dynamo_cached
+
+@dynamo_cached(name="mine.double")
+def double(number):
+    return 2 * number
+
+@dynamo_cached(name="mine.triple")
+def triple(number):
+    return 3 * number
+
+double(1), triple(1)
+print(double.cache_info().hits, triple.cache_info().hits)
+"""
+
+
+def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "80", "PYTHONUTF8": "1", **variables}
+    return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, check=False)
+
+
+def dynmemo(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return run("-m", "dynmemo", *arguments, **variables)
+
+
+def without(package: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line where `package` is not installed."""
+    start = f"import sys; sys.modules[{package!r}] = None; from dynmemo.__main__ import main; main()"
+    return run("-c", start, *arguments)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{(tmp_path / 'cache.db').as_posix()}"
+
+
+@pytest.mark.slow
+def test_workers_compute_each_forecast_once_and_the_next_run_computes_nothing(url: str) -> None:
+    first = dynmemo("demo", "--url", url, "--workers", "3")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "4 forecasts computed, each once; 20 hits;" in first.stdout
+    assert len(re.findall(r"computed \d", first.stdout)) == 4
+    assert len(re.findall(r"hit \d", first.stdout)) == 3 * 4 * 2 - 4
+
+    second = dynmemo("demo", "--url", url, "--workers", "2")
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "Nothing computed" in second.stdout
+    assert len(re.findall(r"hit \d", second.stdout)) == 2 * 4 * 2
+
+    look = re.search(r"look at them:\n  (.*)", second.stdout)
+    assert look is not None
+    entries = subprocess.run(look[1], shell=True, capture_output=True, text=True, check=True).stdout
+    assert entries.count("dynmemo.demo.forecast:") == 4
+
+    forget = re.search(r"forget them:\n  python (.*)", second.stdout)
+    assert forget is not None
+    done = subprocess.run(f'"{sys.executable}" {forget[1]}', shell=True, capture_output=True, text=True, check=True)
+    assert "Forgot all results of dynmemo.demo.forecast" in done.stdout
+    assert list(Cache.from_url(url).store.scan("dynmemo.demo.forecast:")) == []
+
+
+def call(pid: int, variable: str, *, computed: bool = False, again: bool = False, mean: float = 1.0) -> demo.Call:
+    result = pd.DataFrame({"mean": [mean], "lower": [0.0], "upper": [2.0]})
+    return demo.Call(pid, pid, variable, again, computed, 0.5 if computed else 0.001, result)
+
+
+def worker(pid: int, *, computes: bool = False, mean: float = 1.0) -> demo.Work:
+    calls = [call(pid, variable, computed=computes, mean=mean) for variable in demo.VARIABLES]
+    calls += [call(pid, variable, again=True, mean=mean) for variable in demo.VARIABLES]
+    return demo.Work(tuple(calls), sum(not each.computed for each in calls), 2.0)
+
+
+def told(url: str, *works: demo.Work) -> tuple[bool, str]:
+    """The verdict and the text of the report about these workers."""
+    seconds = dict.fromkeys(demo.VARIABLES, 0.5)
+    screen = io.StringIO()
+    succeeded = demo_report.report(demo.Run(Cache.from_url(url), works, seconds), Console(file=screen, width=80))
+    return succeeded, screen.getvalue()
+
+
+def test_a_forecast_computed_twice_fails_and_names_the_processes(url: str) -> None:
+    succeeded, text = told(url, worker(11, computes=True), worker(12, computes=True))
+    assert not succeeded
+    assert "wind was computed 2 times, by the processes 11, 12" in text
+
+
+def test_a_forecast_computed_twice_by_one_process_fails() -> None:
+    calls = [call(11, "wind", computed=True), call(11, "wind", computed=True, again=True)]
+    assert demo.problems(calls) == ["wind was computed 2 times, by the processes 11 (2 times)"]
+
+
+def test_workers_that_got_different_forecasts_fail(url: str) -> None:
+    succeeded, text = told(url, worker(11, computes=True), worker(12, mean=1.000001))
+    assert not succeeded
+    assert "wind differs" in text
+    assert "12" in text
+
+
+def test_one_computation_and_equal_forecasts_pass(url: str) -> None:
+    succeeded, text = told(url, worker(11, computes=True), worker(12))
+    assert succeeded
+    assert "500 x" in text
+
+
+def test_a_failed_demo_is_a_failed_command(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from dynmemo.__main__ import app
+
+    works = (worker(11, computes=True), worker(12, computes=True))
+    # The real thing would compute for a minute to get there.
+    monkeypatch.setattr(demo, "run", lambda *_: demo.Run(Cache.from_url(url), works, {}))
+    assert CliRunner().invoke(app, ["demo"]).exit_code == 1
+
+
+def test_what_lies_in_dynamodb_is_looked_at_with_the_aws_command() -> None:
+    url = "dynamodb://weather?region=eu-west-1&endpoint_url=http://localhost:8000"
+    assert demo_report.look(url) == (
+        "aws dynamodb scan --table-name weather --region eu-west-1 --endpoint-url http://localhost:8000 "
+        '--query "Items[].[id.S, ttl_date.N]" --output table'
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://localhost", "InvalidOptionError: a cache URL starts with"),
+        ("dynamodb://t?region=eu-west-1&endpoint_url=http://127.0.0.1:9", "StoreUnavailableError: "),
+    ],
+)
+def test_a_cache_that_does_not_work_is_one_line_and_a_failed_command(url: str, said: str) -> None:
+    done = dynmemo("demo", "--url", url)
+    assert done.returncode == 1
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+
+
+def test_clear_forgets_one_function_by_name_or_all(url: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+
+    def hits() -> list[str]:
+        return run(str(program), DYNMEMO_URL=url).stdout.split()
+
+    assert hits() == ["0", "0"]
+    assert hits() == ["1", "1"]
+    assert "Forgot all results of mine.double" in dynmemo("clear", "mine.double", "--url", url).stdout
+    assert hits() == ["0", "1"]
+    assert "Forgot the results of all functions" in dynmemo("clear", DYNMEMO_URL=url).stdout
+    assert hits() == ["0", "0"]
+
+
+def test_the_command_line_says_what_to_install() -> None:
+    done = without("typer", "clear")
+    assert done.returncode == 1
+    assert done.stderr == 'typer is not installed; run: pip install "dynmemo[cli]"\n'
+
+
+def test_the_demo_says_what_to_install() -> None:
+    done = without("statsmodels", "demo")
+    assert done.returncode == 1
+    assert done.stderr == 'statsmodels is not installed; run: pip install "dynmemo[demo]"\n'
