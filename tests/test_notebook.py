@@ -1,0 +1,82 @@
+"""The notebook, run as a person would: from top to bottom, in kernels of its own."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "01_forecast.ipynb"
+
+pytestmark = pytest.mark.slow
+
+
+class Reader:
+    """A person with the notebook open in a kernel."""
+
+    def __init__(self, client: NotebookClient) -> None:
+        self._client = client
+        self._cells: list[Any] = client.nb.cells
+
+    def run(self, wanted: Callable[[Any], bool]) -> None:
+        """Run the code cells that are wanted, in their order."""
+        for index, cell in enumerate(self._cells):
+            if cell.cell_type == "code" and wanted(cell):
+                self._client.execute_cell(cell, index)
+
+    def ask(self, expression: str) -> Any:
+        """The value of a literal-like expression, evaluated in the kernel by a cell at the end."""
+        cell = nbformat.v4.new_code_cell(f"print(repr({expression}))")
+        self._cells.append(cell)
+        done = self._client.execute_cell(cell, len(self._cells) - 1)
+        return ast.literal_eval(done.outputs[0].text)
+
+
+def opened() -> NotebookClient:
+    resources = {"metadata": {"path": str(NOTEBOOK.parent)}}
+    return NotebookClient(nbformat.read(NOTEBOOK, as_version=4), timeout=120, resources=resources)
+
+
+def is_told_to_forget(cell: Any) -> bool:
+    return "forget" in cell.metadata.get("tags", [])
+
+
+def test_a_second_kernel_hits_what_the_first_computed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DYNMEMO_URL", f"sqlite:///{(tmp_path / 'cache.db').as_posix()}")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # its models are small, and threads fight on a busy machine
+    first, second = opened(), opened()
+    with first.setup_kernel(), second.setup_kernel():
+        one, other = Reader(first), Reader(second)
+
+        one.run(lambda cell: not is_told_to_forget(cell))
+        counts = one.ask("dict(forecast.cache_info()._asdict())")
+        assert (counts["computed"], counts["misses"], counts["hits"]) == (1, 1, 1)
+
+        other.run(lambda cell: not is_told_to_forget(cell))
+        counts = other.ask("dict(forecast.cache_info()._asdict())")
+        assert (counts["computed"], counts["misses"], counts["hits"]) == (0, 0, 2)
+        assert counts["seconds_saved"] > 0
+
+        key = "forecast.cache_key(temp_max)"
+        assert one.ask(key) == other.ask(key)
+        values = "predicted.to_csv()"
+        assert one.ask(values) == other.ask(values)
+
+        one.run(is_told_to_forget)
+        assert other.ask("forecast.entry(temp_max) is None")
+
+
+def test_the_notebook_is_committed_as_it_ran() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert [output for output in outputs if "image/png" in output.get("data", {})], "it has no plot"
