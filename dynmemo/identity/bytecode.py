@@ -119,6 +119,8 @@ class _Reader:
         self._move(instruction, stack)
         if name in {"LOAD_GLOBAL", "LOAD_NAME"} or (name in _LOAD_CELLS and argument in outside):
             self._push(stack, (argument,))
+            if name == "LOAD_GLOBAL" and (instruction.arg or 0) & 1:  # along with a NULL, which is for a call
+                self.reads.add((argument, "__call__"))
         elif name in {"LOAD_FAST", "LOAD_FAST_CHECK", *_LOAD_CELLS} and argument in parameters:
             self._push(stack, (parameter_root(argument),))
         elif name in {"LOAD_ATTR", "LOAD_METHOD"}:

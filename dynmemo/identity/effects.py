@@ -14,7 +14,7 @@ from dynmemo.identity.chains import Chains
 from dynmemo.identity.lookup import facts_of
 
 if TYPE_CHECKING:
-    from dynmemo.identity.graph import Node
+    from dynmemo.identity.graph import Edge, Node
     from dynmemo.identity.walk import Walk
 
 _METHOD = "attribute "
@@ -41,7 +41,7 @@ class _Running:
             if isinstance(node.thing, type):
                 self._class(node)
                 continue
-            if type(node.thing) is types.FunctionType:
+            if type(node.thing) is types.FunctionType and not node.label.startswith("pinned:"):
                 self._function(node)
             for edge in node.edges:
                 self._run(edge.target)
@@ -56,7 +56,7 @@ class _Running:
     def _class(self, node: Node) -> None:
         for edge in node.edges:
             name = edge.label.removeprefix(_METHOD)
-            if name == edge.label or name in self._called or _runs_unnamed(name, edge.target):
+            if name == edge.label or name in self._called or _runs_unnamed(name, edge):
                 self._run(edge.target)
             else:
                 self._waiting.setdefault(name, []).append(edge.target)
@@ -73,8 +73,8 @@ class _Running:
                     self._run(method)
 
 
-def _runs_unnamed(name: str, target: Node) -> bool:
+def _runs_unnamed(name: str, edge: Edge) -> bool:
     """Whether a method runs without anybody naming it: an operator, or one that is itself cached and was called."""
     if name.startswith("__") and name.endswith("__"):
         return True
-    return type(target.thing).__module__.startswith("dynmemo.")
+    return type(edge.value).__module__.startswith("dynmemo.")

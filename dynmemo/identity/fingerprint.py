@@ -12,6 +12,7 @@ from dynmemo.identity.hook import current_answer
 from dynmemo.identity.ingredients import Ingredient, ingredients_of
 from dynmemo.identity.options import checked_mode, checked_version, package_versions
 from dynmemo.identity.own import is_own_class, is_own_function
+from dynmemo.identity.pins import pin
 from dynmemo.identity.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class CodeIdentity:
         if pinned is not None and versions:
             pinned = f"{pinned}~{hash_texts(*versions)[:16]}"
         self._pinned = pinned
+        if pinned is not None:
+            pin(function, pinned)
 
     def current(self) -> str:
         """The code part of the key as of now: ``v...`` or ``off`` where the code does not count, else 32 hex digits."""

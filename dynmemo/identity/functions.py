@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dynmemo.digest.names import module_name
 from dynmemo.identity.chains import Chains, default_place
 from dynmemo.identity.lookup import facts_of
+from dynmemo.identity.pins import pinned
 from dynmemo.identity.places import Place, cell_place, fixed_place
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 def visit_function(walk: Walk, node: Node) -> None:
     """A plain function, lambda or method."""
     function: types.FunctionType = node.thing
+    pin = pinned(function) if node is not walk.root else None
+    if pin is not None:
+        node.label, node.note = f"pinned:{pin}", "pinned by version= or code="
+        return
     own = walk.is_own(function)
     facts = facts_of(function, own=own)
     if own:

@@ -21,15 +21,16 @@ Kind = Literal["function", "class", "global", "closure", "default", "package", "
 
 
 class Edge:
-    """A name through which a node reaches another, and the place that is read for it."""
+    """A name through which a node reaches another, the place read for it, and what stood there if that is kept."""
 
-    __slots__ = ("label", "name", "place", "target")
+    __slots__ = ("label", "name", "place", "target", "value")
 
-    def __init__(self, label: str, place: Place, target: Node, name: str) -> None:
+    def __init__(self, label: str, place: Place, target: Node, name: str, value: object = None) -> None:
         self.label = label
         self.place = place
         self.target = target
         self.name = name
+        self.value = value
 
 
 class Node:
@@ -65,10 +66,6 @@ class Relabelled(Protocol):
     def __call__(self, node: Node, labels: Mapping[int, str], /) -> str: ...
 
 
-STATE = "state"
-"""Label of what the reached code itself changes: nothing of it counts."""
-
-
 def reachable(root: Node, is_state: Callable[[Place], bool]) -> list[Node]:
     """The nodes that count, `root` first: those behind edges whose place is not the code's own state."""
     found = {id(root): root}
@@ -96,7 +93,8 @@ def digest_graph(nodes: list[Node], is_state: Callable[[Place], bool], relabel: 
 def _refined(node: Node, labels: Mapping[int, str], is_state: Callable[[Place], bool], relabel: Relabelled) -> str:
     parts = [labels[id(node)], relabel(node, labels)]
     for edge in sorted(node.edges, key=lambda edge: edge.label):
-        parts += (edge.label, STATE if is_state(edge.place) else labels[id(edge.target)])
+        if not is_state(edge.place):
+            parts += (edge.label, labels[id(edge.target)])
     return _hash(parts)
 
 

@@ -66,7 +66,7 @@ def _ingredient(node: Node, name: str) -> Iterator[Ingredient]:
         top = node.label.partition(":")[2].partition(".")[0]
         if top not in sys.stdlib_module_names and top not in {"dynmemo", "builtins"}:
             yield Ingredient("package", top, None)
-    elif node.label.partition(":")[0] in {"tree", "class", "data", "opaque", "module"}:
+    elif node.label.partition(":")[0] in {"tree", "class", "data", "opaque", "module", "pinned"}:
         yield _of(node, name)
 
 

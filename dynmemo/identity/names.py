@@ -71,8 +71,10 @@ class _Reader:
             case ast.Call(func=func):
                 self._call(func, scope)
             case ast.Import(names=names):
+                self._imports(names, scope)
                 self.reads.update((import_root(0, alias.name),) for alias in names)
             case ast.ImportFrom(names=names):
+                self._imports(names, scope)
                 self.reads.update((import_root(node.level, node.module or ""), alias.name) for alias in names)
             case _:
                 pass
@@ -106,6 +108,10 @@ class _Reader:
     def _bound(self, name: str, scope: Scope) -> None:
         if scope.find(name) is None:
             self.writes.add(Write((scope.mangled(name),), BIND))
+
+    def _imports(self, names: list[ast.alias], scope: Scope) -> None:
+        for alias in names:
+            self._bound(alias.asname or alias.name.partition(".")[0], scope)
 
     def _attribute(self, node: ast.Attribute, scope: Scope) -> None:
         chain = scope.chain_of(node)

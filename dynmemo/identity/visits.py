@@ -6,7 +6,7 @@ import functools
 import logging
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dynmemo.identity.classes import visit_class
 from dynmemo.identity.functions import visit_function
@@ -17,6 +17,8 @@ from dynmemo.identity.state import is_plain_instance
 if TYPE_CHECKING:
     from dynmemo.identity.graph import Node
     from dynmemo.identity.walk import Walk
+
+_LRU_CACHE = type(functools.lru_cache(len))
 
 Visit: TypeAlias = Callable[["Walk", "Node"], None]
 
@@ -52,6 +54,17 @@ def visit_of(thing: object) -> Visit | None:
     if callable(thing) and _wrapped(thing) is not None:
         return _wrapper
     return None
+
+
+def seen_through(thing: Any) -> Any:
+    """The function inside wrappers that only remember its results, which do what it does."""
+    while _remembers(type(thing)):
+        thing = thing.__wrapped__
+    return thing
+
+
+def _remembers(cls: type) -> bool:
+    return cls is _LRU_CACHE or (cls.__module__.partition(".")[0] == "dynmemo" and hasattr(cls, "__wrapped__"))
 
 
 def _wrapped(thing: object) -> object | None:
@@ -106,11 +119,8 @@ def _single_dispatch_method(walk: Walk, node: Node) -> None:
 
 
 def _wrapper(walk: Walk, node: Node) -> None:
-    """A wrapper written in C or a proxy. One that only remembers results does what the function does."""
-    cls = type(node.thing)
-    transparent = cls.__module__ in {"functools", "_functools"} or cls.__module__.partition(".")[0] == "dynmemo"
-    label = "wrapper" if transparent else f"wrapper {stable_name(cls)}"
-    _parts(walk, node, label, wrapped=node.thing.__wrapped__)
+    """A wrapper written in C or a proxy."""
+    _parts(walk, node, f"wrapper {stable_name(type(node.thing))}", wrapped=node.thing.__wrapped__)
 
 
 def _module(walk: Walk, node: Node) -> None:

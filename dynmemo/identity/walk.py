@@ -11,7 +11,7 @@ from dynmemo.identity.effects import find_effects
 from dynmemo.identity.graph import Edge, Node
 from dynmemo.identity.own import is_own_function
 from dynmemo.identity.places import MISSING
-from dynmemo.identity.visits import visit_of
+from dynmemo.identity.visits import seen_through, visit_of
 
 if TYPE_CHECKING:
     import types
@@ -42,6 +42,7 @@ class Walk:
     def __init__(self, thing: object, name: str, *, globals_too: bool, is_users: bool) -> None:
         self.globals_too = globals_too
         self._name = name
+        thing = seen_through(thing)
         self._users = thing if is_users else None
         self.written: dict[tuple[int, str], tuple[Place, str]] = {}
         self.methods: set[tuple[int, int]] = set()
@@ -87,7 +88,10 @@ class Walk:
         if value is MISSING:
             source.absent.append(place)
         else:
-            source.edges.append(Edge(label, place, self._target(value, place, name, kind), name))
+            target = self._target(value, place, name, kind)
+            # Mutable data may be large, and is not kept alive.
+            kept = None if isinstance(target, DataNode) else value
+            source.edges.append(Edge(label, place, target, name, kept))
 
     def foreign_edge(self, source: Node, label: str, place: Place, name: str) -> None:
         """The same for what code of packages has closed over: the user's code in it, and constants."""
@@ -97,7 +101,7 @@ class Walk:
 
     def _target(self, value: object, place: Place, name: str, kind: Kind) -> Node:
         if visit_of(value) is not None:
-            return self.node(value)
+            return self.node(seen_through(value))
         known = self._data.get(place.key)
         if known is None:
             known = self._data[place.key] = DataNode(place, name, kind)

@@ -16,7 +16,7 @@ from dynmemo.identity.state import is_plain_instance
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, KeysView, Mapping
 
-    from dynmemo.identity.graph import Node
+    from dynmemo.identity.graph import Edge, Node
 
 _contents, _mro = attrgetter("cell_contents"), attrgetter("__mro__")
 
@@ -101,7 +101,7 @@ class Watch:
     def _add(self, node: Node) -> None:
         for edge in node.edges:
             if not self._is_state(edge.place):
-                self._add_place(edge.place, edge.target)
+                self._edge(edge)
         for place, value in node.through:
             self._same(place, value)
         for place in node.absent:
@@ -120,8 +120,11 @@ class Watch:
             self._instances.append(node.thing)
             self._sizes.append((vars(node.thing), len(vars(node.thing))))
 
-    def _add_place(self, place: Place, target: Node) -> None:
-        if not isinstance(target, DataNode) or target.immutable:
+    def _edge(self, edge: Edge) -> None:
+        place, target = edge.place, edge.target
+        if not isinstance(target, DataNode):
+            self._same(place, edge.value)
+        elif target.immutable:
             self._same(place, target.thing)
 
     def _same(self, place: Place, value: object) -> None:
