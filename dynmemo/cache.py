@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Secret = str | bytes | Sequence[str | bytes]
 
+LEASE_SECONDS = 30.0
+
 ASYNC_THREADS = 32
 """Threads for the async methods, as many as the DynamoDB client keeps connections."""
 
@@ -53,6 +55,8 @@ class Cache:
         refresh_after: part (0 to 1) of the sliding window that must have gone by before a read moves the
             date again. Default: 0 for `get` (every read, as .NET does), 0.1 for decorated functions, since
             DynamoDB bills the whole item for it.
+        lease_seconds: how long a computation of a decorated function is waited for that gives no sign of life, at least
+            a second. It is renewed every third of that. Default: 30.
         clock: gives Unix seconds.
     """
 
@@ -65,6 +69,7 @@ class Cache:
         max_value_bytes: int | None = None,
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
+        lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
@@ -74,6 +79,7 @@ class Cache:
         self.max_value_bytes = _max_value_bytes(max_value_bytes)
         self.default_ttl = None if default_ttl is None else expiry.parse_duration(default_ttl, "default_ttl")
         self.refresh_after = _refresh_after(refresh_after)
+        self.lease_seconds = expiry.parse_duration(lease_seconds, "lease_seconds")
         self._once = Once()
         self._recipe: tuple[str, dict[str, object]] | None = None
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
@@ -89,6 +95,7 @@ class Cache:
         max_value_bytes: int | None = None,
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> Cache:
         """A cache in one SQLite file, created private to the user when it is missing.
 
@@ -122,6 +129,7 @@ class Cache:
         max_value_bytes: int | None = None,
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> Cache:
         """A cache in a DynamoDB table with a string partition key and no sort key.
 
@@ -302,7 +310,12 @@ class Cache:
         self.store.close()
 
 
-_DEFAULTS: dict[str, object] = {"create_table_if_not_exists": False, "use_consistent_reads": True, "encrypt": False}
+_DEFAULTS: dict[str, object] = {
+    "create_table_if_not_exists": False,
+    "use_consistent_reads": True,
+    "encrypt": False,
+    "lease_seconds": LEASE_SECONDS,
+}
 _STORE_OPTIONS = {
     "path",
     "max_bytes",
@@ -322,7 +335,7 @@ def _given(arguments: dict[str, object]) -> dict[str, object]:
     return {
         name: value
         for name, value in arguments.items()
-        if name != "cls" and value is not None and not (name in _DEFAULTS and value is _DEFAULTS[name])
+        if name != "cls" and value is not None and not (name in _DEFAULTS and value == _DEFAULTS[name])
     }
 
 

@@ -47,6 +47,14 @@ def parse_duration(value: object, option: str) -> float:
     return seconds
 
 
+def parse_wait(value: object, option: str) -> float:
+    """Seconds to wait, of the same forms; zero and fractions are allowed."""
+    seconds = _seconds(value, option)
+    if not math.isfinite(seconds) or seconds < 0:
+        raise InvalidOptionError(f"{option}={value!r} is no time to wait; give {_ALLOWED}, 0, or None for no limit")
+    return seconds
+
+
 def _seconds(value: object, option: str) -> float:
     if isinstance(value, timedelta):
         return value.total_seconds()

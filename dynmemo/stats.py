@@ -96,6 +96,12 @@ class Stats(Meter):
             self.hits += 1
             self.seconds_saved += seconds
 
+    def share(self, seconds: float) -> None:
+        """A call was answered with what somebody else computed meanwhile, in `seconds`."""
+        with self._lock:
+            self.waited += 1
+            self.seconds_saved += seconds
+
     def add(self, counter: str, by: int = 1) -> None:
         """Increase one counter by its name."""
         with self._lock:

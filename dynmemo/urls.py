@@ -46,6 +46,7 @@ _COMMON: _Parsers = {
     "max_value_bytes": _integer,
     "default_ttl": _duration,
     "refresh_after": _number,
+    "lease_seconds": _number,
 }
 _OPTIONS: Mapping[str, _Parsers] = {
     "sqlite": {"max_bytes": _integer, **_COMMON},

@@ -63,6 +63,10 @@ def dynamo_cached(
     key: Callable[..., object] | None = None,
     serializer: str | Serializer = "pickle",
     cache_if: Callable[[Any], object] | None = None,
+    single_flight: bool = True,
+    wait_timeout: Duration | None = None,
+    stale_if_error: Duration | None = None,
+    refresh_ahead: float | None = None,
     on_error: OnError = "compute",
 ) -> _Decorator: ...
 def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
@@ -94,6 +98,12 @@ def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
         serializer: ``"pickle"``, ``"json"``, ``"arrow"`` (extra ``arrow``), ``"bytes"``, or an object with `name`,
             `dumps` and `loads`.
         cache_if: predicate on the result; what it refuses is returned, not stored.
+        single_flight: one worker of the whole fleet computes, the others wait for its result.
+        wait_timeout: how long to wait for another's result before computing without storing. Default: as long as
+            whoever computes lives.
+        stale_if_error: how long beyond its expiry a value is kept, to be returned when recomputing raises.
+        refresh_ahead: the last part (between 0 and 1) of an entry's life up to its `ttl` in which one worker recomputes
+            it in the background while all others hit.
         on_error: what a broken store or broken stored bytes do: ``"compute"`` (log once, go on) or ``"raise"``.
 
     Returns:

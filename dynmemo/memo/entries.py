@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -9,37 +10,33 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from dynmemo import expiry
 from dynmemo.clear import generations
 from dynmemo.errors import UnreadableValueError
-from dynmemo.item import Item
+from dynmemo.expiry import Dates
+from dynmemo.flight import Leases
+from dynmemo.item import LATEST_TIME, Item
 
 if TYPE_CHECKING:
     from dynmemo.cache import Cache
     from dynmemo.codec import Codec, Decoded
     from dynmemo.expiry import Lifetime
+    from dynmemo.memo.steps import Computed
     from dynmemo.stats import Stats
 
 R = TypeVar("R")
+
+OVERWRITE_SECONDS = 60.0
+"""An unreadable entry is replaced at most so often for one cause, so that two environments do not fight."""
 
 REFRESH_AFTER = 0.1
 """Part of a sliding window that goes by before a hit moves the date again; DynamoDB bills the whole item for it."""
 
 
-class Found(NamedTuple):
+class Looked(NamedTuple):
     """What a look-up found: `decoded` is None for a miss."""
 
     row: Item | None
     decoded: Decoded | None = None
     unreadable: UnreadableValueError | None = None
     """Why the bytes of an entry that is live could not be turned into the value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """A result with what is remembered about it."""
-
-    value: Any
-    computed_at: float
-    """Unix seconds when computing began."""
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,85 +57,147 @@ class Entry(Generic[R]):
 class Entries:
     """Reads and writes the rows of one function in one cache. Store failures are raised, not handled."""
 
-    def __init__(self, cache: Cache, fn: str, codec: Codec, stats: Stats) -> None:
+    def __init__(self, cache: Cache, fn: str, codec: Codec, stats: Stats, stale_for: int | None = None) -> None:
         self.cache = cache
+        self.store = cache.store.metered(stats)
+        self.leases = Leases(self.store, fn, seconds=cache.lease_seconds, clock=cache.clock)
         self._fn = fn
         self._codec = codec
-        self._store = cache.store.metered(stats)
+        self._stale_for = stale_for
         self._generations = generations(cache)
+        self._overwritten: dict[tuple[str, str], float] = {}
         # The way of every hit: looked up once.
-        self._read, self._partition_key = self._store.read, self._store.partition_key
+        self._read, self._partition_key = self.store.read, self.store.partition_key
         self._loads, self._clock = codec.loads, cache.clock
         self._refresh_after = REFRESH_AFTER if cache.refresh_after is None else cache.refresh_after
 
-    def find(self, key: str) -> Found:
-        """Look the entry up; a hit moves its sliding window."""
-        found = self.peek(key)
-        row = found.row
-        if found.decoded is not None and row is not None and row.ttl_window is not None:
-            self.cache.touch(self._store, key, row, self._refresh_after)
-        return found
+    # -- reading ----------------------------------------------------------------------------------
 
-    def peek(self, key: str) -> Found:
+    def look(self, key: str) -> Looked:
+        """Look the entry up; a hit moves its sliding window."""
+        looked = self.judge(key, self._read(key))
+        row = looked.row
+        if looked.decoded is not None and row is not None and row.ttl_window is not None:
+            self.cache.touch(self.store, key, row, self._refresh_after)
+        return looked
+
+    def peek(self, key: str, *, consistent: bool = False) -> Looked:
         """Look the entry up and leave its sliding window as it is."""
-        row = self._read(key)
+        return self.judge(key, self._read(key, consistent=consistent))
+
+    def judge(self, key: str, row: Item | None) -> Looked:
+        """What a row that was read under `key` means."""
         if row is None or row.value is None:
-            return Found(row)
+            return Looked(row)
         now = self._clock()
         if expiry.is_expired(row, now) or not self._is_current(row):
-            return Found(row)
+            return Looked(row)
         try:
-            return Found(row, self._loads(row.value, key=self._partition_key(key), now=now))
+            return Looked(row, self._loads(row.value, key=self._partition_key(key), now=now))
         except UnreadableValueError as error:
             # The deadline that the envelope swears to has passed, though the row says otherwise: a plain miss.
-            return Found(row, unreadable=None if error.cause == "expired" else error)
+            return Looked(row, unreadable=None if error.cause == "expired" else error)
 
-    def generation(self) -> str:
-        """The generation to stamp a result with, to be known before computing it."""
-        return self._generations.ensured(self._store, self._fn)
+    def decode(self, key: str, content: bytes) -> Decoded:
+        """An object of its own from stored bytes. Raises `UnreadableValueError`."""
+        return self._loads(content, key=self._partition_key(key), now=self._clock())
 
-    def keep(self, key: str, computed: Computed, lifetime: Lifetime, generation: str) -> bool:
-        """Store a result; False if its time has run out already.
+    def stale(self, key: str, row: Item | None) -> Decoded | None:
+        """The expired value in `row` if it is still kept for `stale_if_error`."""
+        if row is None or row.value is None or row.stale_for is None or row.ttl_date is None:
+            return None
+        if self._clock() > row.ttl_date or not self._is_current(row):
+            return None
+        try:
+            return self.decode(key, row.value)
+        except UnreadableValueError:
+            return None
+
+    def is_due(self, looked: Looked, part: float) -> bool:
+        """Whether the last `part` (0 to 1) of a hit's life, from computing to deadline, has begun."""
+        row, decoded = looked.row, looked.decoded
+        if row is None or decoded is None or row.ttl_deadline is None:
+            return False
+        end = row.ttl_deadline - (row.stale_for or 0)
+        return self._clock() > end - part * (end - decoded.computed_at)
+
+    def describe(self, key: str) -> Entry[Any] | None:
+        """What is stored under `key`, None for a miss."""
+        looked = self.peek(key)
+        if looked.row is None or looked.row.value is None or looked.decoded is None:
+            return None
+        end = expiry.expires_at(looked.row)
+        return Entry(
+            value=looked.decoded.value,
+            computed_at=datetime.fromtimestamp(looked.decoded.computed_at, UTC),
+            expires_at=None if end is None else datetime.fromtimestamp(end, UTC),
+            size=len(looked.row.value),
+            seconds=looked.decoded.seconds,
+        )
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def generation(self, row: Item | None) -> str:
+        """The generation to stamp a result with, to be known before computing it.
+
+        It is read anew when `row` is of another one, or who knows an old generation would take over a live lease of
+        the new one.
+        """
+        known = self._generations.ensured(self.store, self._fn)
+        if row is None or row.gen is None or row.gen == known:
+            return known
+        self._generations.confirmed(self.store, self._fn)
+        return self._generations.ensured(self.store, self._fn)
+
+    def dates(self, lifetime: Lifetime) -> Dates | None:
+        """When a result that is stored now expires, later by the time it is kept for errors; None if that is past."""
+        dates = lifetime.dates(self._clock())
+        if dates is None or self._stale_for is None or dates.ttl_date is None:
+            return dates
+        later = None if dates.ttl_deadline is None else min(dates.ttl_deadline + self._stale_for, LATEST_TIME)
+        return Dates(min(dates.ttl_date + self._stale_for, LATEST_TIME), later, dates.ttl_window)
+
+    def content(self, key: str, computed: Computed, dates: Dates) -> bytes:
+        """A result as it is stored.
 
         Raises:
             CannotSerialize: it cannot be turned into bytes.
-            ValueTooLargeError: it is larger than the cache or the store accepts.
+            ValueTooLargeError: it is larger than the cache accepts.
         """
-        now = self.cache.clock()
-        dates = lifetime.dates(now)
-        if dates is None:
-            return False
         content = self._codec.dumps(
             computed.value,
-            key=self._store.partition_key(key),
+            key=self._partition_key(key),
             computed_at=computed.computed_at,
             seconds=computed.seconds,
             deadline=dates.ttl_deadline,
         )
         self.cache.check_size(len(content))
-        row = Item(content, dates.ttl_date, dates.ttl_deadline, dates.ttl_window, fn=self._fn, gen=generation)
-        self._store.write(key, row)
-        return True
+        return content
+
+    def row(self, content: bytes, dates: Dates, generation: str) -> Item:
+        """The row of a result."""
+        return Item(
+            content,
+            dates.ttl_date,
+            dates.ttl_deadline,
+            dates.ttl_window,
+            fn=self._fn,
+            gen=generation,
+            stale_for=None if dates.ttl_date is None else self._stale_for,
+        )
+
+    def may_overwrite(self, key: str, cause: str) -> bool:
+        """Whether an unreadable entry may be replaced now."""
+        now = time.monotonic()
+        for known in [known for known, at in self._overwritten.items() if now - at >= OVERWRITE_SECONDS]:
+            self._overwritten.pop(known, None)
+        return self._overwritten.setdefault((key, cause), now) == now
 
     def remove(self, key: str) -> None:
         """Forget one entry."""
-        self._store.remove(key)
-
-    def describe(self, key: str) -> Entry[Any] | None:
-        """What is stored under `key`, None for a miss."""
-        found = self.peek(key)
-        if found.row is None or found.row.value is None or found.decoded is None:
-            return None
-        end = expiry.expires_at(found.row)
-        return Entry(
-            value=found.decoded.value,
-            computed_at=datetime.fromtimestamp(found.decoded.computed_at, UTC),
-            expires_at=None if end is None else datetime.fromtimestamp(end, UTC),
-            size=len(found.row.value),
-            seconds=found.decoded.seconds,
-        )
+        self.store.remove(key)
 
     def _is_current(self, row: Item) -> bool:
-        if row.gen == self._generations.known(self._store, self._fn):
+        if row.gen == self._generations.known(self.store, self._fn):
             return True
-        return row.gen == self._generations.confirmed(self._store, self._fn)
+        return row.gen == self._generations.confirmed(self.store, self._fn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dynmemo.cache import Cache
 from dynmemo.errors import InvalidOptionError
-from dynmemo.expiry import Lifetime, Ttl
+from dynmemo.expiry import Lifetime, Ttl, parse_duration, parse_wait
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -39,6 +40,10 @@ class Options:
     key: Callable[..., object] | None = None
     serializer: str | Serializer = "pickle"
     cache_if: Callable[[Any], object] | None = None
+    single_flight: bool = True
+    wait_timeout: Duration | None = None
+    stale_if_error: Duration | None = None
+    refresh_ahead: float | None = None
     on_error: OnError = "compute"
 
     def checked_cache(self) -> Cache | None:
@@ -54,11 +59,23 @@ class Options:
         if self.on_error not in ("compute", "raise"):
             raise InvalidOptionError(f"on_error={self.on_error!r} is unknown; give 'compute' or 'raise'")
         _check_name(self.name)
+        _check_single_flight(self.single_flight)
+        _check_part(self.refresh_ahead)
+        self.wait_seconds()
+        self.stale_for()
         now = time.time()
         if _is_function_of_result(self.ttl):
             Lifetime.parse(None, self.sliding, now)
         else:
             Lifetime.parse(self.ttl, self.sliding, now)  # type: ignore[arg-type]  # a callable was excluded
+
+    def wait_seconds(self) -> float | None:
+        """How long to wait for another's result; None for as long as that lives."""
+        return None if self.wait_timeout is None else parse_wait(self.wait_timeout, "wait_timeout")
+
+    def stale_for(self) -> int | None:
+        """Whole seconds that an expired value is kept for the case that computing fails."""
+        return None if self.stale_if_error is None else math.ceil(parse_duration(self.stale_if_error, "stale_if_error"))
 
     def lifetime_of(self, cache: Cache, result: object) -> Lifetime | None:
         """The expiration options for `result`; None when its time has run out already.
@@ -93,6 +110,20 @@ def _is_function_of_result(ttl: object) -> bool:
 def _check_callable(option: str, value: object) -> None:
     if value is not None and not callable(value):
         raise InvalidOptionError(f"{option}={value!r} is not callable; give a function, or None")
+
+
+def _check_single_flight(value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidOptionError(f"single_flight={value!r} is neither True nor False")
+
+
+def _check_part(part: object) -> None:
+    if part is None:
+        return
+    if isinstance(part, bool) or not isinstance(part, (int, float)) or not 0 < part < 1:
+        raise InvalidOptionError(
+            f"refresh_ahead={part!r} is no part of the life; give a number between 0 and 1, or None"
+        )
 
 
 def _check_name(name: object) -> None:

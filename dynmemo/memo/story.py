@@ -1,65 +1,37 @@
-"""What happens when a decorated function is called, told once for plain and for async functions."""
+"""One decorated function and the way of its calls."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import fields
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from dynmemo._log import Once
 from dynmemo.clear import clear_functions
-from dynmemo.codec import CannotSerialize, Codec
+from dynmemo.codec import Codec
 from dynmemo.defaults import default_cache, is_disabled
-from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError, ValueTooLargeError
+from dynmemo.errors import InvalidOptionError
 from dynmemo.identity import CodeIdentity
 from dynmemo.keys import ArgumentKeys, function_name, key_name
-from dynmemo.memo.entries import Computed, Entries
+from dynmemo.memo.entries import Entries, Looked
+from dynmemo.memo.miss import Miss
+from dynmemo.memo.steps import compute, play, play_async
+from dynmemo.memo.trouble import Trouble
 from dynmemo.stats import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dynmemo.cache import Cache
-    from dynmemo.memo.entries import Entry, Found
+    from dynmemo.memo.entries import Entry
     from dynmemo.memo.options import Options
-
-T = TypeVar("T")
-Arguments = tuple[Any, ...]
-Keywords = Mapping[str, Any]
-
-_BROKEN = (StoreUnavailableError, InvalidTableError)
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The user's function raised."""
-
-    error: BaseException
-
-
-@dataclass(frozen=True, slots=True)
-class Blocking:
-    """A step of a story that waits for a store: done in place by a plain function, in a thread by an async one."""
-
-    do: Callable[[], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Compute:
-    """The step of a story that runs the user's function; it is answered with `Computed` or `Failed`."""
-
-    args: Arguments
-    kwargs: Keywords
-
-
-# An outcome instead of an exception, because a StopIteration of the user's function must not end the story.
-Outcome = Computed | Failed
-Story = Generator[Blocking | Compute, Any, Outcome]
+    from dynmemo.memo.steps import Arguments, Keywords, Story
 
 
 class Memo:
-    """One decorated function: its options, counters and keys, and the story of its calls."""
+    """One decorated function: its options, counters and keys, and what its calls do."""
 
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
         options.check()
@@ -68,7 +40,7 @@ class Memo:
         self.name = options.name or _name(function)
         self.fn = key_name(self.name)
         self.stats = Stats()
-        self._log = Once()
+        self._trouble = Trouble(self.name, self.stats, raises=options.on_error == "raise")
         self._identity = CodeIdentity(
             function, code=options.code, depends_on=tuple(options.depends_on), version=options.version
         )
@@ -77,6 +49,8 @@ class Memo:
         )
         self._cache = options.checked_cache()
         self._entries: Entries | None = None
+        self._ahead: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._codec_for(self._cache)  # a wrong serializer is refused now
 
     # -- the call ---------------------------------------------------------------------------------
@@ -87,10 +61,17 @@ class Memo:
             return self.function(*args, **kwargs)
         key = self.key(args, kwargs)
         entries = self._entries_or_none()
-        found = None if entries is None else self._find(entries, key)
-        if found is not None and found.decoded is not None:
-            return found.decoded.value
-        return self.play(self._miss(entries if found else None, key, args, kwargs))
+        looked = None if entries is None else self._look(entries, key)
+        if entries is None or looked is None:
+            return self.play(compute(), args, kwargs)
+        if looked.decoded is not None:
+            if self.options.refresh_ahead is not None and self._is_due(entries, key, looked):
+                story = self._miss(entries, key, looked).story_ahead()
+                threading.Thread(
+                    target=self._in_background, args=(story, args, kwargs), name="dynmemo-ahead", daemon=True
+                ).start()
+            return looked.decoded.value
+        return self.play(self._miss(entries, key, looked).story(), args, kwargs)
 
     async def acall(self, args: Arguments, kwargs: Keywords) -> Any:
         """One call of an async function."""
@@ -98,23 +79,77 @@ class Memo:
             return await self.function(*args, **kwargs)
         key = self.key(args, kwargs)
         entries = self._entries_or_none()
-        found = None if entries is None else await entries.cache.run(self._find, entries, key)
-        if found is not None and found.decoded is not None:
-            return found.decoded.value
-        return await self.aplay(self._miss(entries if found else None, key, args, kwargs))
+        looked = None if entries is None else await entries.cache.run(self._look, entries, key)
+        if entries is None or looked is None:
+            return await self.aplay(compute(), args, kwargs)
+        if looked.decoded is not None:
+            if self.options.refresh_ahead is not None and self._is_due(entries, key, looked):
+                story = self._miss(entries, key, looked).story_ahead()
+                task = asyncio.create_task(self._in_background_async(story, args, kwargs))
+                self._tasks.add(task)  # a loop keeps only weak references
+                task.add_done_callback(self._tasks.discard)
+            return looked.decoded.value
+        return await self.aplay(self._miss(entries, key, looked).story(), args, kwargs)
 
     def recompute(self, args: Arguments, kwargs: Keywords) -> Story:
         """Compute and store, whatever lies there."""
-        return self._miss(self._entries_or_none(), self.key(args, kwargs), args, kwargs)
+        entries, key = self._entries_or_none(), self.key(args, kwargs)
+        return compute() if entries is None else self._miss(entries, key, Looked(None)).story_anew()
 
-    def _miss(self, entries: Entries | None, key: str, args: Arguments, kwargs: Keywords) -> Story:
-        generation = None
-        if entries is not None:
-            generation = yield Blocking(lambda: self._generation(entries))
-        outcome: Outcome = yield Compute(args, kwargs)
-        if isinstance(outcome, Computed) and entries is not None and generation is not None:
-            yield Blocking(lambda: self._keep(entries, key, outcome, generation))
-        return outcome
+    def play(self, story: Story, args: Arguments, kwargs: Keywords) -> Any:
+        """Play the story of a call of a plain function."""
+        return play(story, partial(self._compute, args, kwargs))
+
+    async def aplay(self, story: Story, args: Arguments, kwargs: Keywords) -> Any:
+        """Play the story of a call of an async function."""
+        return await play_async(story, partial(self._compute, args, kwargs), self.run)
+
+    async def run(self, do: Callable[..., Any], *args: Any) -> Any:
+        """Do what waits for the store in a thread of the cache."""
+        return await self.entries().cache.run(do, *args)
+
+    def _compute(self, args: Arguments, kwargs: Keywords) -> Any:
+        self.stats.add("computed")
+        return self.function(*args, **kwargs)
+
+    def _look(self, entries: Entries, key: str) -> Looked | None:
+        """Look up; None when the store is out of order and the call may go on without it."""
+        looked = self._trouble.guarded(partial(entries.look, key))
+        if looked is None:
+            return None
+        if looked.decoded is not None:
+            self.stats.hit(looked.decoded.seconds)
+            return looked
+        self.stats.add("misses")
+        if looked.unreadable is not None:
+            self._trouble.unreadable(looked.unreadable)
+        return looked
+
+    def _miss(self, entries: Entries, key: str, looked: Looked) -> Miss:
+        return Miss(entries, key, looked, self.options, self._trouble)
+
+    # -- ahead of expiry ----------------------------------------------------------------------------
+
+    def _is_due(self, entries: Entries, key: str, looked: Looked) -> bool:
+        """Whether to refresh now; not again within the time of a lease, since each try costs a write."""
+        if not entries.is_due(looked, self.options.refresh_ahead or 0.0):
+            return False
+        now = time.monotonic()
+        for known in [known for known, at in list(self._ahead.items()) if now - at >= entries.cache.lease_seconds]:
+            self._ahead.pop(known, None)
+        return self._ahead.setdefault(key, now) == now
+
+    def _in_background(self, story: Story, args: Arguments, kwargs: Keywords) -> None:
+        try:
+            self.play(story, args, kwargs)
+        except Exception as error:  # noqa: BLE001 - nobody waits for it
+            self._trouble.background(error)
+
+    async def _in_background_async(self, story: Story, args: Arguments, kwargs: Keywords) -> None:
+        try:
+            await self.aplay(story, args, kwargs)
+        except Exception as error:  # noqa: BLE001 - nobody waits for it
+            self._trouble.background(error)
 
     # -- beside the call --------------------------------------------------------------------------
 
@@ -147,7 +182,8 @@ class Memo:
         cache = self._cache or default_cache()
         known = self._entries
         if known is None or known.cache is not cache:
-            known = self._entries = Entries(cache, self.fn, self._codec_for(cache), self.stats)
+            codec, stale_for = self._codec_for(cache), self.options.stale_for()
+            known = self._entries = Entries(cache, self.fn, codec, self.stats, stale_for)
         return known
 
     def _codec_for(self, cache: Cache | None) -> Codec:
@@ -159,108 +195,8 @@ class Memo:
         try:
             return self.entries()
         except InvalidOptionError as error:  # what the environment says is known only now
-            self.stats.add("errors")
-            self._broken(error, "configuration")
+            self._trouble.misconfigured(error)
             return None
-
-    def _find(self, entries: Entries, key: str) -> Found | None:
-        """Look up; None when the store is out of order and `on_error` lets the call go on."""
-        try:
-            found = entries.find(key)
-        except _BROKEN as error:
-            self._store_failed(error)
-            return None
-        if found.decoded is not None:
-            self.stats.hit(found.decoded.seconds)
-            return found
-        self.stats.add("misses")
-        if found.unreadable is not None:
-            self.stats.add("unreadable")
-            self._broken(found.unreadable, f"unreadable: {found.unreadable.cause}")
-        return found
-
-    def _generation(self, entries: Entries) -> str | None:
-        try:
-            return entries.generation()
-        except _BROKEN as error:
-            self._store_failed(error)
-            return None
-
-    def _keep(self, entries: Entries, key: str, computed: Computed, generation: str) -> None:
-        cache_if = self.options.cache_if
-        if cache_if is not None and not cache_if(computed.value):
-            self.stats.add("bypassed")
-            return
-        try:
-            lifetime = self.options.lifetime_of(entries.cache, computed.value)
-            if lifetime is not None and entries.keep(key, computed, lifetime, generation):
-                return
-            self._not_stored("ttl", "its ttl has run out")
-        except (CannotSerialize, ValueTooLargeError, InvalidOptionError) as error:
-            self._not_stored(type(error).__name__, str(error))
-        except _BROKEN as error:
-            self._store_failed(error)
-
-    def _not_stored(self, cause: str, reason: str) -> None:
-        self.stats.add("bypassed")
-        self._log.warning(cause, "%s(): the result is returned but not stored: %s", self.name, reason)
-
-    def _store_failed(self, error: StoreUnavailableError | InvalidTableError) -> None:
-        self.stats.add("errors")
-        self._broken(error, getattr(error, "code", None) or type(error).__name__)
-
-    def _broken(self, error: Exception, cause: str) -> None:
-        if self.options.on_error == "raise":
-            raise error
-        self._log.warning(cause, "%s(): computing without the cache: %s", self.name, error)
-
-    # -- players: how the steps of a story are done -------------------------------------------------
-
-    def play(self, story: Story) -> Any:
-        """Do the steps of a story one after the other; give or raise its outcome."""
-        answer: object = None
-        try:
-            while True:
-                try:
-                    step = story.send(answer)
-                except StopIteration as end:
-                    return _given(end.value)
-                answer = self._compute(step) if isinstance(step, Compute) else step.do()
-        finally:
-            story.close()
-
-    async def aplay(self, story: Story) -> Any:
-        """`play` with the blocking steps in threads of the cache."""
-        answer: object = None
-        try:
-            while True:
-                try:
-                    step = story.send(answer)
-                except StopIteration as end:
-                    return _given(end.value)
-                answer = await (
-                    self._acompute(step) if isinstance(step, Compute) else self.entries().cache.run(step.do)
-                )
-        finally:
-            story.close()
-
-    def _compute(self, step: Compute) -> Outcome:
-        started, clock = time.time(), time.perf_counter()
-        self.stats.add("computed")
-        try:
-            value = self.function(*step.args, **step.kwargs)
-        except BaseException as error:  # noqa: BLE001 - raised again by `_given`
-            return Failed(error)
-        return Computed(value, started, time.perf_counter() - clock)
-
-    async def _acompute(self, step: Compute) -> Outcome:
-        started, clock = time.time(), time.perf_counter()
-        self.stats.add("computed")
-        try:
-            value = await self.function(*step.args, **step.kwargs)
-        except BaseException as error:  # noqa: BLE001 - raised again by `_given`
-            return Failed(error)
-        return Computed(value, started, time.perf_counter() - clock)
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -270,9 +206,3 @@ def _name(function: Callable[..., Any]) -> str:
         raise InvalidOptionError(
             f"a {type(function).__name__} has no name of its own to stand in keys; give name="
         ) from None
-
-
-def _given(outcome: Outcome) -> Any:
-    if isinstance(outcome, Failed):
-        raise outcome.error
-    return outcome.value

@@ -84,7 +84,8 @@ class _Sync(_Plain[P, R]):
     def recompute(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute, store and return, whatever is stored now."""
         memo = self._self_memo
-        result: R = memo.play(memo.recompute(self._self_with_owner(args), kwargs))
+        given = self._self_with_owner(args)
+        result: R = memo.play(memo.recompute(given, kwargs), given, kwargs)
         return result
 
     def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
@@ -103,23 +104,25 @@ class _Async(_Plain[P, R]):
     async def cache_clear(self) -> None:
         """Forget all calls of this function, in every process, as that of a plain function."""
         memo = self._self_memo
-        await memo.entries().cache.run(memo.clear)
+        await memo.run(memo.clear)
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Forget one call."""
         memo = self._self_memo
-        await memo.entries().cache.run(memo.invalidate, self._self_with_owner(args), kwargs)
+        await memo.run(memo.invalidate, self._self_with_owner(args), kwargs)
 
     async def recompute(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute, store and return, whatever is stored now."""
         memo = self._self_memo
-        result: R = await memo.aplay(memo.recompute(self._self_with_owner(args), kwargs))
+        given = self._self_with_owner(args)
+        result: R = await memo.aplay(memo.recompute(given, kwargs), given, kwargs)
         return result
 
     async def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
         """What is stored for this call, None if nothing live is; never computes."""
         memo = self._self_memo
-        return await memo.entries().cache.run(memo.describe, self._self_with_owner(args), kwargs)
+        found: Entry[R] | None = await memo.run(memo.describe, self._self_with_owner(args), kwargs)
+        return found
 
 
 def _unused(wrapped: object, instance: object, args: object, kwargs: object) -> None:

@@ -1,0 +1,266 @@
+"""The story of a miss: one computes, in this process and in the fleet, and the others wait for its result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from dynmemo.codec import CannotSerialize
+from dynmemo.errors import InvalidOptionError, UnreadableValueError, ValueTooLargeError
+from dynmemo.expiry import Dates
+from dynmemo.flight import Lease, Spot, Verdict, Waited, Watch, flights, judge
+from dynmemo.item import Expect, Refused
+from dynmemo.memo.entries import Looked
+from dynmemo.memo.steps import Blocking, Computed, Failed, Found, Sleep, Step, Wait, compute
+from dynmemo.memo.unled import Unled
+
+if TYPE_CHECKING:
+    from dynmemo.memo.entries import Entries
+    from dynmemo.memo.options import Options
+    from dynmemo.memo.steps import Outcome, Story
+    from dynmemo.memo.trouble import Trouble
+
+T = TypeVar("T")
+Steps = Generator[Step, Any, T]
+
+
+class Landed(NamedTuple):
+    """What the leader of this process hands to those who wait in memory."""
+
+    outcome: Outcome
+    content: bytes | None = None
+    """The result as stored, from which each of them makes an object of its own; None where it has no stored form."""
+
+
+class Miss:
+    """One call for which the cache holds nothing live.
+
+    Args:
+        entries: of its function in the cache in force.
+        key: of the call.
+        looked: what the look-up found.
+        options: of the function.
+        trouble: counts failures and says them, or raises them.
+    """
+
+    def __init__(self, entries: Entries, key: str, looked: Looked, options: Options, trouble: Trouble) -> None:
+        self._entries = entries
+        self._key = key
+        self._value_row = looked.row
+        self._unreadable = looked.unreadable
+        self._options = options
+        self._trouble = trouble
+        wait = options.wait_seconds()
+        self._deadline = None if wait is None else time.monotonic() + wait
+
+    def story(self) -> Story:
+        """Wait for who leads in this process, or lead."""
+        if not self._options.single_flight:
+            return (yield from self._unled(None)).outcome
+        while True:
+            flight, leads = flights.join((self._entries.cache, self._key))
+            if leads:
+                break
+            ended = yield Wait(flight, self._time_left())
+            if ended is Waited.LANDED:
+                shared: Outcome | None = yield Blocking(partial(self._share, flight.outcome))
+                return shared if shared is not None else (yield from compute())
+            if ended is not Waited.HANDED_OVER:
+                return (yield from compute())
+        with flight.leading():
+            landed = yield from self._lead()
+            if not _is_interruption(landed.outcome):
+                flight.land(landed)
+            return landed.outcome
+
+    def story_ahead(self) -> Story:
+        """Recompute a value that is live still, unless somebody does; who asks for it meanwhile hits."""
+        flight, leads = flights.join((self._entries.cache, self._key))
+        if not leads:
+            return Found(None)
+        with flight.leading():
+            lease = yield from self._claim_ahead()
+            if lease is None:
+                return Found(None)
+            landed = yield from self._under(lease)
+            if not _is_interruption(landed.outcome):
+                flight.land(landed)
+            return landed.outcome
+
+    def story_anew(self) -> Story:
+        """Compute and store whatever lies there or is being computed."""
+        generation = yield self._guarded(self._entries.generation, None)
+        if generation is None:
+            return (yield from compute())
+        lease = yield self._guarded(self._entries.leases.claim, Spot.at(self._key), generation, None)
+        if not isinstance(lease, Lease):
+            return (yield from compute())
+        return (yield from self._under(lease)).outcome
+
+    # -- in this process ---------------------------------------------------------------------------
+
+    def _share(self, landed: Landed | None) -> Outcome | None:
+        """What the leader of this process landed, as an object of our own; None if it cannot be copied."""
+        if landed is None:
+            return None
+        outcome, content = landed
+        if isinstance(outcome, Failed):
+            return outcome
+        try:
+            if content is None and isinstance(outcome, Computed):
+                content = self._entries.content(self._key, outcome, Dates(None, None, None))
+            if content is None:
+                return None
+            decoded = self._entries.decode(self._key, content)
+        except (CannotSerialize, ValueTooLargeError, UnreadableValueError):
+            return None
+        self._trouble.stats.share(decoded.seconds)
+        return Found(decoded.value)
+
+    def _time_left(self) -> float | None:
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    # -- in the fleet -------------------------------------------------------------------------------
+
+    def _lead(self) -> Steps[Landed]:
+        if self._unreadable is not None and not self._entries.may_overwrite(self._key, self._unreadable.cause):
+            return Landed((yield from compute()))
+        spot = self._spot()
+        row = self._value_row if spot.key == self._key else None
+        watch = Watch()
+        while True:
+            generation = yield self._guarded(self._entries.generation, row)
+            if generation is None:
+                return Landed((yield from compute()))
+            verdict = judge(row, self._entries.cache.clock(), generation)
+            expect: Expect | None = Expect.seen(row)
+            if verdict is Verdict.NO_STORE:
+                return (yield from self._unled(expect))
+            if verdict is Verdict.HELD and row is not None:
+                expect = watch.may_take_over(row)
+            if expect is not None:
+                claimed = yield self._guarded(self._entries.leases.claim, spot, generation, expect)
+                if isinstance(claimed, Lease):
+                    return (yield from self._under(claimed))
+                looked = yield self._guarded(self._judge, spot, claimed)
+            elif self._time_left() == 0.0:
+                looked = None
+            else:
+                yield Sleep(watch.next_delay())
+                looked = yield self._guarded(self._look_again, spot)
+            if looked is None:
+                return Landed((yield from compute()))
+            if looked.decoded is not None:
+                return self._first_was(looked)
+            row = looked.row
+
+    def _spot(self) -> Spot:
+        """Where to claim: beside a value that must stay readable, over everything else."""
+        row = self._value_row
+        if self._options.stale_if_error is not None and self._entries.stale(self._key, row) is not None:
+            return Spot.beside(self._key, row)
+        return Spot.at(self._key)
+
+    def _judge(self, spot: Spot, refused: Refused | None) -> Looked | None:
+        """The row that refused a claim: a hit, or what to go on from. None when the store is out of order."""
+        if refused is None:
+            return None
+        return self._entries.judge(self._key, refused.row) if spot.key == self._key else Looked(refused.row)
+
+    def _look_again(self, spot: Spot) -> Looked:
+        if spot.key == self._key:
+            return self._entries.look(self._key)
+        lease_row = self._entries.store.read(spot.key)
+        looked = self._entries.look(self._key) if lease_row is None else Looked(lease_row)
+        return looked if looked.decoded is not None else Looked(lease_row)
+
+    def _first_was(self, looked: Looked) -> Landed:
+        """Somebody else's result stands there now."""
+        if looked.decoded is None or looked.row is None:
+            raise AssertionError("no hit")
+        self._trouble.stats.share(looked.decoded.seconds)
+        return Landed(Found(looked.decoded.value), looked.row.value)
+
+    def _claim_ahead(self) -> Steps[Lease | None]:
+        spot = Spot.beside(self._key, self._value_row)
+        generation = yield self._guarded(self._entries.generation, self._value_row)
+        if generation is None:
+            return None
+        claimed = yield self._guarded(self._entries.leases.claim, spot, generation, Expect())
+        if isinstance(claimed, Refused) and claimed.row is not None:
+            expect = Watch().may_take_over(claimed.row)
+            if expect is not None:
+                claimed = yield self._guarded(self._entries.leases.claim, spot, generation, expect)
+        return claimed if isinstance(claimed, Lease) else None
+
+    # -- computing ----------------------------------------------------------------------------------
+
+    def _under(self, lease: Lease) -> Steps[Landed]:
+        """Compute under a lease."""
+        with lease.renewed():
+            if lease.spot.over is not None:  # what lay beside the lease may have been renewed before it was ours
+                looked = yield self._guarded(self._entries.peek, self._key)
+                if looked is not None and looked.decoded is not None and Expect.seen(looked.row) != lease.spot.over:
+                    yield self._guarded(lease.give_up)
+                    return self._first_was(looked)
+            outcome = yield from compute()
+            landed: Landed = yield Blocking(partial(self._end, lease, outcome))
+        return landed
+
+    def _unled(self, expect: Expect | None) -> Steps[Landed]:
+        """Compute without waiting or being waited for, and store if the row is as expected (None: whatever it is)."""
+        generation = yield self._guarded(self._entries.generation, None)
+        outcome = yield from compute()
+        if generation is None:
+            return Landed(outcome)
+        unled = Unled(self._entries.store, self._key, generation, expect)
+        landed: Landed = yield Blocking(partial(self._end, unled, outcome))
+        return landed
+
+    def _end(self, lease: Lease | Unled, outcome: Outcome) -> Landed:
+        if isinstance(outcome, Computed):
+            return Landed(outcome, self._store(lease, outcome))
+        self._trouble.guarded(lease.give_up)
+        if isinstance(outcome, Failed) and isinstance(outcome.error, Exception):
+            stale = self._entries.stale(self._key, self._value_row) if self._options.stale_if_error else None
+            if stale is not None:
+                self._trouble.stale(outcome.error)
+                return Landed(Found(stale.value), None if self._value_row is None else self._value_row.value)
+        return Landed(outcome)
+
+    def _store(self, lease: Lease | Unled, computed: Computed) -> bytes | None:
+        """Store a result; its stored form, None where it has none."""
+        cache_if = self._options.cache_if
+        if cache_if is not None and not cache_if(computed.value):
+            self._trouble.stats.add("bypassed")
+            self._trouble.guarded(partial(lease.no_store, "cache_if"))
+            return None
+        content = None
+        try:
+            lifetime = self._options.lifetime_of(self._entries.cache, computed.value)
+            dates = None if lifetime is None else self._entries.dates(lifetime)
+            if dates is None:
+                self._not_stored(lease, "ttl", "its ttl has run out")
+                return None
+            content = self._entries.content(self._key, computed, dates)
+            row = self._entries.row(content, dates, lease.generation)
+            if self._trouble.guarded(partial(lease.finish, row)) is False:
+                self._trouble.stats.add("bypassed")  # somebody removed the row or took the lease over
+        except (CannotSerialize, ValueTooLargeError, InvalidOptionError) as error:
+            self._not_stored(lease, type(error).__name__, str(error))
+        return content
+
+    def _not_stored(self, lease: Lease | Unled, cause: str, reason: str) -> None:
+        self._trouble.not_stored(cause, reason)
+        self._trouble.guarded(partial(lease.no_store, cause))
+
+    def _guarded(self, do: Any, *args: Any) -> Blocking:
+        """A step that is answered with None when the store is out of order and the call may go on without it."""
+        return Blocking(partial(self._trouble.guarded, partial(do, *args)))
+
+
+def _is_interruption(outcome: Outcome) -> bool:
+    """Whether the leader was cancelled or interrupted, which is nobody else's outcome."""
+    return isinstance(outcome, Failed) and not isinstance(outcome.error, Exception)
