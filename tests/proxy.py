@@ -30,6 +30,7 @@ class Answer:
 
     body: bytes
     status: int = 400
+    request_id: str | None = "FROM-THE-PROXY"
 
 
 @dataclass(frozen=True)
@@ -143,12 +144,12 @@ class Proxy:
                     return fault
         return None
 
-    def forward(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes, list[tuple[str, str]]]:
+    def forward(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes, str | None]:
         upstream = http.client.HTTPConnection(self._upstream, timeout=30)
         try:
             upstream.request("POST", "/", body, headers)
             answer = upstream.getresponse()
-            return answer.status, answer.read(), answer.getheaders()
+            return answer.status, answer.read(), answer.getheader("x-amzn-RequestId")
         finally:
             upstream.close()
 
@@ -188,25 +189,24 @@ class _Handler(BaseHTTPRequestHandler):
             proxy.ended.wait()
             self.close_connection = True
         elif isinstance(fault, Answer):
-            self._answer(fault.status, fault.body)
+            self._answer(fault.status, fault.body, fault.request_id)
         else:
             if isinstance(fault, Delay):
                 proxy.ended.wait(fault.seconds)
             self._relay(*proxy.forward(headers, body), fault)
 
-    def _relay(self, status: int, body: bytes, headers: list[tuple[str, str]], fault: Fault | None) -> None:
+    def _relay(self, status: int, body: bytes, request_id: str | None, fault: Fault | None) -> None:
         if isinstance(fault, LoseAnswer):
             self.close_connection = True
             return
         if isinstance(fault, Rewrite):
             body = json.dumps(fault.change(json.loads(body))).encode()
-        kept = {name: value for name, value in headers if name.lower() == "x-amzn-requestid"}
-        self._answer(status, body, kept)
+        self._answer(status, body, request_id)
 
-    def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+    def _answer(self, status: int, body: bytes, request_id: str | None) -> None:
         self.send_response(status)
-        for name, value in (headers or {"x-amzn-RequestId": "FROM-THE-PROXY"}).items():
-            self.send_header(name, value)
+        if request_id is not None:
+            self.send_header("x-amzn-RequestId", request_id)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynmemo.item import Item
-from dynmemo.stores.dynamodb import DynamoDBStore, connection
+from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.dynamodb.rows import encode
 from tests.stores.contract import StoreContract
 
@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from dynmemo.item import Store
-
-
-@pytest.fixture(scope="module")
-def own_client(dynamodb_endpoint: str) -> DynamoDBClient:
-    """A client as the store makes its own, made once because that takes longer than a test."""
-    return connection.own(None, None, dynamodb_endpoint, None)()
 
 
 class TestDynamoDBStore(StoreContract):

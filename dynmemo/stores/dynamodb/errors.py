@@ -22,6 +22,10 @@ class ConditionNotMetError(Exception):
         self.row = row
 
 
+class NoRequestIdError(Exception):
+    """An answer without the request id that every AWS service gives; botocore takes any text for an empty success."""
+
+
 class TableMissingError(InvalidTableError):
     """The table does not exist."""
 
@@ -34,12 +38,19 @@ _WRONG_KEY = (
     "cannot serve as a cache: its key must be the given partition_key_name, be a string, and have no sort key; "
     "leave partition_key_name out to have it looked up"
 )
-# What a ValidationException says of a table whose key is not as we were told.
-_WRONG_KEY_TEXTS = ("key element does not match the schema", "Missing the key ", "Type mismatch for key")
+# What a ValidationException says of a table whose key is not as we were told, from DynamoDB and from DynamoDB Local.
+_WRONG_KEY_TEXTS = (
+    "key element does not match the schema",
+    "Missing the key ",
+    "Type mismatch for key",
+    "number of conditions on the keys is invalid",
+    "required keys was not given a value",
+)
 _TOO_LARGE_TEXTS = ("Item size has exceeded", "Item size to update has exceeded")
 
 _REACH = "the endpoint could not be reached: check network, region and endpoint_url"
 _ANSWER = "the endpoint did not answer in time: check network and endpoint_url, or give longer timeouts with config="
+_OTHER = "what answered is not DynamoDB: check endpoint_url and proxies"
 _LOGIN = "the AWS login has run out or is missing: log in again, for example with `aws sso login`"
 _RETRIEVAL = "AWS credentials could not be had"
 _UNKNOWN = "AWS does not accept the credentials: check access key, session token and region"
@@ -81,7 +92,8 @@ _BY_CLASS = {
     "SSLError": "no trusted TLS connection could be made: check AWS_CA_BUNDLE and endpoint_url",
     "ReadTimeoutError": _ANSWER,
     "ConnectionClosedError": "the connection was closed before an answer came",
-    "ResponseParserError": "what answered is not DynamoDB: check endpoint_url and proxies",
+    "ResponseParserError": _OTHER,
+    "NoRequestIdError": _OTHER,
     "HTTPClientError": "the connection broke",
 }
 
@@ -131,7 +143,8 @@ def _of_class(error: Exception) -> tuple[str, str]:
     name = type(error).__name__
     for known in type(error).__mro__:
         if known.__name__ in _BY_CLASS:
-            return known.__name__, f"{_BY_CLASS[known.__name__]} ({error})"
+            details = f" ({error})" if str(error) else ""
+            return known.__name__, _BY_CLASS[known.__name__] + details
     return name, f"boto3 raised {name}"
 
 

@@ -13,7 +13,7 @@ from dynmemo.errors import StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Refused, Written
 from dynmemo.stores.dynamodb import connection, expressions, options, rows
 from dynmemo.stores.dynamodb.connection import Connection, Names
-from dynmemo.stores.dynamodb.errors import CREDENTIAL_TROUBLE, ConditionNotMetError, translate
+from dynmemo.stores.dynamodb.errors import CREDENTIAL_TROUBLE, ConditionNotMetError, NoRequestIdError, translate
 from dynmemo.stores.dynamodb.table import discover
 
 if TYPE_CHECKING:
@@ -240,6 +240,8 @@ class DynamoDBStore:
             send = getattr(self._connection.client(), method)
             requests = 1
             response: dict[str, Any] = send(**parameters)
+            if "RequestId" not in response["ResponseMetadata"]:
+                raise NoRequestIdError
         except Exception as error:  # noqa: BLE001 - whatever it is, callers get ours
             self._count(method, getattr(error, "response", {}), requests)
             failure = self._failure(error, method, key)

@@ -1,0 +1,28 @@
+"""Fixtures of the DynamoDB store's tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynmemo.stores.dynamodb import connection
+from tests.proxy import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@pytest.fixture(scope="session")
+def own_client(dynamodb_endpoint: str) -> DynamoDBClient:
+    """A client as the store makes its own, made once because that takes longer than a test."""
+    return connection.own(None, None, dynamodb_endpoint, None)()
+
+
+@pytest.fixture
+def proxy(dynamodb_endpoint: str) -> Iterator[Proxy]:
+    """Lies between a store and the engine, and breaks nothing until it is told to."""
+    with Proxy(dynamodb_endpoint) as proxy:
+        yield proxy
