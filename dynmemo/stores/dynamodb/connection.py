@@ -45,6 +45,8 @@ class Connection:
         self._lock = threading.RLock()
         self.batches_denied = False
         """Whether IAM was found not to allow BatchGetItem."""
+        self.batch_writes_denied = False
+        """Whether IAM was found not to allow BatchWriteItem."""
         _connections.add(self)
 
     def client(self) -> DynamoDBClient:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import copy
-import random
 import secrets
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from dynmemo.errors import StoreUnavailableError, ValueTooLargeError
+from dynmemo.errors import ValueTooLargeError
 from dynmemo.item import Refused, Written
 from dynmemo.stores.dynamodb import connection, expressions, options, rows
+from dynmemo.stores.dynamodb.batches import Batches
 from dynmemo.stores.dynamodb.connection import Connection, Names
 from dynmemo.stores.dynamodb.errors import CREDENTIAL_TROUBLE, ConditionNotMetError, NoRequestIdError, translate
+from dynmemo.stores.dynamodb.large import LargeValues
 from dynmemo.stores.dynamodb.table import discover
 
 if TYPE_CHECKING:
@@ -26,17 +26,13 @@ if TYPE_CHECKING:
     from dynmemo.stats import Meter
     from dynmemo.stores.dynamodb.rows import Row
 
-BATCH = 100
-"""Keys that one BatchGetItem takes."""
-
-IDLE_BATCHES = 5
-"""How often in a row a batch may bring nothing before it counts as throttled."""
-
 _METERED = {
     **dict.fromkeys(("get_item", "batch_get_item", "scan"), "read"),
-    **dict.fromkeys(("put_item", "update_item", "delete_item"), "write"),
+    **dict.fromkeys(("put_item", "update_item", "delete_item", "batch_write_item"), "write"),
 }
 """The methods that consume capacity, and of which kind."""
+
+_OF_SEVERAL_TABLES = ("batch_get_item", "batch_write_item")
 
 
 class DynamoDBStore:
@@ -111,39 +107,25 @@ class DynamoDBStore:
         return self._prefix + key
 
     def read(self, key: str, *, consistent: bool = False) -> Item | None:
-        names = self._names()
-        response = self._call(
-            "get_item",
-            key,
-            Key={names.key: {"S": self._partition_key(key)}},
-            ConsistentRead=consistent or self._consistent,
-        )
-        row = response.get("Item")
-        return None if row is None else rows.decode(row, names.ttl)
+        item = self._read(key, consistent=consistent)
+        return None if item is None else self._whole(key, item)
 
     def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
-        unique = list(dict.fromkeys(keys))
-        found: dict[str, Item] = {}
-        for start in range(0, len(unique), BATCH):
-            found.update(self._read_group(unique[start : start + BATCH]))
+        names = self._names()
+        wanted = [self._partition_key(key) for key in dict.fromkeys(keys)]
+        found = {}
+        for row in self._batches().get(wanted, consistent=self._consistent):
+            key = row[names.key]["S"][len(self._prefix) :]
+            item = self._whole(key, rows.decode(row, names.ttl))
+            if item is not None:
+                found[key] = item
         return found
 
     def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:
-        names = self._names()
-        etag = secrets.token_hex(8)
-        row = {names.key: {"S": self._partition_key(key)}, **rows.encode(item, names.ttl, etag)}
-        _check_size(row)
-        condition: dict[str, Any] = {}
-        if expect is not None:
-            condition = {**expressions.expected(expect), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-        try:
-            self._call("put_item", key, Item=row, **condition)
-        except ConditionNotMetError as error:
-            standing = None if error.row is None else rows.decode(error.row, names.ttl)
-            # With our etag it is our own row: the answer to the SDK's first try was lost, and it tried again.
-            if standing is None or standing.etag != etag:
-                return Refused(standing)
-        return Written(etag)
+        row = self._row(key, item)
+        if item.value is not None and rows.size(row) > rows.LARGEST_ROW:
+            return self._large().write(key, item, lambda small: self._put(key, self._row(key, small), expect))
+        return self._put(key, row, expect)
 
     def renew(self, key: str, etag: str, ttl_date: int) -> bool:
         return self._conditional("update_item", key, expressions.renewal(etag, ttl_date, self._names().ttl))
@@ -152,7 +134,16 @@ class DynamoDBStore:
         return self._conditional("update_item", key, expressions.touching(seen, ttl_date, self._names().ttl))
 
     def remove(self, key: str, expect: Expect | None = None) -> bool:
-        return self._conditional("delete_item", key, {} if expect is None else expressions.expected(expect))
+        condition = {} if expect is None else expressions.expected(expect)
+        where = {self._names().key: {"S": self._partition_key(key)}}
+        try:
+            response = self._call("delete_item", key, Key=where, ReturnValues="ALL_OLD", **condition)
+        except ConditionNotMetError:
+            return False
+        removed = self._replaced(response)
+        if removed is not None and removed.parts is not None:
+            self._large().delete(key, removed.parts)
+        return True
 
     def scan(self, prefix: str = "", *, fn: str | None = None) -> Iterator[tuple[str, Item]]:
         names = self._names()
@@ -191,49 +182,74 @@ class DynamoDBStore:
             return False
         return True
 
-    def _read_group(self, keys: list[str]) -> dict[str, Item]:
-        if not self._connection.batches_denied:
-            try:
-                return self._read_batch(keys)
-            except StoreUnavailableError as error:
-                if error.code != "AccessDeniedException":
-                    raise
-                self._connection.batches_denied = True
-        found = {key: self.read(key) for key in keys}
-        return {key: item for key, item in found.items() if item is not None}
-
-    def _read_batch(self, keys: list[str]) -> dict[str, Item]:
+    def _read(self, key: str, *, consistent: bool) -> Item | None:
+        """The row as it stands there, of a value in parts without it."""
         names = self._names()
-        wanted = [{names.key: {"S": self._partition_key(key)}} for key in keys]
-        request: dict[str, Any] | None = {self._table: {"Keys": wanted, "ConsistentRead": self._consistent}}
-        found: dict[str, Item] = {}
-        idle = 0
-        while request:
-            response = self._call("batch_get_item", None, RequestItems=request)
-            got = [row for of_table in response["Responses"].values() for row in of_table]
-            found.update((row[names.key]["S"][len(self._prefix) :], rows.decode(row, names.ttl)) for row in got)
-            request = response.get("UnprocessedKeys")
-            # Rows beyond 16 MB come with the next request; none at all means that we are too fast.
-            idle = 0 if got or not request else self._pause(idle + 1)
-        return found
+        response = self._call(
+            "get_item",
+            key,
+            Key={names.key: {"S": self._partition_key(key)}},
+            ConsistentRead=consistent or self._consistent,
+        )
+        row = response.get("Item")
+        return None if row is None else rows.decode(row, names.ttl)
 
-    def _pause(self, idle: int) -> int:
-        if idle > IDLE_BATCHES:
-            raise StoreUnavailableError(
-                f"BatchGetItem on the DynamoDB table {self._table!r} failed: it brought nothing {idle} times in a row, "
-                "the table throttles",
-                operation="BatchGetItem",
-                table=self._table,
-                code="UnprocessedKeys",
-            )
-        time.sleep(random.uniform(0.5, 1.0) * 0.05 * 2**idle)  # noqa: S311 - no secret
-        return idle
+    def _whole(self, key: str, item: Item) -> Item | None:
+        """The row with its value, wherever that lies."""
+        if item.value is not None or item.parts is None:
+            return item
+        return self._large().whole(key, item, partial(self._read, key, consistent=True))
+
+    def _put(self, key: str, row: Row, expect: Expect | None) -> Written | Refused:
+        """Put one row."""
+        _check_size(row)
+        names = self._names()
+        etag: str = row["etag"]["S"]
+        condition: dict[str, Any] = {}
+        if expect is not None:
+            condition = {**expressions.expected(expect), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        try:
+            # The row that is replaced costs no capacity, and says which parts nobody needs any more.
+            response = self._call("put_item", key, Item=row, ReturnValues="ALL_OLD", **condition)
+        except ConditionNotMetError as error:
+            standing = None if error.row is None else rows.decode(error.row, names.ttl)
+            # With our etag it is our own row: the answer to the SDK's first try was lost, and it tried again.
+            if standing is None or standing.etag != etag:
+                return Refused(None if standing is None else self._whole(key, standing))
+        else:
+            self._drop_parts(key, self._replaced(response), etag)
+        return Written(etag)
+
+    def _drop_parts(self, key: str, replaced: Item | None, etag: str) -> None:
+        """Delete the parts of a row that was replaced, unless TTL will do that for nothing."""
+        # With our etag it is our own row: the answer to the SDK's first try was lost, and it tried again.
+        if replaced is None or replaced.parts is None or replaced.etag == etag or replaced.ttl_date is not None:
+            return
+        self._large().delete(key, replaced.parts)
+
+    def _replaced(self, response: dict[str, Any]) -> Item | None:
+        """The row that stood there before a put or delete, if its value lay in parts."""
+        row = response.get("Attributes")
+        if not row or "value" in row:
+            return None
+        return rows.decode(row, self._names().ttl)
+
+    def _row(self, key: str, item: Item) -> Row:
+        """The row as it is to be put, with a new etag."""
+        names = self._names()
+        return {names.key: {"S": self._partition_key(key)}, **rows.encode(item, names.ttl, secrets.token_hex(8))}
+
+    def _batches(self) -> Batches:
+        return Batches(self._call, self._connection, self._table, self._names())
+
+    def _large(self) -> LargeValues:
+        return LargeValues(self._batches(), self._names(), self._prefix)
 
     def _call(self, method: str, key: str | None, **parameters: Any) -> dict[str, Any]:
         """One request: every one goes through here, is counted here, and fails with our errors."""
         if method in _METERED:
             parameters["ReturnConsumedCapacity"] = "TOTAL"
-        if method != "batch_get_item":
+        if method not in _OF_SEVERAL_TABLES:
             parameters["TableName"] = self._table
         requests = 0
         try:

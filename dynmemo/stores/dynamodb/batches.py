@@ -1,0 +1,180 @@
+"""Many rows per request, and again what DynamoDB left undone, one by one where IAM forbids batches."""
+
+from __future__ import annotations
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dynmemo.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from dynmemo.stores.dynamodb.connection import Connection, Names
+    from dynmemo.stores.dynamodb.rows import Row
+
+    Call = Callable[..., dict[str, Any]]
+    """A request by the name of the client's method, counted and with the store's errors."""
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+GETS = 100
+"""Keys that one BatchGetItem takes."""
+
+WRITES = 25
+"""Puts and deletes that one BatchWriteItem takes."""
+
+TOTAL_SECONDS = 120.0
+"""How long one batch is repeated as long as some of it gets done each time."""
+
+IDLE_TRIES = 8
+"""How often in a row nothing may get done (with the pauses about 6 s) before that counts as a failure."""
+
+_SDK_TRIES = 3
+_LONGEST_PAUSE = 1.6
+_THROTTLED = frozenset(("ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"))
+
+PARALLEL = 4
+"""Threads for the requests of one large value."""
+
+
+class Batches:
+    """Batch requests on one table."""
+
+    def __init__(self, call: Call, connection: Connection, table: str, names: Names) -> None:
+        self._call = call
+        self._connection = connection
+        self._table = table
+        self._names = names
+
+    def get(self, keys: Sequence[str], *, consistent: bool) -> Iterator[Row]:
+        """The rows that exist among these partition keys, in any order."""
+        for start in range(0, len(keys), GETS):
+            yield from self._get(keys[start : start + GETS], consistent=consistent)
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Put up to `WRITES` rows of 16 MB in all, whatever stands there."""
+        self._write([{"PutRequest": {"Item": row}} for row in rows])
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete the rows with these partition keys, those that exist."""
+        requests = [{"DeleteRequest": {"Key": self._key(key)}} for key in keys]
+        for start in range(0, len(requests), WRITES):
+            self._write(requests[start : start + WRITES])
+
+    def _get(self, keys: Sequence[str], *, consistent: bool) -> Iterator[Row]:
+        if not self._connection.batches_denied:
+            try:
+                # All of it before the first is given out, so that a denial leaves nothing half done.
+                yield from list(self._get_batch(keys, consistent=consistent))
+            except StoreUnavailableError as error:
+                if error.code != "AccessDeniedException":
+                    raise
+                self._connection.batches_denied = True
+            else:
+                return
+        for key in keys:
+            response = self._call("get_item", None, Key=self._key(key), ConsistentRead=consistent)
+            if "Item" in response:
+                yield response["Item"]
+
+    def _get_batch(self, keys: Sequence[str], *, consistent: bool) -> Iterator[Row]:
+        left: Any = {"Keys": [self._key(key) for key in keys], "ConsistentRead": consistent}
+        patience = _Patience("BatchGetItem", self._table, "UnprocessedKeys")
+        while left:
+            response = self._try("batch_get_item", left, patience)
+            got = [row for of_table in response.get("Responses", {}).values() for row in of_table]
+            yield from got
+            # Rows beyond 16 MB come with the next request; none at all means that we are too fast.
+            left = _left(response, "UnprocessedKeys", left)
+            patience.after(done=bool(got), more=bool(left))
+
+    def _write(self, requests: list[dict[str, Any]]) -> None:
+        if not self._connection.batch_writes_denied:
+            try:
+                return self._write_batch(requests)
+            except StoreUnavailableError as error:
+                if error.code != "AccessDeniedException":
+                    raise
+                self._connection.batch_writes_denied = True
+        for request in requests:
+            if "PutRequest" in request:
+                self._call("put_item", None, **request["PutRequest"])
+            else:
+                self._call("delete_item", None, **request["DeleteRequest"])
+        return None
+
+    def _write_batch(self, requests: list[dict[str, Any]]) -> None:
+        left: Any = requests
+        patience = _Patience("BatchWriteItem", self._table, "UnprocessedItems")
+        while left:
+            before = len(left)
+            left = _left(self._try("batch_write_item", left, patience), "UnprocessedItems", left)
+            patience.after(done=len(left) < before, more=bool(left))
+
+    def _try(self, method: str, requests: Any, patience: _Patience) -> dict[str, Any]:
+        """One request; a throttled one is an answer that says nothing."""
+        try:
+            return self._call(method, None, RequestItems={self._table: requests})
+        except StoreUnavailableError as error:
+            if error.code not in _THROTTLED:
+                raise
+            patience.throttled()
+            return {}
+
+    def _key(self, key: str) -> Row:
+        return {self._names.key: {"S": key}}
+
+
+def _left(response: dict[str, Any], name: str, asked: Any) -> Any:
+    """What is still to be done: all that was asked when there was no answer. There is only one table."""
+    if name not in response:
+        return asked if not response else []
+    return next(iter(response[name].values()), [])
+
+
+class _Patience:
+    """Pauses between the requests of one batch, until it is time to give up."""
+
+    def __init__(self, operation: str, table: str, code: str) -> None:
+        self._operation = operation
+        self._code = code
+        self._table = table
+        self._until = time.monotonic() + TOTAL_SECONDS
+        self._idle = 0
+
+    def throttled(self) -> None:
+        """A request was refused as a whole, after the tries of the SDK."""
+        self._idle += _SDK_TRIES - 1
+
+    def after(self, *, done: bool, more: bool) -> None:
+        """Wait if there is more to do and nothing was done just now."""
+        if not more:
+            return
+        self._idle = 0 if done else self._idle + 1
+        if self._idle > IDLE_TRIES or time.monotonic() > self._until:
+            raise StoreUnavailableError(
+                f"{self._operation} on the DynamoDB table {self._table!r} failed: DynamoDB left requests undone again "
+                "and again, the table throttles. Wait, or raise its capacity",
+                operation=self._operation,
+                table=self._table,
+                code=self._code,
+            )
+        if self._idle:
+            time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**self._idle, _LONGEST_PAUSE))  # noqa: S311 - no secret
+
+
+def in_parallel(act: Callable[[T], U], tasks: Sequence[T]) -> list[U]:
+    """The results of `act` for each task, in their order; when one fails, no other is begun any more."""
+    if len(tasks) < 2:
+        return [act(task) for task in tasks]
+    with ThreadPoolExecutor(min(PARALLEL, len(tasks)), thread_name_prefix="dynmemo-parts") as pool:
+        futures = [pool.submit(act, task) for task in tasks]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
