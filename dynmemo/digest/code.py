@@ -51,6 +51,11 @@ class TypeOf:
         self.cls = cls
 
 
+def type_within(cls: type, package: str) -> str | TypeOf:
+    """The bare name of a class of `package`, which moves its classes about between versions; else the class."""
+    return cls.__name__ if cls.__module__.partition(".")[0] == package else TypeOf(cls)
+
+
 def register_code(handler: CodeHandler) -> None:
     """Let `handler` say what stands for a function or class: a text, or None where its qualified name says all.
 

@@ -20,9 +20,10 @@ from dynmemo.digest.scalars import LEAVES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence, Set
 
-    from dynmemo.digest.node import Handler, Node
+    from dynmemo.digest.node import Handler, Node, Order
 
 _MANY = 32
+_DEEP = 6
 
 
 def _flat(mapping: Any) -> list[object]:
@@ -31,41 +32,54 @@ def _flat(mapping: Any) -> list[object]:
 
 def _sequence(tag: bytes) -> Handler:
     def take_apart(value: Sequence[object]) -> bytes | Node:
-        if len(value) >= _MANY:
+        if len(value) > _MANY:
             kinds = set(map(type, value))
             if kinds <= PACKERS.keys():
                 return packed(tag.upper(), value, kinds)
-        head = tag + size(len(value))
-        parts = leaves(value)
-        return (head, value, ITEMS) if parts is None else seal(head + b"".join(parts))
+        return _small(value) or (tag + size(len(value)), value, ITEMS)
 
     return take_apart
 
 
 def _dict(value: dict[object, object]) -> bytes | Node:
-    head, children = b"d" + size(len(value)), _flat(value)
-    parts = leaves(children)
-    return (head, children, ENTRIES) if parts is None else seal(head + ENTRIES.join(parts))
+    return _small(value) or (b"d" + size(len(value)), _flat(value), ENTRIES)
 
 
 def _set(tag: bytes) -> Handler:
     def take_apart(value: Set[object]) -> bytes | Node:
-        head, children = tag + size(len(value)), list(value)
-        parts = leaves(children)
-        return (head, children, ELEMENTS) if parts is None else seal(head + ELEMENTS.join(parts))
+        return _small(value) or (tag + size(len(value)), list(value), ELEMENTS)
 
     return take_apart
 
 
-def leaves(children: Iterable[object]) -> list[bytes] | None:
-    """The encodings of children without parts, or None when one has parts: a short way for most containers."""
+def _small(value: Any, depth: int = 0, room: list[int] | None = None) -> bytes | None:
+    """The encoding of a container of plain values and such containers, when there are few of them; else None.
+
+    The short way for most arguments. It is bounded, so what is shared or contains itself does no harm.
+    """
+    room = room or [_MANY]
+    room[0] -= len(value)
+    if room[0] < 0 or depth > _DEEP:
+        return None
+    tag, order = _SMALL[type(value)]
     parts = []
-    for child in children:
-        leaf = LEAVES.get(type(child))
-        if leaf is None:
+    for child in _flat(value) if tag == b"d" else value:
+        kind = type(child)
+        leaf = LEAVES.get(kind)
+        data = leaf(child) if leaf is not None else _small(child, depth + 1, room) if kind in _SMALL else None
+        if data is None:
             return None
-        parts.append(leaf(child))
-    return parts
+        parts.append(data)
+    return seal(tag + size(len(value)) + order.join(parts))
+
+
+_SMALL: dict[type, tuple[bytes, Order]] = {
+    list: (b"l", ITEMS),
+    tuple: (b"t", ITEMS),
+    dict: (b"d", ENTRIES),
+    set: (b"z", ELEMENTS),
+    frozenset: (b"Z", ELEMENTS),
+}
 
 
 def packed(tag: bytes, values: Sequence[object], kinds: set[type]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from threading import Lock
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
 from dynmemo.digest.code import CODE_TYPES, TypeOf, take_code_apart, take_type_apart
@@ -48,7 +48,6 @@ HANDLERS: Final[dict[type, Handler]] = dict(_BASE)
 """What is known so far. Look here first, then call `learn`."""
 
 _registered: Final[dict[type, Callable[[Any], object]]] = {}
-_lock = Lock()
 
 
 def register_digest(type_: type, function: Callable[[Any], object]) -> None:
@@ -69,22 +68,21 @@ def register_digest(type_: type, function: Callable[[Any], object]) -> None:
         raise TypeError(f"register_digest() takes a class first, not an object of type {type_name(type(type_))}")
     if type_ in LEAVES or type_ in _BASE or type_ is object:
         raise TypeError(f"register_digest() cannot change {type_name(type_)}; register a subclass of it")
-    with _lock:
-        _registered[type_] = function
-        _forget()
+    _registered[type_] = function
+    _forget()
 
 
 def learn(cls: type) -> Handler:
     """The handler of `cls`, from now on in `HANDLERS`."""
     handler = _BASE.get(cls) or _own_word(cls) or refused(cls) or _code(cls) or _family(cls) or object_handler(cls)
-    with _lock:
-        if len(HANDLERS) >= _MOST_LEARNED:
-            _forget()
-        HANDLERS[cls] = handler
+    if len(HANDLERS) >= _MOST_LEARNED:
+        _forget()
+    HANDLERS[cls] = handler
     return handler
 
 
 def _forget() -> None:
+    # No lock: what another thread misses for a moment, it learns again.
     HANDLERS.clear()
     HANDLERS.update(_BASE)
 
@@ -95,7 +93,7 @@ def _own_word(cls: type) -> Handler | None:
         if function is not None:
             return _stand_in(cls, function)
         if "__dynmemo_digest__" in vars(base):
-            return _stand_in(cls, vars(base)["__dynmemo_digest__"])
+            return _stand_in(cls, methodcaller("__dynmemo_digest__"))
     return None
 
 

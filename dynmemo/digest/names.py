@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
+# Private modules that some Python versions have inside the public one.
+_MOVED = {"pathlib._local": "pathlib", "pathlib._abc": "pathlib"}
+
 
 def module_name(module: str) -> str:
     """`module` as every process calls it.
@@ -12,7 +15,7 @@ def module_name(module: str) -> str:
     was started with ``python -m`` also has its real name, which an import elsewhere would use.
     """
     if module not in {"__main__", "__mp_main__"}:
-        return module
+        return _MOVED.get(module, module)
     spec = getattr(sys.modules.get(module), "__spec__", None)
     return spec.name if spec is not None else "__main__"
 

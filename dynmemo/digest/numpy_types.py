@@ -6,15 +6,17 @@ memory is: workers get large arrays as memory maps. A dtype in foreign byte orde
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dynmemo.digest.buffers import content_hash, is_swapped
-from dynmemo.digest.code import TypeOf
+from dynmemo.digest.code import type_within
 from dynmemo.digest.encoding import seal, size, sized, text
 from dynmemo.digest.node import Named, node, typed
 from dynmemo.digest.objects import State
+from dynmemo.digest.refusal import Refusal
 
 if TYPE_CHECKING:
     from dynmemo.digest.buffers import Array
@@ -31,7 +33,7 @@ def handler(cls: type) -> Handler | None:
         return _masked_handler(cls)
     if issubclass(cls, np.ndarray):
         return _subclass_handler(cls)
-    if issubclass(cls, np.generic):
+    if issubclass(cls, np.generic) and type_within(cls, "numpy") == cls.__name__:
         return _scalar
     if issubclass(cls, np.dtype):
         return lambda value: typed(b"dtype", dtype_name(value), ())
@@ -43,6 +45,8 @@ def handler(cls: type) -> Handler | None:
         return _random_state_handler(cls)
     if issubclass(cls, np.random.SeedSequence):
         return _seed_handler(cls)
+    if cls is np.ufunc:
+        return _ufunc
     if cls is np.busdaycalendar:
         return lambda value: node(b"busdaycalendar", (value.weekmask, value.holidays))
     return None
@@ -90,8 +94,15 @@ def _scalar(value: np.generic) -> bytes | Node:
     return _plain_array(b"a", array)
 
 
+def _ufunc(value: np.ufunc) -> Node:
+    for package in ("numpy", "scipy.special"):
+        if getattr(sys.modules.get(package), value.__name__, None) is value:
+            return typed(b"ufunc", package, (value.__name__,))
+    raise Refusal(np.ufunc, "a ufunc of unknown origin, which has no stable content")
+
+
 def _masked_handler(cls: type) -> Handler:
-    head = TypeOf(cls)
+    head = type_within(cls, "numpy")
     order = Named("", "", ".mask", ".fill_value")
 
     def take_apart(array: np.ma.MaskedArray[Any, Any]) -> Node:
@@ -113,7 +124,7 @@ def _blank(data: Array, mask: Array) -> None:
 
 
 def _subclass_handler(cls: type) -> Handler:
-    head = TypeOf(cls)
+    head = type_within(cls, "numpy")
 
     def take_apart(array: Array) -> Node:
         return node(b"subclass", (head, array.view(np.ndarray), State(getattr(array, "__dict__", {}))))
@@ -122,21 +133,21 @@ def _subclass_handler(cls: type) -> Handler:
 
 
 def _generator_handler(cls: type) -> Handler:
-    head = TypeOf(cls)
+    head = type_within(cls, "numpy")
     return lambda value: node(b"generator", (head, value.bit_generator))
 
 
 def _bit_generator_handler(cls: type) -> Handler:
     # The seeds decide what spawn() gives; before numpy 1.25 they were private.
-    head = TypeOf(cls)
+    head = type_within(cls, "numpy")
     return lambda value: node(b"bit generator", (head, value.state, getattr(value, "seed_seq", None)))
 
 
 def _random_state_handler(cls: type) -> Handler:
-    head = TypeOf(cls)
+    head = type_within(cls, "numpy")
     return lambda value: node(b"random state", (head, value.get_state(legacy=False)))
 
 
 def _seed_handler(cls: type) -> Handler:
-    head = TypeOf(cls)
+    head = type_within(cls, "numpy")
     return lambda value: node(b"seeds", (head, value.state))

@@ -30,7 +30,7 @@ _HOOKS = ("__reduce_ex__", "__reduce__", "__getstate__")
 _COPY_HOOKS = ("__setstate__", "__getnewargs__", "__getnewargs_ex__")
 
 # attrs keeps the hash of an object in the object; it depends on PYTHONHASHSEED.
-_NOT_STATE = "_attrs_cached_hash"
+_HASH = "_attrs_cached_hash"
 
 
 class State:
@@ -54,7 +54,7 @@ class Pairs:
 
 def take_state_apart(value: State) -> Node:
     """Attributes by name, in no order."""
-    return node(b"state", _flat(value.fields), FIELDS)
+    return node(b"state", list(chain.from_iterable(value.fields.items())), FIELDS)
 
 
 def take_pairs_apart(value: Pairs) -> Node:
@@ -100,17 +100,23 @@ def _namedtuple_handler(cls: type) -> Handler:
 
 
 def _state_handler(cls: type) -> Handler:
-    head, reduce = TypeOf(cls), _reducer(cls)
-    hooks = _has_hooks(cls)
+    head, reduce, hooks = TypeOf(cls), _reducer(cls), _has_hooks(cls)
     order, ordered = _PLAIN_CHECKED if hooks else _PLAIN, issubclass(cls, OrderedDict)
+    bare = False  # known to have no more than attributes
 
     def take_apart(value: Any) -> Node:
+        nonlocal bare
+        if bare:
+            fields = _fields(object.__getstate__(value), custom=False)
+            if fields is not None:
+                return b"o" + size(len(fields)), [head, *fields], order
         reduced = _reduced(cls, reduce, value)
         if isinstance(reduced, str):
             return node(b"global", (_home(value), reduced))
         function, args, state, *more = reduced if len(reduced) > 2 else (*reduced, None)
-        fields = _fields(state)
+        fields = _fields(state, custom=hooks)
         if function is copyreg.__newobj__ and args == (cls,) and fields is not None and not any(more):  # type: ignore[attr-defined]
+            bare = not hooks
             return b"o" + size(len(fields)), [head, *fields], order
         return _take_reduced_apart(function, args, state, *more, ordered=ordered)
 
@@ -148,28 +154,28 @@ def _has_hooks(cls: type) -> bool:
     return own or cls in copyreg.dispatch_table or any(hasattr(cls, name) for name in _COPY_HOOKS)
 
 
-def _fields(state: object) -> list[object] | None:
-    """Names and values of a state that is `__dict__`, slots, or both; None for a state of another form."""
-    if state is None:
-        return []
-    parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+def _fields(state: object, *, custom: bool) -> list[object] | None:
+    """Names and values of a state that is `__dict__`, slots or both; None for a state of another form.
+
+    Only a state that is not `custom` may be a pair of the two; in a class of one's own a pair is just a pair.
+    """
+    parts = state if type(state) is tuple and len(state) == 2 and not custom else (state,)
     fields: list[object] = []
     for part in parts:
-        if part is None:
+        if part is None and not custom:
             continue
         if type(part) is not dict or not all(type(name) is str for name in part):
             return None
-        fields += _flat(part)
-    if _NOT_STATE in fields[::2]:
-        position = fields[::2].index(_NOT_STATE) * 2
-        del fields[position : position + 2]
+        if _HASH in part:
+            part = {name: value for name, value in part.items() if name != _HASH}
+        fields += chain.from_iterable(part.items())
     return fields
 
 
 def _take_reduced_apart(
     function: Any, args: Any, state: Any, items: Any = None, pairs: Any = None, setter: Any = None, *, ordered: bool
 ) -> Node:
-    fields = _fields(state)
+    fields = _fields(state, custom=True)
     children = [
         _maker(function),
         tuple(TypeOf(arg) if isinstance(arg, type) else arg for arg in args),
@@ -194,7 +200,3 @@ def _maker(function: Any) -> object:
 
 def _home(value: object) -> str:
     return module_name(getattr(value, "__module__", None) or type(value).__module__)
-
-
-def _flat(state: dict[str, object]) -> list[object]:
-    return list(chain.from_iterable(state.items()))

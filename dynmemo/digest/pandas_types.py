@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dynmemo.digest.buffers import content_hash, row_hashes
-from dynmemo.digest.code import TypeOf
+from dynmemo.digest.code import TypeOf, type_within
 from dynmemo.digest.node import Named, node, typed
 from dynmemo.digest.numpy_types import dtype_name, take_array_apart
 from dynmemo.digest.objects import State
@@ -170,7 +170,7 @@ def _arrow_handler(_: type) -> Handler:
 
 
 def _extension_handler(cls: type) -> Handler:
-    head = TypeOf(cls)
+    head = type_within(cls, "pandas")
 
     def take_apart(value: Any) -> Node:
         dtype = value.dtype
@@ -195,12 +195,12 @@ def _dtype_text(dtype: Any) -> str:
 def _dtype_handler(cls: type) -> Handler:
     if issubclass(cls, pd.CategoricalDtype):
         return lambda value: node(b"category", (value.ordered, value.categories))
-    head = TypeOf(cls)
+    head = type_within(cls, "pandas")
     return lambda value: typed(b"pandas dtype", _dtype_text(value), (head,))
 
 
 def _moment_handler(cls: type) -> Handler:
-    head = TypeOf(cls)
+    head = type_within(cls, "pandas")
 
     def take_apart(value: Any) -> Node:
         zone = getattr(value, "tzinfo", None)
@@ -219,7 +219,7 @@ def _interval_value_handler(_: type) -> Handler:
 
 
 def _offset_handler(cls: type) -> Handler:
-    head = TypeOf(cls)
+    head = type_within(cls, "pandas")
     return lambda value: node(b"offset", (head, value.n, value.normalize, value.kwds))
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from blake3 import blake3
 
-from dynmemo.digest.code import TypeOf
 from dynmemo.digest.containers import numbers
 from dynmemo.digest.encoding import text
 from dynmemo.digest.node import ITEMS, Named, node, typed
@@ -55,7 +54,7 @@ def _dtype(value: pl.DataType) -> Node:
     inner = getattr(value, "inner", None)
     if inner is not None:
         return typed(b"polars nested", type(value).__name__, (inner, getattr(value, "shape", None)))
-    return typed(b"polars dtype", str(value), (TypeOf(type(value)),))
+    return typed(b"polars dtype", str(value), ())
 
 
 _HANDLERS: dict[type, Handler] = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynmemo.digest.code import TypeOf
+from dynmemo.digest.code import type_within
 from dynmemo.digest.node import node
 from dynmemo.digest.numpy_types import dtype_name
 
@@ -22,7 +22,7 @@ def handler(cls: type) -> Handler | None:
     """The handler of a sparse matrix; nothing else in scipy needs one."""
     if not cls.__module__.startswith("scipy.sparse") or not hasattr(cls, "tocoo"):
         return None
-    head = TypeOf(cls)
+    head = type_within(cls, "scipy")
 
     def take_apart(matrix: Any) -> Node:
         extra = getattr(matrix, "blocksize", None) if matrix.format == "bsr" else None

@@ -7,6 +7,7 @@ of a class that has a say in its own pickling; later ones of that class are trus
 from __future__ import annotations
 
 import importlib
+import io
 import pickle
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -16,6 +17,10 @@ from dynmemo.digest.refusal import NoStableContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from _typeshed import ReadableBuffer as Buffer
+
+_LARGEST = 1 << 26
 
 _checked: WeakSet[type] = WeakSet()
 
@@ -28,7 +33,7 @@ def is_checked(cls: type) -> bool:
 def survives(value: object, encode: Callable[[object], bytes], classes: Iterable[type]) -> bool:
     """Whether a rebuilt `value` still has its encoding; from now on its `classes` are trusted.
 
-    An object that cannot be pickled at all cannot be checked; its digest stands.
+    An object that cannot be pickled, or takes more than 64 MiB, cannot be checked; its digest stands.
     """
     try:
         copy = _rebuilt(value)
@@ -50,13 +55,28 @@ def _are_equal(value: object, copy: object, encode: Callable[[object], bytes]) -
             return False
 
 
+class _TooLarge(Exception):  # noqa: N818
+    """The object is not worth a copy."""
+
+
+class _Bounded(io.BytesIO):
+    def write(self, data: Buffer, /) -> int:
+        if self.tell() + memoryview(data).nbytes > _LARGEST:
+            raise _TooLarge
+        return super().write(data)
+
+
 def _rebuilt(value: object) -> object:
     buffers: list[pickle.PickleBuffer] = []
+    data = _Bounded()
     try:
-        data = pickle.dumps(value, 5, buffer_callback=buffers.append)
+        pickle.Pickler(data, 5, buffer_callback=buffers.append).dump(value)
+    except _TooLarge:
+        raise
     except Exception:  # noqa: BLE001 - a class in a notebook, a lambda inside: that is cloudpickle's work
         buffers.clear()
+        data = _Bounded()
         cloudpickle = importlib.import_module("cloudpickle")
-        data = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+        cloudpickle.Pickler(data, 5, buffer_callback=buffers.append).dump(value)
     # Large arrays are not copied. They are read-only in the copy: nothing that it does reaches the original.
-    return pickle.loads(data, buffers=[buffer.raw().toreadonly() for buffer in buffers])
+    return pickle.loads(data.getbuffer(), buffers=[buffer.raw().toreadonly() for buffer in buffers])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from blake3 import blake3
 
-from dynmemo.digest.code import TypeOf
+from dynmemo.digest.code import type_within
 from dynmemo.digest.node import typed
 from dynmemo.digest.refusal import Refusal
 
@@ -25,7 +25,7 @@ def handler(cls: type) -> Handler | None:
 
 
 def _tensor_handler(cls: type) -> Handler:
-    head = TypeOf(cls)
+    head = type_within(cls, "torch")
 
     def take_apart(tensor: Any) -> Node:
         if tensor.device.type != "cpu":

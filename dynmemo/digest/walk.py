@@ -147,7 +147,9 @@ class _Walk:
     def _insist_on_stability(self, value: object, classes: set[type]) -> None:
         if not stability.survives(value, lambda some: encode(some, self._where, check=False), classes):
             name = type_name(type(value))
-            raise Refusal(type(value), f"a {name}, whose content changes when it is pickled and read back")
+            raise Refusal(
+                type(value), f"an object of type {name}, whose content changes when it is pickled and read back"
+            )
 
     def _path(self, depth: int | None = None) -> str:
         steps = [open_.order.step(open_.children, len(open_.parts)) for open_ in self._stack[:depth]]
