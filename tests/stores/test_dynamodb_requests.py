@@ -9,8 +9,7 @@ import pytest
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.stats import Meter
-from dynmemo.stores.dynamodb import DynamoDBStore
-from dynmemo.stores.dynamodb import store as store_module
+from dynmemo.stores.dynamodb import DynamoDBStore, batches
 from tests.proxy import LoseAnswer, Rewrite, denied, error
 
 if TYPE_CHECKING:
@@ -206,7 +205,7 @@ def test_unprocessed_keys_are_asked_for_again(proxied: DynamoDBStore, proxy: Pro
 def test_a_batch_that_brings_nothing_again_and_again_counts_as_throttled(
     proxied: DynamoDBStore, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "IDLE_BATCHES", 2)
+    monkeypatch.setattr(batches, "IDLE_TRIES", 2)
     proxied.write("k", Item(b"v"))
     proxy.breaks("BatchGetItem", Rewrite(nothing_done))
     with pytest.raises(StoreUnavailableError, match="throttles") as caught:
