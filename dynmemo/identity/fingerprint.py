@@ -18,6 +18,8 @@ from dynmemo.identity.tracker import Tracker
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from dynmemo.identity.tracker import Snapshot
+
 Portable = dict[str, tuple[object, ...]]
 
 
@@ -30,6 +32,7 @@ class CodeIdentity:
             function with its defaults and what it has closed over; ``"off"`` for nothing.
         depends_on: packages whose installed versions count.
         version: stands in place of the code.
+        walked: told of the fingerprint whenever it had to be taken anew, with a function that gives its ingredients.
 
     Raises:
         InvalidOptionError: an option is not allowed, or a package is not installed.
@@ -42,6 +45,7 @@ class CodeIdentity:
         code: Literal["deep", "own", "off"] = "deep",
         depends_on: Sequence[str] = (),
         version: str | int | None = None,
+        walked: Callable[[str, Callable[[], list[Ingredient]]], None] | None = None,
     ) -> None:
         mode = checked_mode(code)
         pinned = checked_version(version) or ("off" if mode == "off" else None)
@@ -53,7 +57,9 @@ class CodeIdentity:
             globals_too=mode == "deep",
             is_users=True,
             salt=(mode, *versions),
+            walked=None if walked is None else self._walked,
         )
+        self._report = walked
         if pinned is not None and versions:
             pinned = f"{pinned}~{hash_texts(*versions)[:16]}"
         self._pinned = pinned
@@ -69,6 +75,10 @@ class CodeIdentity:
         if self._pinned is not None:
             return [Ingredient("package", name, None, f"version {found}") for name, found in self._versions.items()]
         return ingredients_of(self._tracker.snapshot(), self._versions)
+
+    def _walked(self, snapshot: Snapshot) -> None:
+        if self._report is not None:
+            self._report(snapshot.fingerprint, lambda: ingredients_of(snapshot, self._versions))
 
     def portable(self) -> Portable:
         """What a process without the source of this code needs for the same fingerprint; plain data, to be pickled.

@@ -11,7 +11,7 @@ from dynmemo.identity.walk import Walk
 from dynmemo.identity.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dynmemo.identity.graph import Node
 
@@ -39,6 +39,7 @@ class Tracker:
         globals_too: whether globals are followed.
         is_users: whether `thing` counts by its code even if a package defines it.
         salt: texts that go into the fingerprint as well.
+        walked: told of every walk.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class Tracker:
         globals_too: bool = True,
         is_users: bool = False,
         salt: Sequence[str] = (),
+        walked: Callable[[Snapshot], None] | None = None,
     ) -> None:
         self._thing = thing
         self._name = name
         self._globals_too = globals_too
         self._is_users = is_users
         self._salt = (f"identity {FORMAT}", *salt)
+        self._report = walked
         self._known: Snapshot | None = None
 
     def current(self) -> str:
@@ -80,5 +83,7 @@ class Tracker:
         # Before the content is used: what changes meanwhile is then seen by the next call.
         token = watch.token()
         fingerprint = digest_graph(nodes, walk.is_state, lambda node, labels: relabel(walk, node, labels), self._salt)
-        self._known = Snapshot(walk, nodes, watch, token, fingerprint)
-        return self._known
+        self._known = snapshot = Snapshot(walk, nodes, watch, token, fingerprint)
+        if self._report is not None:
+            self._report(snapshot)
+        return snapshot
