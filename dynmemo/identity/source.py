@@ -11,30 +11,23 @@ import __future__
 import ast
 import linecache
 import threading
-import types
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from dynmemo._forks import new_lock_in_children
 from dynmemo.identity.bytecode import structure
+from dynmemo.identity.compiled import functions_in, module_imports
 from dynmemo.identity.names import tree_facts
-from dynmemo.identity.scope import FUNCTIONS
 
 if TYPE_CHECKING:
+    import types
     from collections.abc import Iterator, Mapping
 
+    from dynmemo.identity.compiled import Candidate
     from dynmemo.identity.facts import Facts
-    from dynmemo.identity.tree import FunctionNode
 
 _FUTURE_FLAGS = 0
 for _feature in __future__.all_feature_names:
     _FUTURE_FLAGS |= getattr(__future__, _feature).compiler_flag
-
-
-class _Candidate(NamedTuple):
-    line: int
-    node: FunctionNode
-    owner: str | None
-    """The class in whose body it stands, for names that begin with two underscores."""
 
 
 def source_facts(code: types.CodeType, namespace: Mapping[str, Any]) -> Facts | None:
@@ -71,16 +64,20 @@ class _Source:
     def __init__(self, text: str, statements: list[ast.stmt]) -> None:
         self.text = text
         self._statements = statements
-        self._indexed: set[tuple[int, int]] = set()
-        self._found: dict[tuple[int, str], list[_Candidate]] = {}
+        imports = module_imports(statements)
+        self._contexts: list[list[ast.stmt]] = [imports, []] if imports else [[]]
+        self._indexed: set[tuple[int, int, int]] = set()
+        self._found: dict[tuple[int, str], list[Candidate]] = {}
 
-    def find(self, code: types.CodeType) -> _Candidate | None:
+    def find(self, code: types.CodeType) -> Candidate | None:
         flags = code.co_flags & _FUTURE_FLAGS
         key = (flags, structure(code))
-        for index in self._likely(code):
-            self._index(index, flags)
-            if key in self._found:
-                return min(self._found[key], key=lambda candidate: abs(candidate.line - code.co_firstlineno))
+        likely = self._likely(code)
+        for context in range(len(self._contexts)):
+            for index in likely:
+                self._index(index, context, flags)
+                if key in self._found:
+                    return min(self._found[key], key=lambda candidate: abs(candidate.line - code.co_firstlineno))
         return None
 
     def _likely(self, code: types.CodeType) -> list[int]:
@@ -88,85 +85,17 @@ class _Source:
         line = code.co_firstlineno
         return sorted(range(len(self._statements)), key=lambda index: not _spans(self._statements[index], line))
 
-    def _index(self, index: int, flags: int) -> None:
-        if (index, flags) in self._indexed:
+    def _index(self, index: int, context: int, flags: int) -> None:
+        if (index, context, flags) in self._indexed:
             return
-        self._indexed.add((index, flags))
-        for key, candidate in _functions(self._statements[index], flags):
+        self._indexed.add((index, context, flags))
+        for key, candidate in functions_in(self._statements[index], self._contexts[context], flags):
             self._found.setdefault((flags, key), []).append(candidate)
 
 
 def _spans(statement: ast.stmt, line: int) -> bool:
     first = min((node.lineno for node in getattr(statement, "decorator_list", ())), default=statement.lineno)
     return first <= line <= (statement.end_lineno or statement.lineno)
-
-
-def _functions(statement: ast.stmt, flags: int) -> Iterator[tuple[str, _Candidate]]:
-    """Every function in a statement, by the structure of its code."""
-    nodes = list(_nodes(statement, None))
-    definitions = {
-        (first_line(c.node), getattr(c.node, "name", "")): c for c in nodes if not isinstance(c.node, ast.Lambda)
-    }
-    if definitions:
-        for code in _codes(_compile(statement, flags)):
-            candidate = definitions.get((code.co_firstlineno, code.co_name))
-            if candidate is not None:
-                yield structure(code), candidate
-    lambdas = [candidate for candidate in nodes if isinstance(candidate.node, ast.Lambda)]
-    if lambdas:
-        yield from _lambdas(statement, lambdas, flags)
-
-
-def _lambdas(statement: ast.stmt, lambdas: list[_Candidate], flags: int) -> Iterator[tuple[str, _Candidate]]:
-    """Lambdas share lines, so each is moved to lines of its own while they are compiled."""
-    stride = (statement.end_lineno or statement.lineno) + 1
-    numbers = {id(candidate.node): number for number, candidate in enumerate(lambdas, start=1)}
-    _move(statement, 0, stride, numbers)
-    try:
-        places = {candidate.node.lineno: candidate for candidate in lambdas}
-        compiled = list(_codes(_compile(statement, flags)))
-    finally:
-        _move(statement, 0, -stride, numbers)
-    for code in compiled:
-        if code.co_name == "<lambda>" and code.co_firstlineno in places:
-            yield structure(code), places[code.co_firstlineno]
-
-
-def _move(node: ast.AST, by: int, stride: int, numbers: Mapping[int, int]) -> None:
-    by = stride * numbers.get(id(node), 0) or by
-    if hasattr(node, "lineno"):
-        node.lineno += by
-        node.end_lineno += by  # type: ignore[attr-defined]  # ast.parse gives both or none
-    for child in ast.iter_child_nodes(node):
-        _move(child, by, stride, numbers)
-
-
-def _compile(statement: ast.stmt, flags: int) -> types.CodeType:
-    module = ast.Module([statement], [])
-    code: types.CodeType = compile(module, "<source>", "exec", flags=flags, dont_inherit=True)
-    return code
-
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    for value in code.co_consts:
-        if isinstance(value, types.CodeType):
-            yield value
-            yield from _codes(value)
-
-
-def _nodes(node: ast.AST, owner: str | None) -> Iterator[_Candidate]:
-    if isinstance(node, FUNCTIONS):
-        yield _Candidate(first_line(node), node, owner)
-    inside = node.name if isinstance(node, ast.ClassDef) else owner
-    for child in ast.iter_child_nodes(node):
-        yield from _nodes(child, inside)
-
-
-def first_line(node: FunctionNode) -> int:
-    """The line that a code object compiled from `node` calls its first: that of the first decorator."""
-    if isinstance(node, ast.Lambda):
-        return node.lineno
-    return min((decorator.lineno for decorator in node.decorator_list), default=node.lineno)
 
 
 class _Sources:
@@ -180,7 +109,7 @@ class _Sources:
         self._known: dict[str, _Source | None] = {}
         new_lock_in_children(self)
 
-    def find(self, filename: str, text: str, code: types.CodeType) -> _Candidate | None:
+    def find(self, filename: str, text: str, code: types.CodeType) -> Candidate | None:
         """The tree in `text` that compiles to `code`."""
         with self._lock:
             source = self._known.get(filename)

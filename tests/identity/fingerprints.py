@@ -1,0 +1,44 @@
+"""Prints the fingerprints of all programs of these tests as JSON: ``python -m tests.identity.fingerprints FOLDER``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+
+from dynmemo.identity import CodeIdentity, class_identity
+from tests.identity import syntax
+from tests.identity.helpers import Lab
+from tests.identity.programs import DIFFERENT, SAME
+from tests.identity.programs_state import INPUT, STATE
+
+
+def of_syntax() -> dict[str, str]:
+    """By name, of all that `syntax` defines."""
+    found = {}
+    for name, thing in vars(syntax).items():
+        if isinstance(thing, types.FunctionType) and thing.__module__ == syntax.__name__:
+            found[name] = CodeIdentity(thing).current()
+        elif isinstance(thing, type) and thing.__module__ == syntax.__name__:
+            found[name] = class_identity(thing)
+    for number, function in enumerate(syntax.lambdas):
+        found[f"lambda {number}"] = CodeIdentity(function).current()
+    return found
+
+
+def of_programs(folder: Path) -> dict[str, str]:
+    """By name, of all programs that need nothing but the standard library."""
+    lab = Lab(folder)
+    texts = {
+        f"{name}, {when}": text
+        for table in (SAME, DIFFERENT)
+        for name, pair in table.items()
+        for when, text in enumerate(pair)
+    }
+    texts |= {name: text for name, (text, _) in STATE.items()} | INPUT
+    return {name: lab.fingerprint(text) for name, text in texts.items() if "numpy" not in text and "pandas" not in text}
+
+
+if __name__ == "__main__":
+    json.dump(of_syntax() | of_programs(Path(sys.argv[1])), sys.stdout)
