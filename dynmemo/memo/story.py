@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from dynmemo.codec import Codec
 from dynmemo.defaults import default_cache, is_disabled
 from dynmemo.errors import InvalidOptionError
 from dynmemo.identity import CodeIdentity
+from dynmemo.identity.bytecode import structure
 from dynmemo.keys import ArgumentKeys, function_name, key_name
 from dynmemo.memo.entries import Entries, Looked
 from dynmemo.memo.miss import Miss
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dynmemo.cache import Cache
+    from dynmemo.identity.fingerprint import Portable
     from dynmemo.memo.entries import Entry
     from dynmemo.memo.options import Options
     from dynmemo.memo.steps import Arguments, Keywords, Story
@@ -165,6 +167,16 @@ class Memo:
     def describe(self, args: Arguments, kwargs: Keywords) -> Entry[Any] | None:
         """What is stored for a call."""
         return self.entries().describe(self.key(args, kwargs))
+
+    def token(self) -> str:
+        """Tells this function from others of its name, the same in processes of one Python version."""
+        code = getattr(self.function, "__code__", None)
+        return f"{self.name}:{'' if code is None else structure(code)}"
+
+    def sent(self) -> tuple[Options, Portable]:
+        """What another process needs beside the function itself: the options, name and cache in force filled in."""
+        cache = self._cache or default_cache()
+        return replace(self.options, name=self.name, cache=cache), self._identity.portable()
 
     def parameters(self) -> dict[str, Any]:
         """The options by name, with the name in force."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, SupportsIndex, TypeVar, overload
 
 import wrapt
+
+from dynmemo.memo.travel import reduce_bound, reduce_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,6 +141,9 @@ class _Wrapper(_Function):
     def __repr__(self) -> str:
         return f"<dynmemo.CachedFunction {self._self_memo.name}>"
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        return reduce_function(self)
+
     # Its own class, not the function's that wrapt would answer: cloudpickle takes whatever is an instance of
     # FunctionType for a plain function, and would ship it undecorated.
     __class__ = property(type)
@@ -149,6 +154,9 @@ class BoundCachedFunction(_BoundFunction):
 
     def __repr__(self) -> str:
         return f"<dynmemo.CachedFunction {self._self_memo.name}>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        return reduce_bound(self)
 
     __class__ = property(type)
 

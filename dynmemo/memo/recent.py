@@ -1,0 +1,92 @@
+"""What this process knows of recent calls, so that `explain()` can say in what a call differs from them.
+
+Only digests and names are kept. A call is noted when it misses, never on the way of a hit.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from dynmemo._forks import new_lock_in_children
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from dynmemo.identity import Ingredient
+    from dynmemo.keys import Argument
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+MOST_CALLS = 64
+"""Distinct calls remembered of one function."""
+MOST_CODES = 16
+"""Fingerprints of one function whose ingredients are remembered."""
+MOST_FUNCTIONS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The code part and the arguments part of a key, with the digest of each argument that was taken."""
+
+    code: str
+    arguments: str
+    digests: Mapping[str, str | None]
+
+
+class Recent:
+    """Recent calls and fingerprints of the functions of one name: in a notebook a redefined function is another."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        new_lock_in_children(self)
+        self._codes: dict[str, list[Ingredient]] = {}
+        self._calls: dict[tuple[str, str], Call] = {}
+
+    def saw_code(self, fingerprint: str, ingredients: Callable[[], list[Ingredient]]) -> None:
+        """A fingerprint was taken."""
+        with self._lock:
+            known = self._codes.get(fingerprint)
+        found = ingredients() if known is None else known
+        with self._lock:
+            _put(self._codes, fingerprint, found, MOST_CODES)
+
+    def saw_call(self, code: str, arguments: str, each: Iterable[Argument]) -> None:
+        """A call is about to be computed."""
+        call = Call(code, arguments, {one.name: one.digest for one in each})
+        with self._lock:
+            _put(self._calls, (code, arguments), call, MOST_CALLS)
+
+    def ingredients(self, code: str) -> list[Ingredient] | None:
+        """What a fingerprint was made of, if this process has taken it."""
+        with self._lock:
+            return self._codes.get(code)
+
+    def calls(self) -> list[Call]:
+        """The latest first."""
+        with self._lock:
+            return list(self._calls.values())[::-1]
+
+
+def _put(kept: dict[K, V], key: K, value: V, most: int) -> None:
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > most:
+        del kept[next(iter(kept))]
+
+
+_lock = threading.Lock()
+_recent: dict[str, Recent] = {}
+
+
+def recent(fn: str) -> Recent:
+    """What is known of the functions with this name in keys."""
+    known = _recent.get(fn)
+    if known is None:
+        with _lock:
+            known = _recent.setdefault(fn, Recent())
+            if len(_recent) > MOST_FUNCTIONS:
+                del _recent[next(iter(_recent))]
+    return known
