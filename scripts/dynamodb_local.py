@@ -7,6 +7,7 @@ python scripts/dynamodb_local.py run [--port N]     run it until Ctrl-C (needs J
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -33,6 +34,8 @@ def main() -> None:
 
 
 def _run(port: int) -> None:
+    # Whoever ends this process ends the engine with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with engine.run(port) as running:
         print(f"DynamoDB Local answers at {running.endpoint} (process {running.pid}); Ctrl-C ends it.", flush=True)
         try:
