@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Secret = str | bytes | Sequence[str | bytes]
 
+MAX_VALUE_BYTES = {"dynamodb": 64_000_000, "sqlite": 990_000_000}
+"""Of a cache that is not told otherwise. On DynamoDB a write of that size costs 62,500 write units (4 US cents on
+demand in 2026), which a new table takes in 16 s; SQLite holds no more in a row."""
+
 LEASE_SECONDS = 30.0
 
 ASYNC_THREADS = 32
@@ -50,7 +54,9 @@ class Cache:
             the first signs, all are accepted. Default: the environment's ``DYNMEMO_SECRET``, separated by commas.
             Empty means none.
         encrypt: also encrypt what decorated functions store (extra ``crypto``). Needs a secret.
-        max_value_bytes: largest value in bytes that is accepted. Default: what the store can hold.
+        max_value_bytes: largest value in bytes that is accepted, as it is stored. Default: what the store can hold;
+            64,000,000 for `Cache.dynamodb`, where writing that much takes 62,500 write units, and 990,000,000 for
+            `Cache.sqlite`.
         default_ttl: used where no `ttl` is given. Default: entries never expire.
         refresh_after: part (0 to 1) of the sliding window that must have gone by before a read moves the
             date again. Default: 0 for `get` (every read, as .NET does), 0.1 for decorated functions, since
@@ -93,6 +99,7 @@ class Cache:
         secret: Secret | None = None,
         encrypt: bool = False,
         max_value_bytes: int | None = None,
+        overflow: str | None = None,
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
         lease_seconds: float = LEASE_SECONDS,
@@ -103,6 +110,9 @@ class Cache:
             path: the file; a relative one is taken from the present working directory.
             max_bytes: size of the file in bytes beyond which expired entries, then the least recently stored
                 ones are removed. Default: 5,000,000,000.
+
+            overflow: ``"s3://bucket/prefix"``, where values beyond `max_value_bytes` are kept. Default: they are
+                refused.
 
         The other options are those of `Cache`.
         """
@@ -127,6 +137,7 @@ class Cache:
         secret: Secret | None = None,
         encrypt: bool = False,
         max_value_bytes: int | None = None,
+        overflow: str | None = None,
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
         lease_seconds: float = LEASE_SECONDS,
@@ -147,6 +158,8 @@ class Cache:
             config: a `botocore.config.Config` whose settings replace dynmemo's (short timeouts, few retries).
             client: a boto3 DynamoDB client to use as it is. Such a cache cannot be pickled.
             client_factory: called without arguments, once per process, for the client.
+            overflow: ``"s3://bucket/prefix"``, where values beyond `max_value_bytes` are kept, with boto3's own
+                endpoint and the `region`, `profile` and `config` given here. Default: they are refused.
 
         The other options are those of `Cache`.
 
@@ -274,8 +287,8 @@ class Cache:
         """Raise `ValueTooLargeError` if a value of `size` bytes is more than `max_value_bytes`."""
         if self.max_value_bytes is not None and size > self.max_value_bytes:
             raise ValueTooLargeError(
-                f"the value has {size:,} bytes, max_value_bytes is {self.max_value_bytes:,}; "
-                "raise the limit or store less"
+                f"the value has {size:,} bytes, max_value_bytes is {self.max_value_bytes:,}; raise that limit, "
+                'or give the cache overflow="s3://bucket/prefix" to keep larger values in S3'
             )
 
     def touch(self, store: Store, key: str, item: Item, refresh_after: float) -> None:
@@ -342,9 +355,22 @@ def _given(arguments: dict[str, object]) -> dict[str, object]:
 def _make(kind: str, arguments: dict[str, object]) -> Cache:
     of_store = {name: value for name, value in arguments.items() if name in _STORE_OPTIONS}
     of_cache = {name: value for name, value in arguments.items() if name not in _STORE_OPTIONS}
-    cache = Cache(_store(kind, of_store), **of_cache)  # type: ignore[arg-type]  # checked by Cache itself
+    limit = _max_value_bytes(of_cache.pop("max_value_bytes", MAX_VALUE_BYTES[kind]))
+    overflow = of_cache.pop("overflow", None)
+    store = _store(kind, of_store)
+    if overflow is not None:
+        store, limit = _with_overflow(store, overflow, limit, of_store), None
+    cache = Cache(store, max_value_bytes=limit, **of_cache)  # type: ignore[arg-type]  # checked by Cache itself
     cache._recipe = (kind, arguments)
     return cache
+
+
+def _with_overflow(store: Store, url: object, above: int | None, options: dict[str, object]) -> Store:
+    from dynmemo.stores.overflow import overflowing
+    from dynmemo.stores.s3 import Bucket
+
+    shared = {name: options[name] for name in ("region", "profile", "config") if name in options}
+    return overflowing(store, Bucket(url, **shared), above or 0)  # type: ignore[arg-type]  # checked by Bucket itself
 
 
 def _store(kind: str, options: dict[str, object]) -> Store:

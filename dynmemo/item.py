@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
@@ -16,12 +16,18 @@ LATEST_TIME = 253_402_300_799
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Where the bytes of a value lie that is too large for one DynamoDB item."""
+    """Where the bytes of a value lie that is too large for one row."""
 
     write_id: str
+    """Of the write that put them there, see `dynmemo.parts`."""
     count: int
+    """How many parts there are in the table."""
     length: int
+    """Bytes of the whole value."""
     digest: bytes
+    """BLAKE3 of the whole value, 32 bytes."""
+    location: str | None = None
+    """The URL of the one object outside the table that holds them; `count` is then 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,8 @@ class Written:
     """The write took place; `etag` is the one the row carries now."""
 
     etag: str
+    replaced: Parts | None = field(default=None, compare=False)
+    """Where the value of the replaced row lay outside of it, if the store learns that without asking."""
 
 
 @dataclass(frozen=True, slots=True)

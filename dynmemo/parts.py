@@ -65,6 +65,11 @@ def cut(value: bytes, write_id: str, size: int) -> Parts:
     return Parts(write_id, -(-len(value) // size), len(value), blake3(value).digest())
 
 
+def outside(value: bytes, write_id: str, location: str) -> Parts:
+    """What a row says of `value` when it lies in one object outside the table."""
+    return Parts(write_id, 0, len(value), blake3(value).digest(), location)
+
+
 def join(pieces: Sequence[bytes | None], parts: Parts) -> bytes | None:
     """The value, with one copy; None when a piece is missing or they are not those that were written."""
     if len(pieces) != parts.count:

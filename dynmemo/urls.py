@@ -44,6 +44,7 @@ _COMMON: _Parsers = {
     "secret": str,
     "encrypt": _boolean,
     "max_value_bytes": _integer,
+    "overflow": str,
     "default_ttl": _duration,
     "refresh_after": _number,
     "lease_seconds": _number,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dynmemo._version import __version__
 from dynmemo.errors import StoreUnavailableError
@@ -122,16 +122,22 @@ def own(
     region: str | None, profile: str | None, endpoint_url: str | None, config: Config | None
 ) -> Callable[[], DynamoDBClient]:
     """A source of clients with our settings, those of `config` before them."""
+    return own_of("dynamodb", region, profile, endpoint_url, config)
 
-    def make() -> DynamoDBClient:
+
+def own_of(
+    service: str, region: str | None, profile: str | None, endpoint_url: str | None, config: Config | None
+) -> Callable[[], Any]:
+    """The same for any service of AWS."""
+
+    def make() -> Any:
         import boto3
         import botocore.session
 
         # A session of its own: the default one is not safe to share between threads while clients are made.
         core = botocore.session.get_session()
         session = boto3.session.Session(region_name=region, profile_name=profile, botocore_session=core)
-        client: DynamoDBClient = session.client("dynamodb", endpoint_url=endpoint_url, config=_settings(config, core))
-        return client
+        return session.client(service, endpoint_url=endpoint_url, config=_settings(config, core))
 
     return make
 

@@ -122,7 +122,7 @@ def translate(error: Exception, operation: str, table: str, key: str | None = No
 def _translate(error: Exception, operation: str, table: str, key: str | None) -> Exception:
     response = getattr(error, "response", None)
     if not isinstance(response, dict):
-        code, text = _of_class(error)
+        code, text = of_class(error)
         return _unavailable(text, operation, table, key, code=code)
     code, message = response["Error"].get("Code", ""), response["Error"].get("Message", "")
     if code == "ConditionalCheckFailedException":
@@ -138,7 +138,7 @@ def _translate(error: Exception, operation: str, table: str, key: str | None) ->
     return _unavailable(text, operation, table, key, code=code, request_id=request_id)
 
 
-def _of_class(error: Exception) -> tuple[str, str]:
+def of_class(error: Exception) -> tuple[str, str]:
     """Name and text of the nearest class in the table; others may quote what was sent and are only named."""
     name = type(error).__name__
     for known in type(error).__mro__:

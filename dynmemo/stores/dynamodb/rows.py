@@ -111,12 +111,15 @@ def _real(row: Row, name: str) -> float | None:
 
 
 def _encode_parts(parts: Parts) -> Row:
-    return {
+    row: Row = {
         "write_id": {"S": parts.write_id},
         "count": {"N": str(parts.count)},
         "length": {"N": str(parts.length)},
         "digest": {"B": parts.digest},
     }
+    if parts.location is not None:
+        row["location"] = {"S": parts.location}
+    return row
 
 
 def _decode_parts(row: Row) -> Parts | None:
@@ -125,4 +128,4 @@ def _decode_parts(row: Row) -> Parts | None:
     count, length = _integer(parts, "count"), _integer(parts, "length")
     if write_id is None or digest is None or count is None or length is None:
         return None
-    return Parts(write_id, count, length, digest)
+    return Parts(write_id, count, length, digest, _typed(parts, "location", "S"))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from dynmemo.item import Expect, Item
+    from dynmemo.item import Expect, Item, Parts
     from dynmemo.stats import Meter
     from dynmemo.stores.dynamodb.rows import Row
 
@@ -134,16 +134,21 @@ class DynamoDBStore:
         return self._conditional("update_item", key, expressions.touching(seen, ttl_date, self._names().ttl))
 
     def remove(self, key: str, expect: Expect | None = None) -> bool:
+        return self.remove_and_tell(key, expect)[0]
+
+    def remove_and_tell(self, key: str, expect: Expect | None = None) -> tuple[bool, Parts | None]:
+        """`remove`, with where the value of the removed row lay, if that was outside of it."""
         condition = {} if expect is None else expressions.expected(expect)
         where = {self._names().key: {"S": self._partition_key(key)}}
         try:
             response = self._call("delete_item", key, Key=where, ReturnValues="ALL_OLD", **condition)
         except ConditionNotMetError:
-            return False
+            return False, None
         removed = self._replaced(response)
-        if removed is not None and removed.parts is not None:
-            self._large().delete(key, removed.parts)
-        return True
+        if removed is None or removed.parts is None:
+            return True, None
+        self._large().delete(key, removed.parts)
+        return True, removed.parts
 
     def scan(self, prefix: str = "", *, fn: str | None = None) -> Iterator[tuple[str, Item]]:
         names = self._names()
@@ -196,7 +201,7 @@ class DynamoDBStore:
 
     def _whole(self, key: str, item: Item) -> Item | None:
         """The row with its value, wherever that lies."""
-        if item.value is not None or item.parts is None:
+        if item.value is not None or item.parts is None or item.parts.location is not None:
             return item
         return self._large().whole(key, item, partial(self._read, key, consistent=True))
 
@@ -216,16 +221,14 @@ class DynamoDBStore:
             # With our etag it is our own row: the answer to the SDK's first try was lost, and it tried again.
             if standing is None or standing.etag != etag:
                 return Refused(None if standing is None else self._whole(key, standing))
-        else:
-            self._drop_parts(key, self._replaced(response), etag)
-        return Written(etag)
-
-    def _drop_parts(self, key: str, replaced: Item | None, etag: str) -> None:
-        """Delete the parts of a row that was replaced, unless TTL will do that for nothing."""
-        # With our etag it is our own row: the answer to the SDK's first try was lost, and it tried again.
-        if replaced is None or replaced.parts is None or replaced.etag == etag or replaced.ttl_date is not None:
-            return
-        self._large().delete(key, replaced.parts)
+            return Written(etag)
+        replaced = self._replaced(response)
+        # Here too our etag means our own row.
+        if replaced is None or replaced.etag == etag:
+            return Written(etag)
+        if replaced.parts is not None and replaced.ttl_date is None:  # else TTL deletes them for nothing
+            self._large().delete(key, replaced.parts)
+        return Written(etag, replaced.parts)
 
     def _replaced(self, response: dict[str, Any]) -> Item | None:
         """The row that stood there before a put or delete, if its value lay in parts."""
