@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dynmemo.identity.facts import BIND, ITEM, ITEM_CALL, imported_module, parameter_name
 from dynmemo.identity.lookup import facts_of
 from dynmemo.identity.own import is_own_class, is_own_function, is_own_location, is_own_module
-from dynmemo.identity.places import MISSING, Place, cell_place, class_place, fixed_place
+from dynmemo.identity.places import MISSING, Place, cell_place, class_place, fixed_place, instance_place
 from dynmemo.identity.state import is_plain_instance, items_mutate, mutates
 from dynmemo.identity.words import words
 
@@ -43,6 +43,7 @@ class Chains:
         self._walk = walk
         self._function = function
         self._instance = instance
+        self._labels: set[str] = set()
         self._cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
 
     def apply_reads(self, facts: Facts, node: Node) -> None:
@@ -81,15 +82,23 @@ class Chains:
         while last + 1 < len(steps) and isinstance(steps[last].value, types.ModuleType):
             node.through.append(steps[last])
             last += 1
-        name = ".".join(chain[: last + 1]).removeprefix("import ")
-        self._walk.edge(node, f"name {name}", steps[last].place, name)
+        self._edge(chain[: last + 1], steps[last].place, node)
         if steps[last].value is MISSING and last:
             # What a module makes on request cannot be watched, but the function that makes it can.
-            place = Place(vars(steps[last - 1].value), "__getattr__")
-            self._walk.edge(node, f"name {name} made by", place, f"{steps[last - 1].value.__name__}.__getattr__")
+            maker = Place(vars(steps[last - 1].value), "__getattr__")
+            self._edge((*chain[:last], "__getattr__"), maker, node)
+        self._read_of_function(chain, steps, last, node)
+
+    def _read_of_function(self, chain: Chain, steps: list[Step], last: int, node: Node) -> None:
+        """What a function holds as its attribute: ``helper.limit``."""
         if last + 1 < len(steps) and isinstance(steps[last].value, types.FunctionType):
-            name = f"{name}.{chain[last + 1]}"
-            self._walk.edge(node, f"name {name}", steps[last + 1].place, name)
+            self._edge(chain[: last + 2], steps[last + 1].place, node)
+
+    def _edge(self, chain: Chain, place: Place, node: Node) -> None:
+        label = ".".join(chain)
+        if label not in self._labels:
+            self._labels.add(label)
+            self._walk.edge(node, f"name {label}", place, _spoken(chain))
 
     def _methods(self, chain: Chain) -> None:
         """Of every instance on the way: the method that is called next."""
@@ -171,7 +180,8 @@ def _attribute_place(value: object, name: str, *, missing_too: bool) -> Place | 
     if type(value) is types.FunctionType:
         return Place(value.__dict__, name) if missing_too or name in value.__dict__ else None
     if is_plain_instance(value):
-        return Place(vars(value), name) if missing_too or name in vars(value) else None
+        place = instance_place(value, name)
+        return place if missing_too or place.get() is not MISSING else None
     return None
 
 

@@ -41,6 +41,7 @@ def visit_class(walk: Walk, node: Node) -> None:
         node.label, node.kind = f"name:{stable_name(cls)}", "package"
         return
     node.kind = "class"
+    node.sized.append(vars(cls))
     node.label = f"class:{hash_texts(cls.__qualname__, *_field_texts(cls))}"
     for index, base in enumerate(cls.__bases__):
         walk.edge(node, f"base {index}", fixed_place(base), base.__name__)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import types
 from typing import TYPE_CHECKING, Any
 
 from dynmemo.digest import NoStableContent, digest, is_immutable
 from dynmemo.identity.graph import Edge, Node
 from dynmemo.identity.hook import answering
 from dynmemo.identity.own import is_own_class, stable_name
-from dynmemo.identity.places import MISSING, Place, fixed_place
+from dynmemo.identity.places import MISSING, Place, attributes_of, fixed_place, instance_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,12 +26,11 @@ class DataNode(Node):
         parts: of a container that has no digest as a whole, the objects in it.
     """
 
-    __slots__ = ("immutable", "name", "parts", "place")
+    __slots__ = ("immutable", "parts", "place")
 
     def __init__(self, place: Place, name: str, kind: Kind) -> None:
-        super().__init__(None, kind)
+        super().__init__(None, name, kind)
         self.place = place
-        self.name = name
         self.immutable = False
         self.parts: tuple[object, ...] | None = None
 
@@ -67,7 +67,7 @@ def read_data(walk: Walk, node: DataNode) -> None:
     """Digest what stands at the place of `node`, and go on with the functions and classes in it."""
 
     def collect(thing: object) -> str:
-        node.inside.append(walk.node(thing))
+        node.inside.append(walk.node(thing, node.name))
         return "code"
 
     value = node.place.get()
@@ -87,7 +87,7 @@ def relabel(walk: Walk, node: Node, labels: Mapping[int, str]) -> str:
     """The label of data that has functions or classes in it, given theirs; empty for every other node."""
     if not isinstance(node, DataNode) or not node.inside:
         return ""
-    with answering(lambda thing: labels.get(id(walk.node(thing)), "new")):
+    with answering(lambda thing: labels.get(id(walk.node(thing, node.name)), "new")):
         return node.content()
 
 
@@ -104,11 +104,11 @@ def _take_apart(walk: Walk, node: DataNode, value: Any, refusal: NoStableContent
         node.note = f"{refusal.reason}: counts by its type and name"
         return
     node.label, node.parts, node.thing = f"parts:{type(value).__name__}", parts, value
-    state = _attributes_of(value)
-    if state is not None:
+    if is_own_class(type(value)):
         walk.edge(node, "class", fixed_place(type(value)), type(value).__name__)
-        for name in state:
-            walk.edge(node, f"attribute {name}", Place(state, name), f"{node.name}.{name}")
+    if _has_attributes(value):
+        for name in attributes_of(value):
+            walk.edge(node, f"attribute {name}", instance_place(value, name), f"{node.name}.{name}")
     elif isinstance(value, dict):
         for key in value:
             walk.edge(node, f"item {_key_label(key)}", Place(value, key), f"{node.name}[{_key_text(key)}]")
@@ -124,20 +124,19 @@ def _parts_of(value: Any) -> tuple[object, ...] | None:
         return tuple(value)
     if isinstance(value, dict):
         return (*value, *value.values())
-    state = _attributes_of(value)
-    return None if state is None else (type(value), *state, *state.values())
+    if _has_attributes(value):
+        state = attributes_of(value)
+        return (type(value), *state, *state.values())
+    return None
 
 
-def _attributes_of(value: object) -> dict[str, Any] | None:
-    if type(value) in {list, tuple, set, frozenset, dict} or not is_own_class(type(value)):
-        return None
-    state = getattr(value, "__dict__", None)
-    return state if isinstance(state, dict) else None
+def _has_attributes(value: object) -> bool:
+    return (is_own_class(type(value)) and not isinstance(value, dict)) or type(value) is types.SimpleNamespace
 
 
 def _key_label(key: object) -> str:
     try:
-        with answering(_identity):
+        with answering(stable_name):
             return digest(key, "key")
     except NoStableContent:
         return f"opaque:{stable_name(type(key))}"

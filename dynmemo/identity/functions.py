@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from dynmemo.digest.names import module_name
 from dynmemo.identity.chains import Chains, default_place
 from dynmemo.identity.lookup import facts_of
+from dynmemo.identity.own import stable_name
 from dynmemo.identity.pins import pinned
-from dynmemo.identity.places import Place, cell_place, fixed_place
+from dynmemo.identity.places import Place, cell_place
 
 if TYPE_CHECKING:
     import types
@@ -37,8 +38,9 @@ def visit_function(walk: Walk, node: Node) -> None:
     if "__wrapped__" in function.__dict__:
         walk.edge(node, "wrapped", Place(function.__dict__, "__wrapped__"), "__wrapped__")
     if hasattr(function, "registry") and function.__code__.co_qualname == "singledispatch.<locals>.wrapper":
-        for cls, implementation in function.registry.items():
-            walk.edge(node, f"for {cls.__qualname__}", fixed_place(implementation), implementation.__qualname__)
+        node.sized.append(function.registry)
+        for cls in function.registry:
+            walk.edge(node, f"for {stable_name(cls)}", Place(function.registry, cls), cls.__qualname__)
     if own and walk.globals_too:
         Chains(walk, function).apply_reads(facts, node)
 

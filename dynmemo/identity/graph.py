@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import blake3
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sized
 
     from dynmemo.identity.places import Place
 
@@ -38,6 +38,7 @@ class Node:
 
     Attributes:
         thing: the object itself.
+        name: the first one by which it was reached.
         kind: as in `Ingredient`.
         label: what it is by itself, without what it reaches.
         note: what `explain` should say about it.
@@ -45,19 +46,22 @@ class Node:
         inside: functions and classes found in it where they have no name.
         through: places on the way to what it reaches, and what stands there: the module of ``mymod.helper``.
         absent: places where nothing stands that would count if something did.
+        sized: mappings of which a new entry would count.
     """
 
-    __slots__ = ("absent", "edges", "inside", "kind", "label", "note", "thing", "through")
+    __slots__ = ("absent", "edges", "inside", "kind", "label", "name", "note", "sized", "thing", "through")
 
-    def __init__(self, thing: Any, kind: Kind, label: str = "", note: str = "") -> None:
+    def __init__(self, thing: Any, name: str, kind: Kind) -> None:
         self.thing = thing
+        self.name = name
         self.kind: Kind = kind
-        self.label = label
-        self.note = note
+        self.label = ""
+        self.note = ""
         self.edges: list[Edge] = []
         self.inside: list[Node] = []
         self.through: list[tuple[Place, object]] = []
         self.absent: list[Place] = []
+        self.sized: list[Sized] = []
 
 
 class Relabelled(Protocol):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
 MISSING: Final = object()
 
@@ -42,6 +43,51 @@ class Place:
 def cell_place(cell: types.CellType) -> Place:
     """The place of a closed-over variable, whatever each function calls it."""
     return Place(cell, "")
+
+
+class Slots(Mapping[str, Any]):
+    """The attributes of an instance whose class has slots, as they are now."""
+
+    def __init__(self, instance: object) -> None:
+        self._instance = instance
+        self._dict: Mapping[str, Any] = getattr(instance, "__dict__", {})
+        self._slots = {
+            name: slot
+            for base in reversed(type(instance).__mro__)
+            for name, slot in vars(base).items()
+            if isinstance(slot, types.MemberDescriptorType)
+        }
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._dict:
+            return self._dict[name]
+        try:
+            return self._slots[name].__get__(self._instance)
+        except AttributeError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._dict
+        yield from (name for name in self._slots if self.get(name, MISSING) is not MISSING)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def attributes_of(instance: object) -> Mapping[str, Any]:
+    """The attributes that an instance has of its own, live."""
+    slots = Slots(instance) if any(has_slots(base) for base in type(instance).__mro__) else None
+    return slots if slots is not None else getattr(instance, "__dict__", {})
+
+
+def has_slots(cls: type) -> bool:
+    """Whether the body of `cls` has ``__slots__`` with names in it."""
+    return any(isinstance(value, types.MemberDescriptorType) for value in vars(cls).values())
+
+
+def instance_place(instance: object, name: str) -> Place:
+    """The place of an attribute of an instance."""
+    return Place(attributes_of(instance), name, owner=instance)
 
 
 def class_place(cls: type, name: str) -> Place:

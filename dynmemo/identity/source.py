@@ -49,11 +49,12 @@ def source_facts(code: types.CodeType, namespace: Mapping[str, Any]) -> Facts | 
 
 def _texts(filename: str, namespace: Mapping[str, Any]) -> Iterator[str]:
     """The source as `linecache` has it, which knows notebook cells, and as it is now if that differs."""
-    lines = linecache.getlines(filename, dict(namespace))
+    about = {name: namespace[name] for name in ("__name__", "__loader__", "__spec__") if name in namespace}
+    lines = linecache.getlines(filename, about)
     if lines:
         yield "".join(lines)
     linecache.checkcache(filename)
-    fresh = linecache.getlines(filename, dict(namespace))
+    fresh = linecache.getlines(filename, about)
     if fresh and fresh is not lines:
         yield "".join(fresh)
 
@@ -98,6 +99,9 @@ def _spans(statement: ast.stmt, line: int) -> bool:
     return first <= line <= (statement.end_lineno or statement.lineno)
 
 
+_MOST_SOURCES = 16  # a tree takes some thirty times the memory of its text
+
+
 class _Sources:
     """The texts parsed so far, by file name.
 
@@ -114,6 +118,8 @@ class _Sources:
         with self._lock:
             source = self._known.get(filename)
             if source is None or source.text != text:
+                if len(self._known) >= _MOST_SOURCES:
+                    del self._known[next(iter(self._known))]
                 source = self._known[filename] = _parsed(text)
             return None if source is None else source.find(code)
 

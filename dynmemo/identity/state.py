@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import collections
 import collections.abc
-import types
 
 from dynmemo.identity.own import is_own_class
 from dynmemo.identity.words import words
@@ -61,19 +60,13 @@ def items_mutate(value: object, method: str) -> bool:
 
 
 def is_plain_instance(value: object) -> bool:
-    """Whether all there is to an instance of an own class is its ``__dict__``, attribute by attribute."""
+    """Whether all there is to an instance of an own class are its attributes, one by one."""
     cls = type(value)
-    if not is_own_class(cls) or not isinstance(getattr(value, "__dict__", None), dict):
+    if not is_own_class(cls) or isinstance(value, type):
         return False
     if any(hasattr(cls, name) for name in ("__dynmemo_digest__", "__getnewargs_ex__", "__getnewargs__", "__wrapped__")):
         return False
     if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
         return False
-    if cls.__getstate__ is not object.__getstate__:
-        return False
-    # A class made of a built-in one has content beside its attributes, and so have slots.
-    return all(base is object or (is_own_class(base) and not _has_slots(base)) for base in cls.__mro__)
-
-
-def _has_slots(cls: type) -> bool:
-    return any(isinstance(value, types.MemberDescriptorType) for value in vars(cls).values())
+    # A class made of a built-in one has content beside its attributes.
+    return cls.__getstate__ is object.__getstate__ and all(base is object or is_own_class(base) for base in cls.__mro__)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from dynmemo.identity.classes import visit_class
 from dynmemo.identity.functions import visit_function
 from dynmemo.identity.own import is_own_class, is_own_module, stable_name
-from dynmemo.identity.places import Place, fixed_place
+from dynmemo.identity.places import Place, attributes_of, fixed_place, instance_place
 from dynmemo.identity.state import is_plain_instance
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def _partial(walk: Walk, node: Node) -> None:
     _parts(walk, node, type(partial).__name__, func=partial.func)
     for index, value in enumerate(partial.args):
         walk.edge(node, f"argument {index}", fixed_place(value), f"argument {index}", kind="default")
+    node.sized.append(partial.keywords)
     for name in sorted(partial.keywords):
         walk.edge(node, f"keyword {name}", Place(partial.keywords, name), name, kind="default")
 
@@ -143,11 +144,18 @@ def _instance(walk: Walk, node: Node) -> None:
     """An instance of an own class: the class, and every attribute as a place of its own."""
     node.kind = "global"
     _parts(walk, node, "instance", cls=type(node.thing))
-    state = vars(node.thing)
+    state = attributes_of(node.thing)
+    node.sized.append(state)
     # A decorator that is a class copies these from the function that it holds.
-    skipped = functools.WRAPPER_ASSIGNMENTS if "__wrapped__" in state else ()
-    for name in sorted(set(state) - set(skipped), key=str):
-        walk.edge(node, f"attribute {name}", Place(state, name), name)
+    copied = functools.WRAPPER_ASSIGNMENTS if "__wrapped__" in state else ()
+    for name in sorted(set(state) - set(copied), key=str):
+        if not _is_derived(type(node.thing), name):
+            walk.edge(node, f"attribute {name}", instance_place(node.thing, name), f"{node.name}.{name}")
+
+
+def _is_derived(cls: type, name: str) -> bool:
+    """Whether an attribute is what a cached property remembers."""
+    return any(isinstance(vars(base).get(name), functools.cached_property) for base in cls.__mro__)
 
 
 def _type_label(walk: Walk, node: Node, thing: object) -> str:

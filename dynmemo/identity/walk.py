@@ -52,7 +52,7 @@ class Walk:
         self._data: dict[tuple[int, str], DataNode] = {}
         self._todo: deque[tuple[Visit, Node]] = deque()
         self._unread: deque[DataNode] = deque()
-        self.root = self.node(thing)
+        self.root = self.node(thing, name)
         self._run()
 
     def _run(self) -> None:
@@ -101,7 +101,7 @@ class Walk:
 
     def _target(self, value: object, place: Place, name: str, kind: Kind) -> Node:
         if visit_of(value) is not None:
-            return self.node(seen_through(value))
+            return self.node(seen_through(value), name)
         known = self._data.get(place.key)
         if known is None:
             known = self._data[place.key] = DataNode(place, name, kind)
@@ -112,12 +112,12 @@ class Walk:
         """Say so, once, when digesting `value` at every call takes a while."""
         report_cost(self._name, name, value)
 
-    def node(self, thing: Any) -> Node:
-        """The node of a function, class or other thing with code."""
+    def node(self, thing: Any, name: str) -> Node:
+        """The node of a function, class or other thing with code, which is reached as `name`."""
         known = self._nodes.get(id(thing))
         if known is None:
             visit = visit_of(thing)
-            known = self._nodes[id(thing)] = Node(thing, "function")
+            known = self._nodes[id(thing)] = Node(thing, name, "function")
             if visit is not None:
                 self._todo.append((visit, known))
         return known

@@ -14,7 +14,7 @@ from dynmemo.identity.places import MISSING, Place
 from dynmemo.identity.state import is_plain_instance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, KeysView, Mapping
+    from collections.abc import Callable, Iterable, KeysView, Mapping, Sized
 
     from dynmemo.identity.graph import Edge, Node
 
@@ -50,7 +50,7 @@ class Watch:
         self._functions: list[tuple[types.FunctionType, object, object, object]] = []
         self._classes: list[type] = []
         self._instances: list[object] = []
-        self._sizes: list[tuple[Mapping[str, Any], int]] = []
+        self._sizes: list[tuple[Sized, int]] = []
         self.live: list[DataNode] = []
         for node in nodes:
             self._add(node)
@@ -106,6 +106,7 @@ class Watch:
             self._same(place, value)
         for place in node.absent:
             self._nothing(place)
+        self._sizes += [(mapping, len(mapping)) for mapping in node.sized]
         if isinstance(node, DataNode):
             if not node.immutable:
                 self.live.append(node)
@@ -115,10 +116,8 @@ class Watch:
         elif isinstance(node.thing, type):
             if node.kind == "class":
                 self._classes.append(node.thing)
-                self._sizes.append((vars(node.thing), len(vars(node.thing))))
         elif is_plain_instance(node.thing):
             self._instances.append(node.thing)
-            self._sizes.append((vars(node.thing), len(vars(node.thing))))
 
     def _edge(self, edge: Edge) -> None:
         place, target = edge.place, edge.target

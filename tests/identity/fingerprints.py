@@ -6,6 +6,7 @@ import json
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 from dynmemo.identity import CodeIdentity, class_identity
 from tests.identity import syntax
@@ -17,9 +18,10 @@ from tests.identity.programs_state import INPUT, STATE
 def of_syntax() -> dict[str, str]:
     """By name, of all that `syntax` defines."""
     found = {}
-    for name, thing in vars(syntax).items():
+    things: dict[str, Any] = vars(syntax)
+    for name, thing in things.items():
         if isinstance(thing, types.FunctionType) and thing.__module__ == syntax.__name__:
-            found[name] = CodeIdentity(thing).current()
+            found[name] = CodeIdentity(getattr(syntax, name)).current()
         elif isinstance(thing, type) and thing.__module__ == syntax.__name__:
             found[name] = class_identity(thing)
     for number, function in enumerate(syntax.lambdas):

@@ -6,11 +6,14 @@ import importlib.util
 import itertools
 import sys
 import textwrap
-import types
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dynmemo.identity import CodeIdentity, Ingredient
+from dynmemo.identity import CodeIdentity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynmemo.identity import Ingredient
 
 _numbers = itertools.count()
 

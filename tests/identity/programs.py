@@ -1,4 +1,5 @@
 """Pairs of programs before and after an edit, and what the edit means for the function ``f``."""
+# ruff: noqa: E501, ISC004 - a program to a line is easier to compare
 
 from __future__ import annotations
 
@@ -381,6 +382,20 @@ DIFFERENT = {
     "what an instance holds beside a lock": (
         "import threading\nclass A:\n    def __init__(self): self.lock = threading.Lock(); self.n = 1\na = A()\ndef f():\n    return a.n",
         "import threading\nclass A:\n    def __init__(self): self.lock = threading.Lock(); self.n = 2\na = A()\ndef f():\n    return a.n",
+    ),
+    "what slots hold beside a lock": (
+        "import threading\nclass A:\n    __slots__ = ('lock', 'n')\na = A()\na.lock, a.n = threading.Lock(), 1\n"
+        "def f():\n    return a.n",
+        "import threading\nclass A:\n    __slots__ = ('lock', 'n')\na = A()\na.lock, a.n = threading.Lock(), 2\n"
+        "def f():\n    return a.n",
+    ),
+    "what a namespace holds beside a lock": (
+        "import threading, types\na = types.SimpleNamespace(lock=threading.Lock(), n=1)\ndef f():\n    return a.n",
+        "import threading, types\na = types.SimpleNamespace(lock=threading.Lock(), n=2)\ndef f():\n    return a.n",
+    ),
+    "the class of a dict that holds a lock": (
+        "import threading\nclass D(dict):\n    def m(self): return 1\nd = D(lock=threading.Lock())\ndef f():\n    return d.m()",
+        "import threading\nclass D(dict):\n    def m(self): return 2\nd = D(lock=threading.Lock())\ndef f():\n    return d.m()",
     ),
     "a lock and an event": (
         "import threading\nl = threading.Lock()\ndef f():\n    return l",

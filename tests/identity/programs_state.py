@@ -1,4 +1,5 @@
 """Programs whose ``f`` changes something, and programs with an ``edit`` that does."""
+# ruff: noqa: E501, ISC004 - a program to a line is easier to compare
 
 from __future__ import annotations
 
@@ -47,6 +48,10 @@ STATE = {
     "an attribute's list": (
         "class M:\n    def __init__(self): self.log = []\nm = M()\ndef f():\n    m.log.append(1)",
         "m.log",
+    ),
+    "a slot": (
+        "class M:\n    __slots__ = ('count',)\n    def __init__(self): self.count = 0\nm = M()\ndef f():\n    m.count += 1",
+        "m.count",
     ),
     "a class attribute": ("class M:\n    count = 0\ndef f():\n    M.count += 1", "M.count"),
     "a class attribute in the constructor": (
@@ -187,6 +192,16 @@ INPUT = {
         "class S:\n    __slots__ = ('x',)\ns = S()\ns.x = 1\ndef edit():\n    s.x = 2\ndef f():\n    return s.x"
     ),
     "a subclass of dict": ("class S(dict): pass\ns = S(x=1)\ndef edit():\n    s['x'] = 2\ndef f():\n    return s['x']"),
+    "an implementation that is registered": (
+        "import functools\n@functools.singledispatch\ndef g(x): return 0\ndef edit():\n    g.register(int, lambda x: 1)\n"
+        "def f():\n    return g(1)"
+    ),
+    "a slot that is filled": (
+        "class S:\n    __slots__ = ('x',)\ns = S()\ndef edit():\n    s.x = 2\ndef f():\n    return s.x"
+    ),
+    "an item in a partial": (
+        "from functools import partial\ng = partial(dict, a=1)\ndef edit():\n    g.keywords['b'] = 2\ndef f():\n    return g()"
+    ),
     "an array": "import numpy as np\na = np.ones(3)\ndef edit():\n    a[0] = 2\ndef f():\n    return a",
     "a frame": (
         "import pandas as pd\nd = pd.DataFrame({'x': [1]})\ndef edit():\n    d['x'] *= 2\ndef f():\n    return d"

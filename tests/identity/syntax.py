@@ -16,20 +16,73 @@ TABLE = {"a": [1, 2.0, (3, None)], "b": {"c": {1, 2}}}
 
 def texts(x, w=3):
     return (
-        f"{x}", f"{x!r:>{w}}", f"{x=}", f"{x = !s:^10}", f"{{}}{x:%H:%M}", f'{x["a"]}', "a" f"{x}b" "c", f"\N{EM DASH}" if x else f"",
-        rf"\d{x}", f"{x:{w}.{w}}", f"""{
-            x + w
-        }""", "\ud800", "é\n", b"\x00\xff", f"plain", f"{x:}", f"{lambda_ if (lambda_ := x) else 1}",
+        f"{x}",
+        f"{x!r:>{w}}",
+        f"{x=}",
+        f"{x = !s:^10}",
+        f"{{}}{x:%H:%M}",
+        f"{x['a']}",
+        f"a{x}bc",
+        f"\N{EM DASH}" if x else f"",
+        rf"\d{x}",
+        f"{x:{w}.{w}}",
+        f"""{x + w}""",
+        "\ud800",
+        "é\n",
+        b"\x00\xff",
+        f"plain",
+        f"{x:}",
+        f"{lambda_ if (lambda_ := x) else 1}",
     )
 
 
 def numbers():
-    return 1, 1.0, True, -1, -0.0, 1e400, -1e400, 1j, 0x_ff, 10**30, 1_000, ..., None, 3.14159, 255, 2**64, not 1, ~1, +1
+    return (
+        1,
+        1.0,
+        True,
+        -1,
+        -0.0,
+        1e400,
+        -1e400,
+        1j,
+        0x_FF,
+        10**30,
+        1_000,
+        ...,
+        None,
+        3.14159,
+        255,
+        2**64,
+        not 1,
+        ~1,
+        +1,
+    )
 
 
 def operators(a, b):
-    a += 1; a -= b; a *= 2; a //= 3; a **= 2; a <<= 1; a |= 4; a @= b; a %= 7; a ^= b; a &= b; a >>= 1; a /= 2
-    return a and b or not a, a if b else (b, a), a < b <= a != b is not a not in b, a[1:2, ::3, ...], a[b:], [*a, *b], {**a, 1: b}
+    a += 1
+    a -= b
+    a *= 2
+    a //= 3
+    a **= 2
+    a <<= 1
+    a |= 4
+    a @= b
+    a %= 7
+    a ^= b
+    a &= b
+    a >>= 1
+    a /= 2
+    return (
+        a and b or not a,
+        a if b else (b, a),
+        a < b <= a != b is not a not in b,
+        a[1:2, ::3, ...],
+        a[b:],
+        [*a, *b],
+        {**a, 1: b},
+    )
 
 
 def flow(x, *args, key=None, **kwargs):
@@ -69,7 +122,7 @@ def withs(a, b):
         yield x
         value = yield
         yield from y
-    with (a, b):
+    with a, b:
         return value
 
 
@@ -82,17 +135,30 @@ async def waiting(x):
 
 def matching(x):
     match x:
-        case 1 | -2.5 | "a" | b"b" | None | True: return 1
-        case [a, *rest] if a: return rest
-        case {"k": v, **more}: return v, more
-        case complex(real=r, imag=0): return r
-        case TABLE.x: return 2
-        case (1 + 2j) as c: return c
-        case _: return 3
+        case 1 | -2.5 | "a" | b"b" | None | True:
+            return 1
+        case [a, *rest] if a:
+            return rest
+        case {"k": v, **more}:
+            return v, more
+        case complex(real=r, imag=0):
+            return r
+        case TABLE.x:
+            return 2
+        case (1 + 2j) as c:
+            return c
+        case _:
+            return 3
 
 
 def comprehensions(x):
-    return [i for j in x for i in j if i if j], {i: SCALE for i in x}, {i for i in x}, (lambda a, /, b, *c, d=SCALE, **e: (a, b, c, d, e)), sum(i * SCALE for i in x)
+    return (
+        [i for j in x for i in j if i if j],
+        {i: SCALE for i in x},
+        {i for i in x},
+        (lambda a, /, b, *c, d=SCALE, **e: (a, b, c, d, e)),
+        sum(i * SCALE for i in x),
+    )
 
 
 def nested(x):
@@ -101,7 +167,8 @@ def nested(x):
         z: str
 
         @property
-        def p(self): return self.y + x
+        def p(self):
+            return self.y + x
 
     def inner(a: int = SCALE, /, *, b: str = "b") -> None:
         nonlocal x
@@ -109,10 +176,12 @@ def nested(x):
         return lambda: inner(b)
 
     @functools.wraps(inner)
-    def outer(): "Docstring."
+    def outer():
+        "Docstring."
 
     from os.path import join as j
     import os.path, json as js
+
     return Local, inner, outer, j, js, os
 
 
@@ -124,7 +193,8 @@ class Colour(Enum):
     RED = 1
     BLUE = "b"
 
-    def shade(self): return self.value
+    def shade(self):
+        return self.value
 
 
 class Access(Flag):
@@ -142,7 +212,8 @@ class Bag:
     items: list = field(default_factory=list)
     size: int = 3
 
-    def __len__(self): return len(self.items)
+    def __len__(self):
+        return len(self.items)
 
 
 @functools.total_ordering
@@ -150,21 +221,27 @@ class Shape:
     sides = 0
     __slots__ = ("name", "__private")
 
-    def __init__(self, name): self.__private = name
+    def __init__(self, name):
+        self.__private = name
 
-    def __lt__(self, other): return self.sides < other.sides
+    def __lt__(self, other):
+        return self.sides < other.sides
 
     @classmethod
-    def make(cls): return cls(super().__repr__())
+    def make(cls):
+        return cls(super().__repr__())
 
     @staticmethod
-    def area(): return SCALE
+    def area():
+        return SCALE
 
     @functools.cached_property
-    def edges(self): return self.sides
+    def edges(self):
+        return self.sides
 
     @functools.singledispatchmethod
-    def add(self, x): return x
+    def add(self, x):
+        return x
 
 
 class Square(Shape):
@@ -175,8 +252,22 @@ def classes():
     return Shape, Square
 
 
-lambdas = [lambda x: x + 1, lambda x: x + 2, lambda: (lambda: SCALE)]
+lambdas = [lambda x: x + 1, lambda x: x + 2, lambda: lambda: SCALE]
 
 
 def everything():
-    return [texts, numbers, operators, flow, groups, withs, waiting, matching, comprehensions, nested, data, classes, lambdas]
+    return [
+        texts,
+        numbers,
+        operators,
+        flow,
+        groups,
+        withs,
+        waiting,
+        matching,
+        comprehensions,
+        nested,
+        data,
+        classes,
+        lambdas,
+    ]

@@ -91,3 +91,21 @@ def test_data_that_contains_itself_ends(lab: Lab) -> None:
     text = "import threading\nc = [threading.Lock(), %d]\nc.append(c)\ndef f(): return c"
     assert lab.fingerprint(text % 1) == lab.fingerprint(text % 1)
     assert lab.fingerprint(text % 1) != lab.fingerprint(text % 2)
+
+
+def test_what_a_cached_property_remembers_is_no_input(lab: Lab) -> None:
+    module = lab.module("""
+        import functools
+        class M:
+            def __init__(self): self.w = 1
+            @functools.cached_property
+            def total(self): return self.w + 1
+        m = M()
+        def f(): return m.total
+        """)
+    identity = CodeIdentity(module.f)
+    before = identity.current()
+    module.f()
+    assert identity.current() == before
+    module.m.w = 2
+    assert identity.current() != before
