@@ -51,12 +51,13 @@ ROOMS = [
 
 # Who runs code of these; everybody else may at most name their types.
 KNOWN_ONLY_TO = {
-    "boto3": "stores.dynamodb",
-    "botocore": "stores.dynamodb",
-    "sqlite3": "stores.sqlite",
-    "cloudpickle": "codec",
-    "wrapt": "memo",
-    "typer": "__main__",
+    "boto3": {"stores.dynamodb", "stores.s3"},
+    "botocore": {"stores.dynamodb", "stores.s3"},
+    "sqlite3": {"stores.sqlite"},
+    # Stored values; the round trip that shows whether an argument is stable; functions on their way to a worker.
+    "cloudpickle": {"codec", "digest.stability", "memo.travel"},
+    "wrapt": {"memo"},
+    "typer": {"__main__"},
 }
 
 HEAVY = ("boto3", "botocore", "numpy", "pandas", "cloudpickle", "IPython")
@@ -88,6 +89,8 @@ def imports(tree: ast.AST) -> Iterator[str]:
             assert node.module is not None
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"import_module", "importlib.import_module"}:
+            yield from (str(argument.value) for argument in node.args[:1] if isinstance(argument, ast.Constant))
 
 
 def imported_rooms(tree: ast.AST, modules: set[str]) -> Iterator[str]:
@@ -133,10 +136,11 @@ def test_a_room_imports_only_rooms_below_it(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", module_names())
-def test_a_third_party_library_is_known_to_its_own_room_only(module: str) -> None:
+def test_a_third_party_library_is_known_to_its_own_rooms_only(module: str) -> None:
     for name in imports(running_code(source_of(module))):
-        owner = KNOWN_ONLY_TO.get(name.split(".")[0])
-        assert owner is None or f"{module}.".startswith(f"{owner}."), f"{module} imports {name}, which is for {owner}"
+        owners = KNOWN_ONLY_TO.get(name.split(".")[0])
+        known = owners is None or any(f"{module}.".startswith(f"{owner}.") for owner in owners)
+        assert known, f"{module} imports {name}, which is for {owners}"
 
 
 def test_the_import_rule_sees_what_it_should() -> None:
@@ -144,8 +148,8 @@ def test_the_import_rule_sees_what_it_should() -> None:
         "from dynmemo import expiry, Cache\nimport dynmemo.memo\nfrom dynmemo.stores.sqlite import X\nimport os"
     )
     assert set(imported_rooms(tree, {"expiry"})) == {"expiry", "", "memo", "stores"}
-    hidden = ast.parse("if TYPE_CHECKING:\n    import boto3\ndef f():\n    import wrapt")
-    assert set(imports(running_code(hidden))) == {"wrapt"}
+    hidden = "if TYPE_CHECKING:\n    import boto3\ndef f():\n    import wrapt\n    importlib.import_module('typer')"
+    assert set(imports(running_code(ast.parse(hidden)))) == {"wrapt", "typer"}
 
 
 def test_importing_dynmemo_loads_nothing_heavy() -> None:
@@ -198,5 +202,15 @@ def is_module(value: object) -> bool:
 def test_all_holds_the_decorator_the_cache_and_every_error() -> None:
     from dynmemo import errors
 
-    expected = {"dynamo_cached", "Cache", "configure", "clear", "CacheInfo", "Entry", "__version__", *errors.__all__}
+    expected = {
+        "dynamo_cached",
+        "Cache",
+        "configure",
+        "clear",
+        "CacheInfo",
+        "Entry",
+        "Explanation",
+        "__version__",
+        *errors.__all__,
+    }
     assert expected <= set(dynmemo.__all__)
