@@ -270,13 +270,18 @@ def _item(row: Sequence[object]) -> Item:
 
 
 def _parts(text: str) -> Parts:
-    write_id, count, length, digest = json.loads(text)
-    return Parts(write_id, count, length, bytes.fromhex(digest))
+    write_id, count, length, digest, *location = json.loads(text)
+    return Parts(write_id, count, length, bytes.fromhex(digest), *location)
+
+
+def _parts_text(parts: Parts) -> str:
+    location = () if parts.location is None else (parts.location,)
+    return json.dumps([parts.write_id, parts.count, parts.length, parts.digest.hex(), *location])
 
 
 def _stored(item: Item, etag: str) -> _Row:
     """The columns of an item in the order of its fields."""
     parts = item.parts
-    text = None if parts is None else json.dumps([parts.write_id, parts.count, parts.length, parts.digest.hex()])
+    text = None if parts is None else _parts_text(parts)
     own = {"etag": etag, "parts": text}
     return tuple(own[name] if name in own else getattr(item, name) for name in schema.ATTRIBUTES)
