@@ -24,7 +24,7 @@ from dynmemo.errors import (
     UnreadableValueError,
     ValueTooLargeError,
 )
-from dynmemo.memo import AsyncCachedFunction, CachedFunction, Entry, clear, dynamo_cached
+from dynmemo.memo import AsyncCachedFunction, CachedFunction, Entry, Explanation, clear, dynamo_cached
 from dynmemo.stats import CacheInfo
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "CachedFunction",
     "DynmemoError",
     "Entry",
+    "Explanation",
     "InvalidOptionError",
     "InvalidTableError",
     "StoreUnavailableError",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import blake3
 
-from dynmemo.digest import NoStableContent, digest_arguments
+from dynmemo.digest import NoStableContent, digest, digest_arguments
 from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
 from dynmemo.identity import class_identity
 
@@ -57,6 +57,16 @@ def generation_key(name: str) -> str:
 def lease_key(key: str) -> str:
     """Key of the lease that lies beside the row of the entry `key`, where its value must stay readable."""
     return key + LEASE_SUFFIX
+
+
+class Argument(NamedTuple):
+    """One parameter of a call, as `explain()` tells of it."""
+
+    name: str
+    type_name: str
+    digest: str | None
+    """Of its value alone; None where it was not taken."""
+    note: str = ""
 
 
 class ArgumentKeys:
@@ -111,9 +121,25 @@ class ArgumentKeys:
             what = "the result of key=" if self._key is not None else f"argument `{error.path}`"
             raise UnhashableArgumentError(f"{self._label}(): {what} is {error.reason}. {error.advice}") from None
 
-    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
-        """Parameter names and values of a call, defaults filled in, ignored ones included."""
-        return self._bound_pairs(args, kwargs)
+    def each(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], wanted: Callable[[object], bool] = lambda value: True
+    ) -> list[Argument]:
+        """The parameters of a call one by one; those whose value is not `wanted` come without digest.
+
+        With ``key=`` none has a digest: what it returns is digested as a whole, and it is not called again here.
+        """
+        return [self._one(name, value, wanted) for name, value in self._bound_pairs(args, kwargs)]
+
+    def _one(self, name: str, value: object, wanted: Callable[[object], bool]) -> Argument:
+        cls = type(value)
+        kind = cls.__qualname__ if cls.__module__ == "builtins" else f"{module_name(cls.__module__)}.{cls.__qualname__}"
+        if self._key is not None:
+            return Argument(name, kind, None, "key= decides what of it counts")
+        if name == "self" and self._class_only:
+            return Argument(name, kind, class_identity(cls), "its class alone: the state is ignored")
+        if name in self._ignore:
+            return Argument(name, kind, None, "ignored")
+        return Argument(name, kind, digest(value, name) if wanted(value) else None)
 
     def _quick_pairs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
         names = self._names

@@ -10,6 +10,7 @@ from dynmemo.defaults import default_cache
 from dynmemo.errors import InvalidOptionError
 from dynmemo.keys import key_name
 from dynmemo.memo.entries import Entry
+from dynmemo.memo.explanation import Explanation
 from dynmemo.memo.options import OPTION_NAMES, Options, check_function
 from dynmemo.memo.story import Memo
 from dynmemo.memo.wrapper import AsyncCachedFunction, BoundCachedFunction, CachedFunction
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dynmemo.expiry import Duration
     from dynmemo.memo.options import Code, OnError, TtlOption
 
-__all__ = ["AsyncCachedFunction", "CachedFunction", "Entry", "clear", "dynamo_cached"]
+__all__ = ["AsyncCachedFunction", "CachedFunction", "Entry", "Explanation", "clear", "dynamo_cached"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -109,7 +110,7 @@ def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
     Returns:
         A `CachedFunction` (or `AsyncCachedFunction`): the function with `cache_info`, `cache_clear`,
         `cache_parameters`,
-        `cache_key`, `invalidate`, `recompute`, `entry` and ``__wrapped__``.
+        `cache_key`, `invalidate`, `recompute`, `entry`, `explain` and ``__wrapped__``.
 
     Raises:
         InvalidOptionError: at decoration, for an option that is not allowed. At the call, `UnhashableArgumentError`

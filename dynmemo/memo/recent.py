@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from dynmemo._forks import new_lock_in_children
+from dynmemo.identity.cost import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +26,15 @@ MOST_CALLS = 64
 MOST_CODES = 16
 """Fingerprints of one function whose ingredients are remembered."""
 MOST_FUNCTIONS = 1_000
+
+
+LARGE = 1_000_000
+"""Bytes from which an argument is not digested a second time only to be remembered."""
+
+
+def is_small(value: object) -> bool:
+    """Whether the digest of an argument costs next to nothing."""
+    return size_of(value) < LARGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,11 @@ class Recent:
         with self._lock:
             return self._codes.get(code)
 
+    def was_called(self, code: str, arguments: str) -> bool:
+        """Whether this process has computed, or tried to compute, that very call."""
+        with self._lock:
+            return (code, arguments) in self._calls
+
     def calls(self) -> list[Call]:
         """The latest first."""
         with self._lock:
@@ -77,16 +92,22 @@ def _put(kept: dict[K, V], key: K, value: V, most: int) -> None:
         del kept[next(iter(kept))]
 
 
-_lock = threading.Lock()
-_recent: dict[str, Recent] = {}
+class _Functions:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        new_lock_in_children(self)
+        self._known: dict[str, Recent] = {}
+
+    def of(self, fn: str) -> Recent:
+        with self._lock:
+            known = self._known.get(fn) or Recent()
+            _put(self._known, fn, known, MOST_FUNCTIONS)
+        return known
+
+
+_functions = _Functions()
 
 
 def recent(fn: str) -> Recent:
     """What is known of the functions with this name in keys."""
-    known = _recent.get(fn)
-    if known is None:
-        with _lock:
-            known = _recent.setdefault(fn, Recent())
-            if len(_recent) > MOST_FUNCTIONS:
-                del _recent[next(iter(_recent))]
-    return known
+    return _functions.of(fn)

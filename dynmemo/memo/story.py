@@ -18,6 +18,7 @@ from dynmemo.identity.bytecode import structure
 from dynmemo.keys import ArgumentKeys, function_name, key_name
 from dynmemo.memo.entries import Entries, Looked
 from dynmemo.memo.miss import Miss
+from dynmemo.memo.recent import is_small, recent
 from dynmemo.memo.steps import compute, play, play_async
 from dynmemo.memo.trouble import Trouble
 from dynmemo.stats import Stats
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dynmemo.cache import Cache
+    from dynmemo.identity import Ingredient
     from dynmemo.identity.fingerprint import Portable
+    from dynmemo.keys import Argument
     from dynmemo.memo.entries import Entry
     from dynmemo.memo.options import Options
     from dynmemo.memo.steps import Arguments, Keywords, Story
@@ -43,8 +46,13 @@ class Memo:
         self.fn = key_name(self.name)
         self.stats = Stats()
         self._trouble = Trouble(self.name, self.stats, raises=options.on_error == "raise")
+        self.recent = recent(self.fn)
         self._identity = CodeIdentity(
-            function, code=options.code, depends_on=tuple(options.depends_on), version=options.version
+            function,
+            code=options.code,
+            depends_on=tuple(options.depends_on),
+            version=options.version,
+            walked=self.recent.saw_code,
         )
         self._arguments = ArgumentKeys(
             function, getattr(function, "__qualname__", self.name), options.ignore, options.key
@@ -73,6 +81,7 @@ class Memo:
                     target=self._in_background, args=(story, args, kwargs), name="dynmemo-ahead", daemon=True
                 ).start()
             return looked.decoded.value
+        self._remember(key, args, kwargs)
         return self.play(self._miss(entries, key, looked).story(), args, kwargs)
 
     async def acall(self, args: Arguments, kwargs: Keywords) -> Any:
@@ -91,11 +100,13 @@ class Memo:
                 self._tasks.add(task)  # a loop keeps only weak references
                 task.add_done_callback(self._tasks.discard)
             return looked.decoded.value
+        self._remember(key, args, kwargs)
         return await self.aplay(self._miss(entries, key, looked).story(), args, kwargs)
 
     def recompute(self, args: Arguments, kwargs: Keywords) -> Story:
         """Compute and store, whatever lies there."""
         entries, key = self._entries_or_none(), self.key(args, kwargs)
+        self._remember(key, args, kwargs)
         return compute() if entries is None else self._miss(entries, key, Looked(None)).story_anew()
 
     def play(self, story: Story, args: Arguments, kwargs: Keywords) -> Any:
@@ -177,6 +188,22 @@ class Memo:
         """What another process needs beside the function itself: the options, name and cache in force filled in."""
         cache = self._cache or default_cache()
         return replace(self.options, name=self.name, cache=cache), self._identity.portable()
+
+    def ingredients(self) -> list[Ingredient]:
+        """What the code part of the keys is made of now."""
+        return self._identity.ingredients()
+
+    def each(self, args: Arguments, kwargs: Keywords) -> list[Argument]:
+        """The arguments of a call one by one."""
+        return self._arguments.each(args, kwargs)
+
+    def was_called(self, key: str) -> bool:
+        """Whether this process has computed, or tried to compute, the call with this key."""
+        return self.recent.was_called(*key.rsplit(":", 2)[1:])
+
+    def _remember(self, key: str, args: Arguments, kwargs: Keywords) -> None:
+        _, code, arguments = key.rsplit(":", 2)
+        self.recent.saw_call(code, arguments, self._arguments.each(args, kwargs, is_small))
 
     def parameters(self) -> dict[str, Any]:
         """The options by name, with the name in force."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import types
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, SupportsIndex, TypeVar, overload
 
 import wrapt
 
+from dynmemo.memo.explain import explain
 from dynmemo.memo.travel import reduce_bound, reduce_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dynmemo.memo.entries import Entry
+    from dynmemo.memo.explanation import Explanation
     from dynmemo.memo.story import Memo
     from dynmemo.stats import CacheInfo
 
@@ -94,6 +97,17 @@ class _Sync(_Plain[P, R]):
         """What is stored for this call, None if nothing live is; never computes. Raises as `invalidate`."""
         return self._self_memo.describe(self._self_with_owner(args), kwargs)
 
+    def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """What the key of this call is made of, what is stored for it, and why it is a miss if it is one.
+
+        Computes and writes nothing; a broken store is part of the answer. What a miss is compared with are recent calls
+        of this process and, in a local store, the entries of this function.
+
+        Raises:
+            UnhashableArgumentError: an argument has no stable content, so there is no key.
+        """
+        return explain(self._self_memo, self._self_with_owner(args), kwargs)
+
 
 class _Async(_Plain[P, R]):
     """The methods of a decorated ``async def`` function; those that wait for a store are coroutines."""
@@ -125,6 +139,11 @@ class _Async(_Plain[P, R]):
         memo = self._self_memo
         found: Entry[R] | None = await memo.run(memo.describe, self._self_with_owner(args), kwargs)
         return found
+
+    async def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """What the key of this call is made of and what is stored for it, as that of a plain function."""
+        # Not in the cache's own threads: there may be no cache.
+        return await asyncio.to_thread(explain, self._self_memo, self._self_with_owner(args), kwargs)
 
 
 def _unused(wrapped: object, instance: object, args: object, kwargs: object) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 import dynmemo
-from dynmemo import Cache, CacheInfo, Entry, dynamo_cached
+from dynmemo import Cache, CacheInfo, Entry, Explanation, dynamo_cached
 
 
 @dynamo_cached
@@ -76,8 +76,12 @@ bare.cache_clear()
 bare.invalidate("SEA")
 bare.invalidate(1)  # type: ignore[arg-type]
 
+explanation = bare.explain("SEA", horizon=3)
+assert_type(explanation, Explanation)
+assert_type(explanation.differences, tuple[str, ...])
+
 entry = bare.entry("SEA")
-assert_type(entry, Entry | None)
+assert_type(entry, Entry[list[float]] | None)
 if entry is not None:
     assert_type(entry.size, int)
     assert_type(entry.seconds, float)
@@ -99,8 +103,9 @@ async def in_a_loop() -> None:
     assert_type(asynchronous.cache_key("SEA"), str)
     await asynchronous.invalidate("SEA")
     await asynchronous.cache_clear()
+    assert_type(await asynchronous.explain("SEA"), Explanation)
     found = await asynchronous.entry("SEA")
-    assert_type(found, Entry | None)
+    assert_type(found, Entry[dict[str, int]] | None)
     cache = Cache.sqlite("cache.db")
     assert_type(await cache.aget("key"), bytes | None)
     await cache.aset("key", b"", ttl=60, sliding="10s")
