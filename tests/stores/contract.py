@@ -336,6 +336,10 @@ class StoreContract:
         assert store.read("theirs") is None
         assert store.read("ours") is not None
 
+    def test_an_absent_row_meets_the_expectation_of_no_etag_and_no_other(self, store: Store) -> None:
+        assert store.remove("k", Expect())
+        assert not store.remove("k", Expect("etag"))
+
     # --- scan ---
 
     def test_scan_finds_rows_with_an_fn_and_no_others(

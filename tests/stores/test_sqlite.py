@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -289,6 +290,22 @@ def test_a_call_waits_while_another_process_writes(path: Path, store: SqliteStor
     assert existing(store, "k").value == b"v"
 
 
+def test_a_call_waits_for_a_writer_before_it_switches_the_log_on(path: Path, store: SqliteStore) -> None:
+    # Here SQLite does not wait by itself. It happens when many processes open a new file at once.
+    put(store, "k", Item(value=b"v"))
+    store.close()
+    with database(path) as connection, ThreadPoolExecutor(1) as pool:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("BEGIN IMMEDIATE")
+        reading = pool.submit(store.read, "k")
+        with pytest.raises(TimeoutError):
+            reading.result(0.1)
+        connection.execute("COMMIT")
+        row = reading.result()
+    assert row is not None
+    assert number(path, "journal_mode") == "wal"
+
+
 def test_a_lock_that_is_not_given_back_is_an_error_after_the_timeout(path: Path) -> None:
     store = SqliteStore(path, busy_timeout=0.05)
     put(store, "k", Item(value=b"v"))
@@ -360,6 +377,11 @@ def test_threads_that_come_and_go_share_one_connection(store: SqliteStore) -> No
         thread.start()
         thread.join()
     assert len(store._file.idle) == 1
+
+
+def test_a_connection_in_use_is_closed_after_its_call_when_the_store_was_closed_meanwhile(store: SqliteStore) -> None:
+    store._file.run(lambda cursor: store.close(), "test")
+    assert not store._file._open
 
 
 def test_a_failed_call_leaves_no_transaction_open(store: SqliteStore, path: Path) -> None:

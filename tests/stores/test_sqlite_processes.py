@@ -147,6 +147,16 @@ def test_a_fork_in_the_middle_of_calls_of_other_threads_hinders_nobody(path: Pat
 
 
 @can_fork
+def test_a_connection_that_nobody_closed_hinders_no_fork(path: Path) -> None:
+    with closing(SqliteStore(path)) as store:
+        store.open()
+        # So an interrupt between two steps leaves it; as a part of a reference cycle it stays open.
+        store._file.idle.pop()
+        wait(fork(lambda: store.open()))
+        assert not store._file._open
+
+
+@can_fork
 def test_a_child_that_inherited_a_connection_in_use_keeps_its_hands_off(path: Path) -> None:
     store = SqliteStore(path, busy_timeout=0)
     put(store, "k", Item(value=b"v"))
@@ -258,6 +268,34 @@ def test_what_a_killed_writer_had_written_is_there_and_others_go_on(
             assert existing(store, f"k{int(said[-1])}").value == bytes(20_000)
             put(store, "other", Item(value=b"v"))
         assert intact(path)
+
+
+@can_fork
+def test_a_writer_that_dies_within_its_commit_leaves_a_file_that_others_can_use(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Only without a log can the first page be there and say that the file is longer than it is.
+    import resource
+
+    monkeypatch.setattr(file, "is_remote", lambda path: True)
+    store = SqliteStore(path)
+    put(store, "k", Item(value=bytes(100_000)))
+    length = path.stat().st_size
+
+    def child() -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (length, length))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        store.write("large", Item(value=bytes(300_000)))
+
+    assert os.waitstatus_to_exitcode(os.waitpid(fork(child), 0)[1]) == -signal.SIGXFSZ
+    assert path.with_name("cache.db-journal").stat().st_size > 0
+    assert int.from_bytes(path.read_bytes()[28:32], "big") * 4096 > length
+    store.close()
+    assert existing(store, "k").value == bytes(100_000)
+    assert store.read("large") is None
+    store.close()
+    assert intact(path)
 
 
 @can_fork

@@ -37,10 +37,9 @@ _COLUMNS = ", ".join(schema.ATTRIBUTES)
 _BUT_VALUE = ", ".join("NULL" if name == "value" else name for name in schema.ATTRIBUTES)
 _PARTS = schema.ATTRIBUTES.index("parts")
 
-_WRITTEN = ("key", *schema.ATTRIBUTES, "stored_at", "size")
-_SET = ", ".join(f"{name} = ?{n}" for n, name in enumerate(_WRITTEN, 1) if name != "key")
-_ETAG, _BEAT = f"?{len(_WRITTEN) + 1}", f"?{len(_WRITTEN) + 2}"
-_SAME_BEAT = "({0} IS NULL OR lease_beat IS {0})"
+_STORED = (*schema.ATTRIBUTES, "stored_at", "size", "key")
+_ASSIGNED = _STORED[:-1]
+_SAME_ETAG = "key = ? AND etag IS ? AND (? IS NULL OR lease_beat IS ?)"
 
 _READ = f"SELECT {_COLUMNS} FROM entries WHERE key = ?"  # noqa: S608  all of the text is ours, here and below
 # Each column fetched takes 0.1 us even if it is NULL, so a hit fetches none of those that only leases and the
@@ -51,22 +50,22 @@ _READ_HIT = (
 )
 _READ_MANY = f"SELECT key, {_COLUMNS} FROM entries WHERE key IN (%s)"  # noqa: S608
 _PUT = (
-    f"INSERT INTO entries ({', '.join(_WRITTEN)}) VALUES ({', '.join(f'?{n + 1}' for n in range(len(_WRITTEN)))}) "  # noqa: S608
-    f"ON CONFLICT (key) DO UPDATE SET {_SET}"
+    f"INSERT INTO entries ({', '.join(_STORED)}) VALUES ({', '.join('?' * len(_STORED))}) "  # noqa: S608
+    f"ON CONFLICT (key) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _ASSIGNED)}"
 )
 _PUT_OVER_NO_ETAG = f"{_PUT} WHERE etag IS NULL"
-_PUT_OVER_ETAG = f"UPDATE entries SET {_SET} WHERE key = ?1 AND etag IS {_ETAG} AND {_SAME_BEAT.format(_BEAT)}"  # noqa: S608
-_RENEW = "UPDATE entries SET lease_beat = coalesce(lease_beat, 0) + 1, ttl_date = ?1 WHERE key = ?2 AND etag = ?3"
-_TOUCH = "UPDATE entries SET ttl_date = ?1 WHERE key = ?2 AND ttl_date < ?1 AND etag = ?3"
+_PUT_OVER_ETAG = f"UPDATE entries SET {', '.join(f'{name} = ?' for name in _ASSIGNED)} WHERE {_SAME_ETAG}"  # noqa: S608
+_RENEW = "UPDATE entries SET lease_beat = coalesce(lease_beat, 0) + 1, ttl_date = ? WHERE key = ? AND etag = ?"
+_TOUCH = "UPDATE entries SET ttl_date = ? WHERE key = ? AND ttl_date < ? AND etag = ?"
 _TOUCH_FOREIGN = (
-    "UPDATE entries SET ttl_date = ?1 WHERE key = ?2 AND ttl_date < ?1 AND etag IS NULL "
-    "AND ttl_window IS ?3 AND ttl_deadline IS ?4"
+    "UPDATE entries SET ttl_date = ? WHERE key = ? AND ttl_date < ? AND etag IS NULL "
+    "AND ttl_window IS ? AND ttl_deadline IS ?"
 )
 _REMOVE = "DELETE FROM entries WHERE key = ?"
-_REMOVE_EXPECTED = f"DELETE FROM entries WHERE key = ?1 AND etag IS ?2 AND {_SAME_BEAT.format('?3')}"  # noqa: S608
-_PAGE = f"key > ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT {PAGE}"
+_REMOVE_EXPECTED = f"DELETE FROM entries WHERE {_SAME_ETAG}"  # noqa: S608
+_PAGE = f"key > ? AND key >= ? AND key < ? ORDER BY key LIMIT {PAGE}"
 _SCAN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn IS NOT NULL AND {_PAGE}"  # noqa: S608
-_SCAN_FN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn = ?4 AND {_PAGE}"  # noqa: S608
+_SCAN_FN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn = ? AND {_PAGE}"  # noqa: S608
 
 # An Item takes 2 us to build: a frozen dataclass assigns through object.__setattr__. Its thawed twin takes 0.4,
 # and is an Item from then on.
@@ -121,17 +120,22 @@ class SqliteStore:
     def read(self, key: str, *, consistent: bool = False) -> Item | None:
         for meter in self._meters:
             meter.count()
-        # The way of every hit, so written out: `SqliteFile.run` is for when anything is not as usual.
+        # The way of every hit, so written out; `SqliteFile.run` is for when anything is not as usual.
         file = self._file
-        if time.monotonic() < file.look_at:
-            idle = file.idle
+        try:
+            cursor = file.idle.pop() if time.monotonic() < file.look_at else None
+        except IndexError:
+            cursor = None
+        if cursor is not None:
             try:
-                cursor = idle.pop()
                 row = cursor.execute(_READ_HIT, (PREFIX + key,)).fetchone()
-            except (IndexError, sqlite3.Error):
-                pass
+            except sqlite3.Error:
+                file.drop(cursor)
+            except BaseException:
+                file.drop(cursor)
+                raise
             else:
-                idle.append(cursor)
+                file.give_back(cursor)
                 if row is None:
                     return None
                 if row[_PARTS] is None:
@@ -155,14 +159,14 @@ class SqliteStore:
         self._count()
         size = self._size(key, item)
         etag = os.urandom(16).hex()
-        values: _Row = (PREFIX + key, *_stored(item, etag), int(self._clock() * 1e6), size)
+        values: _Row = (*_stored(item, etag), int(self._clock() * 1e6), size, PREFIX + key)
         if expect is None:
             statement = _PUT
         elif expect == Expect():
             statement = _PUT_OVER_NO_ETAG
         else:
             statement = _PUT_OVER_ETAG
-            values = (*values, expect.etag, expect.beat)
+            values = (*values, expect.etag, expect.beat, expect.beat)
 
         def act(cursor: sqlite3.Cursor) -> Written | Refused:
             while not cursor.execute(statement, values).rowcount:
@@ -182,15 +186,15 @@ class SqliteStore:
     def touch(self, key: str, seen: Item, ttl_date: int) -> bool:
         if seen.etag is None:
             return self._change(
-                "touch", key, _TOUCH_FOREIGN, ttl_date, PREFIX + key, seen.ttl_window, seen.ttl_deadline
+                "touch", key, _TOUCH_FOREIGN, ttl_date, PREFIX + key, ttl_date, seen.ttl_window, seen.ttl_deadline
             )
-        return self._change("touch", key, _TOUCH, ttl_date, PREFIX + key, seen.etag)
+        return self._change("touch", key, _TOUCH, ttl_date, PREFIX + key, ttl_date, seen.etag)
 
     def remove(self, key: str, expect: Expect | None = None) -> bool:
         if expect is None:
             self._change("remove", key, _REMOVE, PREFIX + key)
             return True
-        if self._change("remove", key, _REMOVE_EXPECTED, PREFIX + key, expect.etag, expect.beat):
+        if self._change("remove", key, _REMOVE_EXPECTED, PREFIX + key, expect.etag, expect.beat, expect.beat):
             return True
         return expect == Expect() and self._file.run(partial(_fetch, key=PREFIX + key), "remove", key) is None
 
@@ -205,12 +209,12 @@ class SqliteStore:
 
     def scan(self, prefix: str = "", *, fn: str | None = None) -> Iterator[tuple[str, Item]]:
         statement, of_fn = (_SCAN, ()) if fn is None else (_SCAN_FN, (fn,))
-        bounds = (PREFIX + prefix, after_all(PREFIX + prefix), *of_fn)
+        bounds = (PREFIX + prefix, after_all(PREFIX + prefix))
         last = ""
         while True:
             self._count()
             # Page by page, so that no read transaction stays open and keeps the log from being reused.
-            rows = self._file.run(partial(_fetch_all, statement=statement, values=(last, *bounds)), "scan")
+            rows = self._file.run(partial(_fetch_all, statement=statement, values=(*of_fn, last, *bounds)), "scan")
             for last, *row in rows:
                 yield last.removeprefix(PREFIX), _item(row)
             if len(rows) < PAGE:

@@ -28,10 +28,10 @@ COMPACT_BYTES = 32_000_000
 ROW_BYTES = 300
 """What a row takes beside its key and value, about."""
 
-_EXPIRED = "SELECT id, size FROM entries WHERE ttl_date < ?1 ORDER BY ttl_date LIMIT ?2"
-_OLDEST = f"SELECT id, size FROM entries WHERE {BY_AGE} ORDER BY stored_at LIMIT ?2"  # noqa: S608
-_CLEARED = f"SELECT id, size FROM entries WHERE fn IS NOT NULL AND stored_at <= ?1 AND {NOT_A_GENERATION} LIMIT ?2"  # noqa: S608
-_CLEARED_FN = f"SELECT id, size FROM entries WHERE fn = ?3 AND stored_at <= ?1 AND {NOT_A_GENERATION} LIMIT ?2"  # noqa: S608
+_EXPIRED = "SELECT id, size FROM entries WHERE ttl_date < ? ORDER BY ttl_date LIMIT ?"
+_OLDEST = f"SELECT id, size FROM entries WHERE {BY_AGE} ORDER BY stored_at LIMIT ?"  # noqa: S608
+_CLEARED = f"SELECT id, size FROM entries WHERE fn IS NOT NULL AND stored_at <= ? AND {NOT_A_GENERATION} LIMIT ?"  # noqa: S608
+_CLEARED_FN = f"SELECT id, size FROM entries WHERE fn = ? AND stored_at <= ? AND {NOT_A_GENERATION} LIMIT ?"  # noqa: S608
 _DELETE = "DELETE FROM entries WHERE id = ?"
 
 
@@ -41,9 +41,10 @@ def make_room(cursor: Cursor, max_bytes: int, added: int, now: float) -> None:
         cursor.execute("BEGIN IMMEDIATE")
         length, free = _sizes(cursor)
         goal = min(length - free - max_bytes, 2 * added + BITE_BYTES)
-        for query in (_EXPIRED, _OLDEST):
-            if goal > 0:
-                goal -= _delete(cursor, query, (now, BITE_ROWS), goal)[1]
+        if goal > 0:
+            goal -= _delete(cursor, _EXPIRED, (now, BITE_ROWS), goal)[1]
+        if goal > 0:
+            _delete(cursor, _OLDEST, (BITE_ROWS,), goal)
         cursor.execute("COMMIT")
         # The next writes fill free pages. Only a file that was allowed to be longer once is made shorter.
         if length > max_bytes + max_bytes // 8:
@@ -61,7 +62,7 @@ def remove_all(file: SqliteFile, fn: str | None, stored_until: int) -> int:
 
     def bite(cursor: Cursor) -> int:
         cursor.execute("BEGIN IMMEDIATE")
-        rows, _ = _delete(cursor, query, (stored_until, CLEAR_ROWS, *of_fn), CLEAR_BYTES)
+        rows, _ = _delete(cursor, query, (*of_fn, stored_until, CLEAR_ROWS), CLEAR_BYTES)
         cursor.execute("COMMIT")
         return rows
 

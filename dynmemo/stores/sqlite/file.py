@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sqlite3
@@ -52,6 +53,12 @@ class _Connection(sqlite3.Connection):
             self.close()
 
 
+class _Cursor(sqlite3.Cursor):
+    """A cursor, the only one of its connection, that knows which file the connection is to."""
+
+    identity: tuple[int, int]
+
+
 class SqliteFile:
     """A file and a pool of connections to it.
 
@@ -66,17 +73,17 @@ class SqliteFile:
     def __init__(self, path: Path, busy_timeout: float) -> None:
         self.path = path
         self.busy_timeout = busy_timeout
-        self.idle: deque[sqlite3.Cursor] = deque()
-        """Cursors, one per connection, that nobody uses now."""
+        self.identity: tuple[int, int] | None = None
+        """The file that the path names, as this very object; cursors with another one are to another file."""
+        self.idle: deque[_Cursor] = deque()
+        """Cursors that nobody uses now."""
         self.look_at = 0.0
         """When (monotonic) a read has to `look` again."""
         self.size = 0
         """Bytes of the file when it was last looked at."""
         self._lock = threading.Lock()
         self._held = False
-        self._identity: tuple[int, int] | None = None
         self._remote = False
-        self._left: weakref.WeakValueDictionary[int, deque[sqlite3.Cursor]] = weakref.WeakValueDictionary()
         self._open: weakref.WeakValueDictionary[int, _Connection] = weakref.WeakValueDictionary()
         self._lost: list[_Connection] = []
         _files[id(self)] = self
@@ -106,44 +113,56 @@ class SqliteFile:
             self.close()
             return
         self.size = status.st_size
-        if (status.st_dev, status.st_ino) != self._identity:
+        if (status.st_dev, status.st_ino) != self.identity:
             self.close()
 
     def close(self) -> None:
         """Close the connections; those in use as soon as they are not."""
         with self._lock:
-            idle, self.idle = self.idle, deque()
-            # A call that is under way will put its cursor there; with the last such call it is gone.
-            self._left[id(idle)] = idle
-            self._identity = None
-        self._close_all(idle)
+            self.identity = None
+        self._close_idle()
+
+    def give_back(self, cursor: _Cursor) -> None:
+        """Let other calls have a cursor that `_take` gave."""
+        self.idle.append(cursor)
+        # In this order: either this finds that the file has been closed meanwhile, or `close` finds the cursor.
+        if cursor.identity is not self.identity:
+            self._close_idle()
+
+    def drop(self, cursor: sqlite3.Cursor) -> None:
+        """Close a cursor's connection, and with it whatever transaction is open.
+
+        Never leave that to the last reference: connections are parts of reference cycles,
+        and tracebacks keep cursors for long.
+        """
+        connection = cursor.connection
+        with suppress(sqlite3.Error):
+            connection.close()
+        self._open.pop(id(connection), None)
 
     def _run_once(self, act: Callable[[sqlite3.Cursor], T]) -> T:
         self.look()
-        idle = self.idle
         cursor = self._take()
         try:
             result = act(cursor)
         except BaseException:
-            # Whatever transaction is open ends here, not when the last reference to the traceback is gone.
-            self._close(cursor.connection)
+            self.drop(cursor)
             raise
-        idle.append(cursor)
+        self.give_back(cursor)
         return result
 
-    def _take(self) -> sqlite3.Cursor:
-        try:
+    def _take(self) -> _Cursor:
+        with suppress(IndexError):
             return self.idle.pop()
-        except IndexError:
-            connection = self._connect()
+        cursor = self._connect()
         try:
-            self._configure(connection)
+            self._configure(cursor.connection)
         except BaseException:
-            self._close(connection)
+            self.drop(cursor)
             raise
-        return connection.cursor()
+        return cursor
 
-    def _connect(self) -> _Connection:
+    def _connect(self) -> _Cursor:
         # Nothing done under this lock waits for a lock of SQLite, so no thread waits for another's waiting.
         with self._lock:
             if self._lost:
@@ -153,7 +172,7 @@ class SqliteFile:
                     operation="open",
                     table=str(self.path),
                 )
-            self._prepare()
+            identity = self.identity = self.identity or self._prepare()
             connection = sqlite3.connect(
                 schema.uri(self.path, "mode=rw"),
                 uri=True,
@@ -163,12 +182,12 @@ class SqliteFile:
                 factory=_Connection,
             )
             self._open[id(connection)] = connection
-        return connection
+        cursor = connection.cursor(_Cursor)
+        cursor.identity = identity
+        return cursor
 
-    def _prepare(self) -> None:
-        """Create the file, or see that it is ours, unless that was done."""
-        if self._identity is not None:
-            return
+    def _prepare(self) -> tuple[int, int]:
+        """Create the file, or see that it is ours; what tells it from others."""
         schema.check_sqlite()
         _create_private(self.path)
         status = self.path.stat()
@@ -177,9 +196,9 @@ class SqliteFile:
         if status.st_size:
             schema.check(self.path)
         self._remote = is_remote(self.path)
-        self._identity = (status.st_dev, status.st_ino)
+        return (status.st_dev, status.st_ino)
 
-    def _configure(self, connection: _Connection) -> None:
+    def _configure(self, connection: sqlite3.Connection) -> None:
         # A network filesystem shares no memory between machines, and the write-ahead log needs that. There the
         # journal is truncated rather than deleted: a client that has cached the journal's absence would miss the one
         # that a crashed client left, but not one that is always there.
@@ -191,15 +210,10 @@ class SqliteFile:
         # Some distributions overwrite whatever is deleted, which would write every evicted page once more.
         connection.execute("PRAGMA secure_delete = FAST")
 
-    def _close(self, connection: sqlite3.Connection) -> None:
-        with suppress(sqlite3.Error):
-            connection.close()
-        self._open.pop(id(connection), None)
-
-    def _close_all(self, idle: deque[sqlite3.Cursor]) -> None:
+    def _close_idle(self) -> None:
         with suppress(IndexError):
             while True:
-                self._close(idle.pop().connection)
+                self.drop(self.idle.pop())
 
     def _unavailable(self, error: Exception, operation: str, key: str | None) -> StoreUnavailableError:
         code, name = getattr(error, "sqlite_errorcode", None), getattr(error, "sqlite_errorname", None)
@@ -214,14 +228,16 @@ class SqliteFile:
         # A call in another thread ends within twice the busy timeout. A call of this very thread, below a
         # signal handler that forks, does not.
         patience = 2 * self.busy_timeout + 1
-        deadline = time.monotonic() + patience
+        start = time.monotonic()
         self._held = self._lock.acquire(timeout=patience)
-        while True:
-            for idle in (self.idle, *_referents(self._left)):
-                self._close_all(idle)
-            if not self._open or time.monotonic() > deadline:
-                return
+        self._close_idle()
+        collected = False
+        while self._open and (waited := time.monotonic() - start) < patience:
+            if waited > 0.1 and not collected:
+                gc.collect()  # connections that nobody closed, as an interrupt at the wrong moment leaves them
+                collected = True
             time.sleep(0.0002)
+            self._close_idle()
 
     def after_fork_in_parent(self) -> None:
         if self._held:
