@@ -1,12 +1,11 @@
 """Several worker processes share forecasts of real weather: ``python -m dynmemo demo``.
 
-Every worker asks for the same forecasts, and then again. Each must be computed once in the whole run (or not at all
-when an earlier run left it in the cache), and everybody must have got the same one.
+All ask for the same forecasts at the same time, and then again. Each must be computed once in the whole run (or not
+at all when an earlier run left it in the cache), and everybody must have got the same one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import multiprocessing
 import os
@@ -15,15 +14,13 @@ import warnings
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from threading import BrokenBarrierError
 from typing import TYPE_CHECKING
 
 from dynmemo.defaults import configure
 from dynmemo.memo import dynamo_cached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Sequence
     from multiprocessing.synchronize import Barrier
 
     import pandas as pd
@@ -79,6 +76,8 @@ class Call:
     variable: str
     again: bool
     computed: bool
+    waited: bool
+    """Another worker was computing it."""
     seconds: float
     result: pd.DataFrame
 
@@ -89,6 +88,7 @@ class Work:
 
     calls: tuple[Call, ...]
     hits: int
+    waited: int
     seconds_saved: float
 
 
@@ -125,13 +125,9 @@ def _works(workers: int) -> tuple[Work, ...]:
     # For the workers: models this small are slower with several threads, many times so on a busy machine.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
-    shared = (context.Barrier(workers), context.Lock())
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=shared) as pool:
+    barrier = context.Barrier(workers)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_share, initargs=(barrier,)) as pool:
         futures = [pool.submit(_work, number) for number in range(workers)]
-    # The failure of one worker breaks the barrier of the others; the cause is told, not the consequence.
-    failures = [error for future in futures if (error := future.exception()) is not None]
-    for error in sorted(failures, key=lambda error: isinstance(error, BrokenBarrierError)):
-        raise error
     return tuple(future.result() for future in futures)
 
 
@@ -151,47 +147,39 @@ def problems(calls: Sequence[Call]) -> list[str]:
 
 
 _barrier: Barrier
-_turn: AbstractContextManager[object]
 
 
-def _start(barrier: Barrier, lock: AbstractContextManager[object]) -> None:
-    global _barrier, _turn
+def _share(barrier: Barrier) -> None:
+    global _barrier
     _barrier = barrier
-    # One after the other: two workers that miss the same entry at the same time would both compute it.
-    _turn = lock
 
 
 def _work(number: int) -> Work:
-    """One worker: every forecast once, each worker starting with another one, and then all of them again."""
+    """One worker: every forecast once, each worker beginning with another one, and then all of them again."""
     series = _series()
     first = [VARIABLES[(number + step) % len(VARIABLES)] for step in range(len(VARIABLES))]
-    calls = []
-    with _released_on_failure():
-        for variable in first:
-            _barrier.wait(BARRIER_SECONDS)
-            with _turn:
-                calls.append(_call(number, series[variable], again=False))
-    calls.extend(_call(number, series[variable], again=True) for variable in VARIABLES)
+    _barrier.wait(BARRIER_SECONDS)
+    calls = [_call(number, series[variable], again=False) for variable in first]
+    calls += [_call(number, series[variable], again=True) for variable in VARIABLES]
     info = forecast.cache_info()
-    return Work(tuple(calls), info.hits, info.seconds_saved)
-
-
-@contextlib.contextmanager
-def _released_on_failure() -> Iterator[None]:
-    """The other workers do not wait for one that failed."""
-    try:
-        yield
-    except BaseException:
-        _barrier.abort()
-        raise
+    return Work(tuple(calls), info.hits, info.waited, info.seconds_saved)
 
 
 def _call(worker: int, series: pd.Series[float], *, again: bool) -> Call:
-    known = len(_computed)
+    computed, waited = len(_computed), forecast.cache_info().waited
     start = time.perf_counter()
     result = forecast(series)
     seconds = time.perf_counter() - start
-    return Call(worker, os.getpid(), str(series.name), again, len(_computed) > known, seconds, result)
+    return Call(
+        worker,
+        os.getpid(),
+        str(series.name),
+        again,
+        len(_computed) > computed,
+        forecast.cache_info().waited > waited,
+        seconds,
+        result,
+    )
 
 
 def _series() -> dict[str, pd.Series[float]]:

@@ -63,6 +63,8 @@ def _cell(work: Work, variable: str) -> Text:
 def _line(call: Call) -> Text:
     if call.computed:
         return Text(f"computed {_time(call.seconds)}", style="bold yellow")
+    if call.waited:
+        return Text(f"waited {_time(call.seconds)}", style="cyan")
     return Text(f"hit {_time(call.seconds)}", style="green")
 
 
@@ -90,9 +92,11 @@ def _complain(found: list[str], run: Run, console: Console) -> None:
 def _praise(run: Run, console: Console) -> None:
     computed = sum(call.computed for call in run.calls)
     hits = sum(work.hits for work in run.works)
+    waits = sum(work.waited for work in run.works)
     saved = sum(work.seconds_saved for work in run.works)
     done = f"{computed} forecasts computed, each once" if computed else "Nothing computed, an earlier run had left all"
-    console.print(f"[bold]{done}; {hits} hits; {_time(saved)} saved.[/]", highlight=False)
+    shared = f"{hits} hits; {waits} waits" if waits else f"{hits} hits"
+    console.print(f"[bold]{done}; {shared}; {_time(saved)} saved.[/]", highlight=False)
     console.print(f"All {len(run.works)} processes got the same forecasts.", highlight=False)
     if computed:
         console.print("Run it again: then nothing is computed any more.")
@@ -130,4 +134,4 @@ def forget(url: str) -> str:
 def _time(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1e3:.1f} ms"
-    return f"{seconds:.1f} s"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:,.0f} s"
