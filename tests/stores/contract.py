@@ -76,6 +76,11 @@ class StoreContract:
         etag = put(store, "k", item)
         assert store.read("k") == replace(item, etag=etag)
 
+    def test_parts_outside_the_table_come_back_with_their_place(self, store: Store) -> None:
+        item = Item(parts=Parts(write_id="w", count=0, length=5_000_000_000, digest=bytes(32), location="s3://b/k"))
+        etag = put(store, "k", item)
+        assert store.read("k") == replace(item, etag=etag)
+
     def test_an_empty_value_is_not_an_absent_one(self, store: Store) -> None:
         put(store, "empty", Item(value=b""))
         put(store, "absent", Item(value=None))
