@@ -209,8 +209,9 @@ ONE_NOTEBOOK: dict[str, Scenario] = {
     "a module of one's own with a logger and a lock": [
         (
             "import importlib, pathlib, sys\nsys.dont_write_bytecode = True\nsys.path.insert(0, '.')\n"
-            "pathlib.Path('own_logging.py').write_text('''import logging, threading\nlog = logging.getLogger(__name__)\n"
-            "lock = threading.Lock()\ndef careful(x):\n    with lock:\n        log.debug('x')\n        return x + 1\n''')\n"
+            "pathlib.Path('own_logging.py').write_text('''import logging, threading\n"
+            "log = logging.getLogger(__name__)\nlock = threading.Lock()\n"
+            "def careful(x):\n    with lock:\n        log.debug('x')\n        return x + 1\n''')\n"
             "import own_logging"
         ),
         "@cached\ndef with_care(x):\n    print('computing')\n    return own_logging.careful(x)",
