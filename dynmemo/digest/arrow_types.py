@@ -37,6 +37,11 @@ def _chunked(value: pa.ChunkedArray) -> Node:
     return typed(b"arrow chunks", _type_text(value.type), (len(value), *_parts(value.type, value.chunks)))
 
 
+def content(value: pa.ChunkedArray) -> list[object]:
+    """What is in an array, without its type."""
+    return [len(value), *_parts(value.type, value.chunks)]
+
+
 def _scalar(value: pa.Scalar) -> Node:
     return node(b"arrow scalar", (pa.repeat(value, 1),))
 

@@ -125,4 +125,4 @@ def _long_doubles(chunk: Array) -> Array:
         piece = mantissa.astype(np.float64)
         pieces.append(piece)
         mantissa = np.where(np.isfinite(piece), mantissa - piece, 0)
-    return np.stack(pieces)
+    return np.stack(pieces, axis=-1)  # element by element, so that chunks make no difference

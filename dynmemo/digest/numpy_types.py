@@ -1,7 +1,7 @@
 """numpy: arrays, scalars, dtypes and random generators.
 
 An array is its dtype, its shape and every element. Layout does not count, neither does where the
-memory is: workers get large arrays as memory maps. A dtype in foreign byte order is another dtype.
+memory is: workers get large arrays as memory maps, and pickle turns foreign byte order into the machine's own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def handler(cls: type) -> Handler | None:
     if issubclass(cls, np.generic) and type_within(cls, "numpy") == cls.__name__:
         return _scalar
     if issubclass(cls, np.dtype):
-        return lambda value: typed(b"dtype", dtype_name(value), ())
+        return lambda value: typed(b"dtype", dtype_name(value, order=True), ())
     if issubclass(cls, np.random.Generator):
         return _generator_handler(cls)
     if issubclass(cls, np.random.BitGenerator):
@@ -52,17 +52,18 @@ def handler(cls: type) -> Handler | None:
     return None
 
 
-def dtype_name(dtype: np.dtype[Any]) -> str:
-    """A name that tells `dtype` from every other one, the same on every machine."""
+def dtype_name(dtype: np.dtype[Any], *, order: bool = False) -> str:
+    """A name that tells `dtype` from every other one, the same on every machine; with byte order only if asked."""
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
-        return f"({dtype_name(base)}){list(shape)}"
+        return f"({dtype_name(base, order=order)}){list(shape)}"
     if dtype.fields is not None and dtype.names is not None:
-        inner = [f"{name!r}:{dtype_name(dtype.fields[name][0])}@{dtype.fields[name][1]}" for name in dtype.names]
+        fields = [(name, *dtype.fields[name][:2]) for name in dtype.names]
+        inner = [f"{name!r}:{dtype_name(field, order=order)}@{offset}" for name, field, offset in fields]
         return f"{{{','.join(inner)}}}{dtype.itemsize}"
     # Of the letters for one width ("l" and "q") none counts; a width of another system differs by its number.
     width = dtype.str[1:] if dtype.kind != "T" else str(dtype)
-    return f"swapped {width}" if is_swapped(dtype) else width
+    return f"swapped {width}" if order and is_swapped(dtype) else width
 
 
 def take_array_apart(array: Array) -> bytes | Node:

@@ -61,7 +61,7 @@ def _frame_handler(cls: type) -> Handler:
 
 def _columns(frame: pd.DataFrame) -> list[object]:
     """The columns of `frame`: numbers as bytes that stand for them, others as arrays."""
-    blocks = getattr(getattr(frame, "_mgr", None), "blocks", None)
+    blocks = _blocks(frame)
     if blocks is None:
         return [_column(column.array) for _, column in frame.items()]
     # A column at a time costs more than hashing it. The blocks say only where a column lies.
@@ -70,6 +70,10 @@ def _columns(frame: pd.DataFrame) -> list[object]:
         for place, column in zip(block.mgr_locs, _rows(block.values), strict=True):
             columns[place] = column
     return columns
+
+
+def _blocks(frame: pd.DataFrame) -> Any:
+    return getattr(getattr(frame, "_mgr", None), "blocks", None)
 
 
 def _rows(values: Any) -> Iterable[object]:
@@ -166,7 +170,11 @@ def _string_handler(_: type) -> Handler:
 
 
 def _arrow_handler(_: type) -> Handler:
-    return lambda value: typed(b"arrow", _dtype_text(value.dtype), (value.__arrow_array__(),))
+    # pyarrow is there: such an array is made of it.
+    from dynmemo.digest.arrow_types import content
+
+    # Whether a string dtype is made of short or large arrow strings depends on the version of pandas.
+    return lambda value: typed(b"arrow", _dtype_text(value.dtype), content(value.__arrow_array__()))
 
 
 def _extension_handler(cls: type) -> Handler:

@@ -29,7 +29,7 @@ def handler(cls: type) -> Handler | None:
 
 
 def _series(value: pl.Series) -> Node:
-    return node(b"polars series", (value.name, value.dtype, len(value), *_parts(value)))
+    return node(b"polars series", (value.name, _instance(value.dtype), len(value), *_parts(value)))
 
 
 def _frame(value: pl.DataFrame) -> Node:
@@ -48,13 +48,18 @@ def _expression(value: pl.Expr) -> Node:
 
 def _dtype(value: pl.DataType) -> Node:
     if isinstance(value, pl.Struct):
-        return node(b"polars struct", [part for field in value.fields for part in (field.name, field.dtype)])
+        return node(b"polars struct", [part for field in value.fields for part in (field.name, _instance(field.dtype))])
     if isinstance(value, pl.Enum):
         return node(b"polars enum", value.categories.to_list(), ITEMS)
     inner = getattr(value, "inner", None)
     if inner is not None:
-        return typed(b"polars nested", type(value).__name__, (inner, getattr(value, "shape", None)))
+        return typed(b"polars nested", type(value).__name__, (_instance(inner), getattr(value, "shape", None)))
     return typed(b"polars dtype", str(value), ())
+
+
+def _instance(dtype: Any) -> object:
+    # A dtype without parameters is sometimes its bare class, depending on the version.
+    return dtype() if isinstance(dtype, type) else dtype
 
 
 _HANDLERS: dict[type, Handler] = {
