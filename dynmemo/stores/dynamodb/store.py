@@ -262,7 +262,7 @@ class DynamoDBStore:
             if "RequestId" not in response["ResponseMetadata"]:
                 raise NoRequestIdError
         except Exception as error:  # noqa: BLE001 - whatever it is, callers get ours
-            self._count(method, getattr(error, "response", {}), requests)
+            self._count(method, getattr(error, "response", None) or {}, requests)
             failure = self._failure(error, method, key)
             raise failure from failure.__cause__
         self._count(method, response, requests)
