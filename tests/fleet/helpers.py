@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -79,6 +80,8 @@ class Worker:
     def __init__(self, store: SpiedSqlite | SpiedDynamoDB, **options: Any) -> None:
         self.trips: list[str] = []
         store.trips = self.trips
+        self._unspied = copy.copy(store)
+        self._unspied.trips = []
         self.cache = Cache(store, **options)
 
     def decorate(self, function: Callable[..., Any], **options: Any) -> Any:
@@ -87,7 +90,7 @@ class Worker:
 
     def row(self, key: str) -> Item | None:
         """What lies under a key, without a trip."""
-        return super(_Spied, self.cache.store).read(key, consistent=True)  # type: ignore[misc, no-any-return]
+        return self._unspied.read(key, consistent=True)
 
 
 class Work:

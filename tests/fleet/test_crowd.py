@@ -63,7 +63,7 @@ def check(info: dict[str, Any], kind: str) -> None:
     assert info["hits"] + info["waited"] + info["computed"] == calls
     assert info["hits"] + info["misses"] == calls
     assert info["errors"] == info["unreadable"] == info["bypassed"] == 0
-    # A process writes for each key at most one claim that is refused, two rows for what it computes, and two generations.
+    # For each key a refused claim at most, or the two rows of what it computes; and two generations.
     if kind == "dynamodb":
         assert info["write_units"] <= (KEYS - info["computed"]) + 2 * info["computed"] + 2
 

@@ -6,6 +6,8 @@ It finds the store in DYNMEMO_URL and the folder in which all of them note what 
 from __future__ import annotations
 
 import asyncio
+import importlib
+import itertools
 import json
 import os
 import random
@@ -14,13 +16,16 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 
 from dynmemo import Cache, clear, configure, dynamo_cached
 from dynmemo.urls import parse_url
 from tests.fleet.helpers import note, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FOLDER = Path(os.environ.get("FLEET_FOLDER", "."))
 THREADS, KEYS = 8, 50
@@ -58,20 +63,15 @@ def ask() -> None:
 
 
 def ask_again() -> None:
-    """Call, and call again whenever it is told to, until it is told to end."""
-    clear_recheck()
-    for number in range(1000):
-        tell({"result": work(), "round": number, **work.cache_info()._asdict()})
-        until(lambda number=number: (FOLDER / f"again {number}").exists() or (FOLDER / "end").exists())
-        if (FOLDER / "end").exists():
-            return
-
-
-def clear_recheck() -> None:
-    """Believe a generation for as long as the environment says."""
-    import dynmemo.clear
-
-    dynmemo.clear.RECHECK_SECONDS = float(os.environ.get("FLEET_RECHECK", "5"))
+    """Call whenever it is told to, until it is told to end."""
+    # `dynmemo.clear` is the function of that name, too.
+    importlib.import_module("dynmemo.clear").RECHECK_SECONDS = float(os.environ["FLEET_RECHECK"])  # type: ignore[attr-defined]
+    for number in itertools.count():
+        while not (FOLDER / f"again {number}").exists():
+            if (FOLDER / "end").exists():
+                return
+            time.sleep(0.005)
+        ask()
 
 
 def forget() -> None:
@@ -113,15 +113,21 @@ def shuffled(number: int) -> list[int]:
 
 
 def interrupted() -> None:
-    """Call while another thread of this process waits for the same; both tell."""
-    follower = threading.Thread(target=lambda: tell({"follower": work()}))
-    threading.Thread(target=lambda: (until((FOLDER / "computed").exists), follower.start())).start()
+    """Compute until Ctrl-C while another thread of this process waits for the same."""
+    follower = threading.Thread(target=_follow)
+    follower.start()
     try:
         work()
     except KeyboardInterrupt:
         note(FOLDER / "interrupted", me)
         (FOLDER / f"hold {me}").unlink()
     follower.join()
+
+
+def _follow() -> None:
+    until((FOLDER / "computed").exists)
+    _say("follower waits", lambda: work.cache_info().misses >= 2)
+    tell({"follower": work()})
 
 
 def fork() -> None:
@@ -131,15 +137,30 @@ def fork() -> None:
     until((FOLDER / "computed").exists)
     child = os.fork()
     if child == 0:
-        global me
-        me = "child"
-        ask()
-        os._exit(0)
+        ask_in_child()
     until(lambda: (FOLDER / "child waits").exists())
     (FOLDER / f"hold {me}").unlink()
     leader.join()
     assert os.waitpid(child, 0)[1] == 0
     ask()
+
+
+def ask_in_child() -> None:
+    """Ask, say so once the second look was taken, and end."""
+    global me
+    me = "child"
+    before = work.cache_info()
+    _say("child waits", lambda: work.cache_info().requests >= before.requests + 3)
+    tell({"result": work(), "waited": work.cache_info().waited - before.waited})
+    os._exit(0)
+
+
+def _say(what: str, when: Callable[[], bool]) -> None:
+    def watch() -> None:
+        until(when)
+        (FOLDER / what).touch()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def arrive(phase: str) -> None:
