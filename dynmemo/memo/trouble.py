@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynmemo._log import Once
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
@@ -33,10 +33,10 @@ class Trouble:
         self._raises = raises
         self._log = Once()
 
-    def guarded(self, step: Callable[[], T]) -> T | None:
-        """What `step` returns; None when the store is out of order and the call may go on without it."""
+    def guarded(self, step: Callable[..., T], *args: Any) -> T | None:
+        """What `step` returns for `args`; None when the store is out of order and the call may go on without it."""
         try:
-            return step()
+            return step(*args)
         except _BROKEN as error:
             self.stats.add("errors")
             self._broken(error, getattr(error, "code", None) or type(error).__name__)

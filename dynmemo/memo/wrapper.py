@@ -42,10 +42,7 @@ class _Plain(Generic[P, R]):
         @property
         def __wrapped__(self) -> Callable[P, R]: ...
 
-    def _self_with_owner(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments of the underlying function: of a bound method, the instance or class comes first."""
-        bound = self.__wrapped__
-        return (bound.__self__, *args) if isinstance(bound, types.MethodType) else args
+        def _self_with_owner(self, args: tuple[Any, ...]) -> tuple[Any, ...]: ...
 
     def cache_info(self) -> CacheInfo:
         """Counts of this process since it started or since the last `cache_clear`."""
@@ -157,6 +154,10 @@ class _Wrapper(_Function):
         super().__init__(function, _unused)
         self._self_memo = memo
 
+    def _self_with_owner(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of the underlying function."""
+        return args
+
     def __repr__(self) -> str:
         return f"<dynmemo.CachedFunction {self._self_memo.name}>"
 
@@ -170,6 +171,11 @@ class _Wrapper(_Function):
 
 class BoundCachedFunction(_BoundFunction):
     """A `_Wrapper` got from an instance or class; wrapt looks up what it does not have, `_self_memo`, there."""
+
+    def _self_with_owner(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of the underlying function: of a bound method, the instance or class comes first."""
+        bound = self.__wrapped__
+        return (bound.__self__, *args) if isinstance(bound, types.MethodType) else args
 
     def __repr__(self) -> str:
         return f"<dynmemo.CachedFunction {self._self_memo.name}>"
