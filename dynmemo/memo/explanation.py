@@ -138,6 +138,7 @@ _CELL = (
     "border-bottom:1px solid rgba(128,128,128,.25)"
 )
 _FAINT = "opacity:.7"
+_LABEL = f"{_FAINT};white-space:nowrap"
 _CODE = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.92em"
 _BADGES = {"live": "#2e7d4f", "unavailable": "#b3403a", "unreadable": "#b3403a"}
 
@@ -146,14 +147,14 @@ def _html(explanation: Explanation) -> Iterator[str]:
     badge = f"background:{_BADGES.get(explanation.state, '#8a5a00')};color:#fff;border-radius:4px;padding:1px 8px"
     yield '<div style="background:transparent;color:inherit;line-height:1.5">'
     yield f"<b>{_span(explanation.name, _CODE)}</b> {_span(_headline(explanation), badge)}"
-    yield _table("", ((_cell(row.what, _FAINT), _cell(row.name)) for row in _outline(explanation)))
+    yield _table("", ((_cell(row.what, _LABEL), _cell(row.name)) for row in _outline(explanation)))
     for title, rows in _sections(explanation):
         yield _table(title, map(_cells, rows))
     yield "</div>"
 
 
 def _cells(row: _Row) -> tuple[str, ...]:
-    return _cell(row.what, _FAINT), _cell(row.name, _CODE), _cell(row.digest, _CODE), _cell(row.note, _FAINT)
+    return _cell(row.what, _LABEL), _cell(row.name, _CODE), _cell(row.digest, _CODE), _cell(row.note, _FAINT)
 
 
 def _table(title: str, rows: Iterable[tuple[str, ...]]) -> str:

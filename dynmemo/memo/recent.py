@@ -56,10 +56,13 @@ class Recent:
         self._calls: dict[tuple[str, str], Call] = {}
 
     def saw_code(self, fingerprint: str, ingredients: Callable[[], list[Ingredient]]) -> None:
-        """A fingerprint was taken."""
+        """A fingerprint was taken, most often by a call that is under way."""
         with self._lock:
             known = self._codes.get(fingerprint)
-        found = ingredients() if known is None else known
+        try:
+            found = ingredients() if known is None else known
+        except Exception:  # noqa: BLE001 - what is only for people to read must not fail a call
+            return
         with self._lock:
             _put(self._codes, fingerprint, found, MOST_CODES)
 

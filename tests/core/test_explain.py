@@ -16,7 +16,7 @@ import dynmemo
 from dynmemo import Cache, StoreUnavailableError, UnhashableArgumentError, dynamo_cached
 from dynmemo.flight import Leases, Spot
 from dynmemo.item import Item
-from dynmemo.memo.recent import MOST_CALLS, MOST_CODES, recent
+from dynmemo.memo.recent import MOST_CALLS, MOST_CODES, Recent, recent
 from dynmemo.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynmemo import Explanation
+    from dynmemo.identity import Ingredient
 
 
 class Clock:
@@ -399,6 +400,34 @@ def test_a_large_argument_is_named_though_it_was_not_remembered(cache: Cache) ->
     total(bytes(2_000_000))
     assert total.explain(bytes(2_000_001)).differences == ("argument `numbers` differs",)
     assert total.explain(bytes(2_000_000), 2).differences[0] == "argument `scale` differs"
+
+
+def test_a_list_that_cannot_be_made_fails_no_call() -> None:
+    known = Recent()
+
+    def broken() -> list[Ingredient]:
+        raise RuntimeError("mine")
+
+    known.saw_code("f" * 32, broken)
+    assert known.ingredients("f" * 32) is None
+
+
+def test_a_shared_table_is_not_read_as_a_whole(dynamodb_table: str, dynamodb_endpoint: str) -> None:
+    cache = Cache.dynamodb(dynamodb_table, endpoint_url=dynamodb_endpoint)
+
+    @dynamo_cached(cache=cache)
+    def double(x: int) -> int:
+        return 2 * x
+
+    double(1)
+    recent(double._self_memo.fn)._calls.clear()
+    before = double.cache_info().requests
+    told = double.explain(2)
+    assert (told.state, told.nearest) == ("absent", "")
+    assert double.cache_info().requests - before == 1  # the row; the generation is known
+    double.cache_clear()
+    assert double.explain(1).state == "cleared"
+    cache.close()
 
 
 def test_what_is_remembered_is_bounded(weather: Notebook) -> None:
