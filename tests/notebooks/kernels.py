@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,7 +41,7 @@ class Kernel:
 
     def _outputs(self, source: str) -> list[Any]:
         cells = self._client.nb.cells
-        cells.append(nbformat.v4.new_code_cell(source))
+        cells.append(nbformat.v4.new_code_cell(textwrap.dedent(source).strip()))
         return list(self._client.execute_cell(cells[-1], len(cells) - 1).outputs)
 
     def ask(self, expression: str) -> Answer:
