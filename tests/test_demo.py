@@ -44,6 +44,14 @@ def dynmemo(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
     return run("-m", "dynmemo", *arguments, **variables)
 
 
+def shell(text: str, purpose: str) -> str:
+    """What the command that `text` proposes for `purpose` prints."""
+    proposed = re.search(rf"{purpose}:\n  python (.*)", text)
+    assert proposed is not None
+    command = f'"{sys.executable}" {proposed[1]}'
+    return subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout
+
+
 def without(package: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command line where `package` is not installed."""
     start = f"import sys; sys.modules[{package!r}] = None; from dynmemo.__main__ import main; main()"
@@ -68,15 +76,8 @@ def test_workers_compute_each_forecast_once_and_the_next_run_computes_nothing(ur
     assert "Nothing computed" in second.stdout
     assert len(re.findall(r"hit \d", second.stdout)) == 2 * 4 * 2
 
-    look = re.search(r"look at them:\n  (.*)", second.stdout)
-    assert look is not None
-    entries = subprocess.run(look[1], shell=True, capture_output=True, text=True, check=True).stdout
-    assert entries.count("dynmemo.demo.forecast:") == 4
-
-    forget = re.search(r"forget them:\n  python (.*)", second.stdout)
-    assert forget is not None
-    done = subprocess.run(f'"{sys.executable}" {forget[1]}', shell=True, capture_output=True, text=True, check=True)
-    assert "Forgot all results of dynmemo.demo.forecast" in done.stdout
+    assert shell(second.stdout, "look at them").count("dynmemo.demo.forecast:") == 4
+    assert "Forgot all results of dynmemo.demo.forecast" in shell(second.stdout, "forget them")
     assert list(Cache.from_url(url).store.scan("dynmemo.demo.forecast:")) == []
 
 
