@@ -71,16 +71,11 @@ def _variable(name: str) -> Callable[[], str | None]:
     so the mapping beneath it is asked where there is one.
     """
     environ: Any = os.environ
-    data, key = getattr(environ, "_data", None), None
-    if isinstance(data, dict):
-        key = environ.encodekey(name)
-    if key is None:
+    data: Any = getattr(environ, "_data", None)
+    if not isinstance(data, dict):
         return lambda: os.environ.get(name)
-
-    def read() -> str | None:
-        return None if key not in data else os.environ.get(name)
-
-    return read
+    key = environ.encodekey(name)
+    return lambda: None if key not in data else os.environ.get(name)
 
 
 _url, _secret, _disable = _variable(URL_VARIABLE), _variable(SECRET_VARIABLE), _variable(DISABLE_VARIABLE)
