@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from dynmemo.identity.fingerprint import CodeIdentity, class_identity
-from dynmemo.identity.ingredients import Ingredient, differences
+from dynmemo.identity.ingredients import Ingredient
 
-__all__ = ["CodeIdentity", "Ingredient", "class_identity", "differences"]
+__all__ = ["CodeIdentity", "Ingredient", "class_identity"]

@@ -75,6 +75,11 @@ class Chains:
     # -- reading ----------------------------------------------------------------------------------
 
     def _read(self, chain: Chain, node: Node) -> None:
+        module = imported_module(chain[0])
+        if module is not None and self._imported(module) is None:
+            # Whether somebody has loaded a package by now must not matter.
+            self._walk.package(node, chain[0], module)
+            return
         steps = list(self._steps(chain))
         if not steps:
             return
@@ -145,11 +150,16 @@ class Chains:
             return default_place(self._function, parameter)
         module = imported_module(root)
         if module is not None:
-            loaded = _load(module, self._function.__globals__)
+            loaded = self._imported(module)
             return None if loaded is None else fixed_place(loaded)
         if root in self._cells:
             return cell_place(self._cells[root])
         return Place(self._function.__globals__, root)
+
+    def _imported(self, module: str) -> types.ModuleType | None:
+        """The own module that an import in the function gives, None for any other."""
+        loaded = _load(module, self._function.__globals__)
+        return loaded if loaded is not None and is_own_module(loaded.__name__) else None
 
     def _steps(self, chain: Chain) -> Iterator[Step]:
         """As far as modules, classes and instances of the user's own go."""

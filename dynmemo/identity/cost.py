@@ -35,9 +35,9 @@ def size_of(value: Any) -> int:
     size = getattr(value, "nbytes", None)
     if isinstance(size, int):
         return size
-    usage = getattr(value, "memory_usage", None)
-    if callable(usage) and not isinstance(value, type):
-        return int(_total(usage()))
+    if type(value).__module__.partition(".")[0] == "pandas":
+        usage = getattr(value, "memory_usage", int)()
+        return int(usage.sum()) if hasattr(usage, "sum") else int(usage)
     if isinstance(value, str | bytes | bytearray):
         return len(value)
     if isinstance(value, dict):
@@ -45,10 +45,6 @@ def size_of(value: Any) -> int:
     if isinstance(value, list | tuple | set | frozenset):
         return _sampled(list(value))
     return sys.getsizeof(value)
-
-
-def _total(usage: Any) -> int:
-    return int(usage.sum()) if hasattr(usage, "sum") else int(usage)
 
 
 def _sampled(values: list[object]) -> int:

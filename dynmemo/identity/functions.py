@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dynmemo.digest.names import module_name
 from dynmemo.identity.chains import Chains, default_place
 from dynmemo.identity.lookup import facts_of
-from dynmemo.identity.own import stable_name
+from dynmemo.identity.own import public_module, stable_name
 from dynmemo.identity.pins import pinned
 from dynmemo.identity.places import Place, cell_place
 
@@ -35,7 +35,8 @@ def visit_function(walk: Walk, node: Node) -> None:
     _closure(walk, node, function, own=own)
     if own:
         _defaults(walk, node, function)
-    if "__wrapped__" in function.__dict__:
+    wrapped = function.__dict__.get("__wrapped__")
+    if wrapped is not None and not any(cell_place(cell).get() is wrapped for cell in function.__closure__ or ()):
         walk.edge(node, "wrapped", Place(function.__dict__, "__wrapped__"), "__wrapped__")
     if hasattr(function, "registry") and function.__code__.co_qualname == "singledispatch.<locals>.wrapper":
         node.sized.append(function.registry)
@@ -48,7 +49,7 @@ def visit_function(walk: Walk, node: Node) -> None:
 def _code_name(function: types.FunctionType) -> str:
     """The name under which a package defines the function, not the one that `functools.wraps` gave it."""
     module = function.__globals__.get("__name__") or "__main__"
-    return f"{module_name(module)}.{function.__code__.co_qualname}"
+    return f"{public_module(module_name(module))}.{function.__code__.co_qualname}"
 
 
 def _closure(walk: Walk, node: Node, function: types.FunctionType, *, own: bool) -> None:

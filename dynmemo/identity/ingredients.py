@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from dynmemo.identity.graph import Edge, Kind, Node
     from dynmemo.identity.tracker import Snapshot
@@ -95,29 +95,3 @@ def _code_name(node: Node, root: Node) -> str:
 
 def _module(node: Node) -> str | None:
     return getattr(node.thing, "__module__", None)
-
-
-def differences(before: Sequence[Ingredient], now: Sequence[Ingredient]) -> list[str]:
-    """What is not as it was, as one phrase each: ``helper `smooth` was edited``, ``global `SCALE` differs``."""
-    old, new = _by_name(before), _by_name(now)
-    root = now[0].name if now else ""
-    found = []
-    for kind, name in sorted(old.keys() | new.keys()):
-        if old.get((kind, name)) == new.get((kind, name)):
-            continue
-        spoken = "helper" if kind == "function" and name != root else kind
-        if (kind, name) not in old:
-            change = "is new"
-        elif (kind, name) not in new:
-            change = "is gone"
-        else:
-            change = "was edited" if kind in {"function", "class"} else "differs"
-        found.append(f"{spoken} `{name}` {change}")
-    return found
-
-
-def _by_name(ingredients: Sequence[Ingredient]) -> dict[tuple[str, str], set[tuple[str | None, str]]]:
-    found: dict[tuple[str, str], set[tuple[str | None, str]]] = {}
-    for one in ingredients:
-        found.setdefault((one.kind, one.name), set()).add((one.digest, one.note))
-    return found

@@ -91,7 +91,18 @@ def is_builtin_type(cls: type) -> bool:
 
 
 def stable_name(thing: object) -> str:
-    """``module.qualname`` of something that counts by its name, the same in a spawned child."""
+    """``module.qualname`` of something that counts by its name, the same in a spawned child and on every Python."""
     module = getattr(thing, "__module__", None) or "builtins"
     name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None) or type(thing).__qualname__
-    return f"{module_name(module)}.{name}"
+    return f"{public_module(module_name(module))}.{name}"
+
+
+def public_module(name: str) -> str:
+    """The name of a module, for the standard library without the private parts that change between versions.
+
+    `pathlib.Path` is of ``pathlib._local`` in Python 3.13, and `open` of ``io`` or ``_io``.
+    """
+    top, *rest = name.split(".")
+    if top not in sys.stdlib_module_names:
+        return name
+    return ".".join((top.lstrip("_") or top, *(part for part in rest if not part.startswith("_"))))

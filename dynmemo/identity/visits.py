@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import types
 from collections.abc import Callable
@@ -51,7 +52,7 @@ def visit_of(thing: object) -> Visit | None:
         return _logger
     if is_plain_instance(thing):
         return _instance
-    if callable(thing) and _wrapped(thing) is not None:
+    if _is_wrapper(thing):
         return _wrapper
     return None
 
@@ -67,11 +68,9 @@ def _remembers(cls: type) -> bool:
     return cls is _LRU_CACHE or (cls.__module__.partition(".")[0] == "dynmemo" and hasattr(cls, "__wrapped__"))
 
 
-def _wrapped(thing: object) -> object | None:
-    try:
-        return getattr(thing, "__wrapped__", None)
-    except Exception:  # noqa: BLE001 - whatever a stranger's proxy raises, it is no wrapper of code
-        return None
+def _is_wrapper(thing: object) -> bool:
+    """Whether `thing` has a ``__wrapped__`` of its own, and does not just answer to every name as mocks do."""
+    return callable(thing) and inspect.getattr_static(thing, "__wrapped__", None) is not None
 
 
 def _parts(walk: Walk, node: Node, label: str, **parts: object) -> None:

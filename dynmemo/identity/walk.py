@@ -10,7 +10,7 @@ from dynmemo.identity.data import DataNode, is_data_by_value, read_data
 from dynmemo.identity.effects import find_effects
 from dynmemo.identity.graph import Edge, Node
 from dynmemo.identity.own import is_own_function
-from dynmemo.identity.places import MISSING
+from dynmemo.identity.places import MISSING, fixed_place
 from dynmemo.identity.visits import seen_through, visit_of
 
 if TYPE_CHECKING:
@@ -98,6 +98,12 @@ class Walk:
         value = place.get()
         if visit_of(value) is not None or is_data_by_value(value):
             self.edge(source, label, place, name, kind="closure")
+
+    def package(self, source: Node, label: str, module: str) -> None:
+        """`source` imports a module that is not followed."""
+        target = Node(None, module, "package")
+        target.label = f"module:{module}"
+        source.edges.append(Edge(f"name {label}", fixed_place(None), target, module))
 
     def _target(self, value: object, place: Place, name: str, kind: Kind) -> Node:
         if visit_of(value) is not None:

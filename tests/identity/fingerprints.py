@@ -24,7 +24,8 @@ def of_syntax() -> dict[str, str]:
             found[name] = CodeIdentity(getattr(syntax, name)).current()
         elif isinstance(thing, type) and thing.__module__ == syntax.__name__:
             found[name] = class_identity(thing)
-    for number, function in enumerate(syntax.lambdas):
+    lambdas: list[Any] = list(syntax.lambdas)
+    for number, function in enumerate(lambdas):
         found[f"lambda {number}"] = CodeIdentity(function).current()
     return found
 

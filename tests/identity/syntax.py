@@ -6,11 +6,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from bisect import bisect
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum, Flag
+from functools import reduce
+from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import NamedTuple
 
 SCALE = 1.5
+opened = open
 TABLE = {"a": [1, 2.0, (3, None)], "b": {"c": {1, 2}}}
 
 
@@ -246,6 +254,25 @@ class Shape:
 
 class Square(Shape):
     sides = 4
+
+
+def libraries(x):
+    import glob
+    from email.mime.text import MIMEText
+
+    return (
+        Path(x),
+        PurePosixPath(x),
+        datetime.now,
+        OrderedDict,
+        Mapping,
+        reduce,
+        opened(x),
+        bisect,
+        glob.glob,
+        MIMEText,
+        Lock,
+    )
 
 
 def classes():

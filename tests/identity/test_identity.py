@@ -199,6 +199,21 @@ class TestWhoseCode:
                 assert identity.current() == found[-1]
             assert found[0] != found[1], statement
 
+    def test_a_package_imported_in_the_function_counts_the_same_before_and_after(self, lab: Lab) -> None:
+        sys.modules.pop("this", None)
+        module = lab.module(
+            "def f():\n    import colorsys, this\n    from wave import open\n    return colorsys, this, open"
+        )
+        sys.modules.pop("colorsys", None)
+        before = CodeIdentity(module.f).current()
+        __import__("colorsys")
+        __import__("wave")
+        assert CodeIdentity(module.f).current() == before
+
+    def test_objects_that_answer_to_every_name_are_no_wrappers(self, lab: Lab) -> None:
+        text = "from unittest.mock import call, MagicMock\nm = MagicMock()\ndef f(): return call, m"
+        assert len(lab.fingerprint(text)) == 32
+
     def test_a_relative_import_in_the_function_is_followed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

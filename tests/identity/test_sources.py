@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import pytest
 
-from dynmemo.identity import CodeIdentity, differences
+from dynmemo.identity import CodeIdentity
 from tests.identity.helpers import listed, without_source
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SHOW = """
 import json
-from dynmemo.identity import CodeIdentity, differences
+from dynmemo.identity import CodeIdentity
 identity = CodeIdentity(f)
 print(json.dumps([identity.current(), identity.ingredients()[0].note]))
 """
@@ -188,7 +188,7 @@ def test_what_cloudpickle_sends_by_value_has_the_same_fingerprint_there(tmp_path
         """
     receiver = """
 import sys, json, pickle
-from dynmemo.identity import CodeIdentity, differences
+from dynmemo.identity import CodeIdentity
 with open(sys.argv[1], "rb") as file:
     expected, portable, sent = pickle.load(file)
 CodeIdentity.install(portable)
@@ -307,19 +307,3 @@ def test_an_edited_helper_changes_its_own_digest_and_no_other(lab: Lab) -> None:
     text = "def g(): return %d\ndef h(): return g()\ndef f(): return h()"
     first, second = lab.ingredients(text % 1), lab.ingredients(text % 2)
     assert [one.name for one, other in zip(first, second, strict=True) if one != other] == ["g"]
-
-
-def test_differences_are_said_in_words(lab: Lab) -> None:
-    text = "A = %d\ndef g(): return %d\ndef f(): return g(), A%s"
-    before = lab.ingredients(text % (1, 1, ""))
-    assert differences(before, lab.ingredients(text % (1, 1, ""))) == []
-    assert differences(before, lab.ingredients(text % (1, 2, ""))) == ["helper `g` was edited"]
-    assert differences(before, lab.ingredients(text % (2, 1, ""))) == ["global `A` differs"]
-    assert differences(before, lab.ingredients("B = 1\n" + text % (1, 1, ", B"))) == [
-        "function `f` was edited",
-        "global `B` is new",
-    ]
-    assert differences(before, lab.ingredients("A = 1\ndef f(): return A")) == [
-        "function `f` was edited",
-        "helper `g` is gone",
-    ]
