@@ -112,7 +112,8 @@ def _state_handler(cls: type) -> Handler:
                 return b"o" + size(len(fields)), [head, *fields], order
         reduced = _reduced(cls, reduce, value)
         if isinstance(reduced, str):
-            return node(b"global", (_home(value), reduced))
+            # What wraps a function goes by the function's name when it is pickled; here its code counts as well.
+            return node(b"global", (_home(value), reduced, getattr(value, "__wrapped__", None)))
         function, args, state, *more = reduced if len(reduced) > 2 else (*reduced, None)
         fields = _fields(state, custom=hooks)
         if function is copyreg.__newobj__ and args == (cls,) and fields is not None and not any(more):  # type: ignore[attr-defined]

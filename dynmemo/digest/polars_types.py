@@ -13,7 +13,6 @@ import polars as pl
 from blake3 import blake3
 
 from dynmemo.digest.containers import numbers
-from dynmemo.digest.encoding import text
 from dynmemo.digest.node import ITEMS, Named, node, typed
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def _present_parts(series: pl.Series) -> list[object]:
     if series.dtype == pl.String:
         return [
             _hash(_machine_numbers(series.str.len_bytes().cast(pl.Int64), "q")),
-            _hash(text(series.str.join("").item())),
+            _hash(series.str.join("").cast(pl.Binary).item()),
         ]
     if dtype.is_temporal():
         series = series.to_physical()

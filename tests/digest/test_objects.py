@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import itertools
 import os
 import threading
@@ -256,6 +257,17 @@ def test_classes_with_the_same_name_count_by_their_code() -> None:
 
     assert digest(make(1)()) == digest(make(1)())
     assert digest(make(1)()) != digest(make(2)())
+
+
+def test_a_function_wrapped_under_its_name_counts_by_its_code() -> None:
+    def make(value: int) -> object:
+        @functools.lru_cache
+        def answer() -> int:
+            return value
+
+        return answer
+
+    assert digest(make(1)) == digest(make(1)) != digest(make(2))
 
 
 def test_members_of_an_enum_count_by_name_and_value() -> None:

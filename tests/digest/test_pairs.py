@@ -17,6 +17,7 @@ DIFFERENT = values.different()
 NOT_PICKLED = {
     *("builtin: memoryview", "builtin: memoryview of 2x2", "builtin: memoryview of 4", "builtin: mapping proxy"),
     *("builtin: keys", "builtin: values", "builtin: items", "builtin: deep list"),
+    *("objects: cached function", "objects: other cached function"),
     *("numpy_: business days", "polars_: objects"),
 }
 

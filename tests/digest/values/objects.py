@@ -251,6 +251,8 @@ def different() -> dict[str, object]:
         "~family": family(),
         "~function": function,
         "~other function": other_function,
+        "~cached function": functools.lru_cache(function),
+        "~other cached function": functools.lru_cache(other_function),
         "~partial": functools.partial(function, 1),
         "~partial of 2": functools.partial(function, 2),
         "~partial by name": functools.partial(function, x=1),
