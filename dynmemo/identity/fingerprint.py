@@ -106,6 +106,8 @@ def class_identity(cls: type) -> str:
 
 def code_digest(thing: Any) -> str | None:
     """What stands for a function or class in digested data; None where its qualified name says all."""
+    if isinstance(thing, type) and thing.__module__.startswith("dynmemo."):
+        return thing.__name__  # where it is defined here is nobody's business
     answer = current_answer()
     if not _has_own_code(thing):
         return None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def visit_function(walk: Walk, node: Node) -> None:
     """A plain function, lambda or method."""
     function: types.FunctionType = node.thing
-    pin = pinned(function) if node is not walk.root else None
+    pin = None if walk.is_users(function) else pinned(function)
     if pin is not None:
         node.label, node.note = f"pinned:{pin}", "pinned by version= or code="
         return

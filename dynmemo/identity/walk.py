@@ -72,7 +72,11 @@ class Walk:
 
     def is_own(self, function: types.FunctionType) -> bool:
         """Whether a function counts by its code; what the user decorated does, wherever it comes from."""
-        return function is self._users or is_own_function(function)
+        return self.is_users(function) or is_own_function(function)
+
+    def is_users(self, function: types.FunctionType) -> bool:
+        """Whether it is the function that the user decorated."""
+        return function is self._users
 
     def is_state(self, place: Place) -> bool:
         """Whether the reached code itself changes what stands there."""

@@ -161,6 +161,10 @@ class _Wrapper(_Function):
     def __repr__(self) -> str:
         return f"<dynmemo.CachedFunction {self._self_memo.name}>"
 
+    def __dynmemo_digest__(self) -> object:
+        """In arguments and other data it counts as what it decorates."""
+        return self.__wrapped__
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         return reduce_function(self)
 
@@ -179,6 +183,10 @@ class BoundCachedFunction(_BoundFunction):
 
     def __repr__(self) -> str:
         return f"<dynmemo.CachedFunction {self._self_memo.name}>"
+
+    def __dynmemo_digest__(self) -> object:
+        """In arguments and other data it counts as what it decorates."""
+        return self.__wrapped__
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         return reduce_bound(self)

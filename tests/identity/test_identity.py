@@ -276,6 +276,28 @@ class TestCachedHelpers:
         )
         assert lab.fingerprint(text % 1) != lab.fingerprint(text % 2)
 
+    def test_a_cached_function_in_a_registry_counts_by_its_code(self, lab: Lab) -> None:
+        text = self.text.replace("return g()", "return R['g']()") + "\nR = {'g': g}"
+        assert lab.fingerprint(text % ("@dynamo_cached", 1)) != lab.fingerprint(text % ("@dynamo_cached", 2))
+        assert lab.fingerprint(text % ("@dynamo_cached", 1)) == lab.fingerprint(text % ("@dynamo_cached", 1))
+
+    def test_a_cached_function_as_an_argument_counts_by_its_code(self, lab: Lab) -> None:
+        first, second = (lab.module(self.text % ("@dynamo_cached", n)).g for n in (1, 2))
+        assert digest(first) != digest(second)
+        assert digest(first) == digest(lab.module(self.text % ("@dynamo_cached", 1)).g)
+
+    def test_a_cached_method_as_an_argument_counts_with_its_instance(self, lab: Lab) -> None:
+        text = """
+            from dynmemo import dynamo_cached
+            class A:
+                n = %d
+                @dynamo_cached
+                def m(self): return %d
+            a = A()
+            """
+        found = {digest(lab.module(text % pair).a.m) for pair in ((1, 1), (1, 2), (2, 1), (1, 1))}
+        assert len(found) == 3
+
     def test_a_counter_of_a_cached_method_in_its_class_is_state(self, lab: Lab) -> None:
         module = lab.module(
             "from dynmemo import dynamo_cached\nclass A:\n    n = 0\n"
