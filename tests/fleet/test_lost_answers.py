@@ -1,0 +1,71 @@
+"""DynamoDB did it, the answer was lost, the SDK asked again; or no answer ever comes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.config import Config
+
+from dynmemo import Cache, dynamo_cached
+from tests.fleet.helpers import Work
+from tests.proxy import LoseAnswer, Proxy, Stall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def proxy(dynamodb_endpoint: str) -> Iterator[Proxy]:
+    with Proxy(dynamodb_endpoint) as proxy:
+        yield proxy
+
+
+def cache_behind(proxy: Proxy, table: str, **config: Any) -> Cache:
+    return Cache.dynamodb(
+        table,
+        partition_key_name="id",
+        ttl_attribute_name="ttl_date",
+        endpoint_url=proxy.endpoint,
+        config=Config(**config),
+    )
+
+
+def test_a_claim_whose_answer_was_lost_is_recognised_as_our_own(proxy: Proxy, dynamodb_table: str) -> None:
+    cache, work = cache_behind(proxy, dynamodb_table), Work()
+    function = dynamo_cached(cache=cache, name="f", version=1)(work)
+    function(1)  # makes the generations
+    writes = proxy.counts["PutItem"]
+    proxy.breaks("PutItem", LoseAnswer(), times=1)
+    assert [function(2), function(2)] == ["result"] * 2
+    assert proxy.counts["PutItem"] == writes + 3
+    info = function.cache_info()
+    assert (work.runs, info.hits, info.bypassed, info.errors) == (2, 1, 0, 0)
+    cache.close()
+
+
+def test_a_result_whose_answer_was_lost_is_recognised_as_our_own(proxy: Proxy, dynamodb_table: str) -> None:
+    cache = cache_behind(proxy, dynamodb_table)
+
+    def compute() -> str:
+        proxy.breaks("PutItem", LoseAnswer(), times=1)
+        return "result"
+
+    function = dynamo_cached(cache=cache, name="f", version=1)(compute)
+    assert [function(), function()] == ["result"] * 2
+    info = function.cache_info()
+    assert (info.computed, info.hits, info.bypassed, info.errors) == (1, 1, 0, 0)
+    cache.close()
+
+
+def test_a_request_without_any_answer_is_counted_and_costs_nobody_the_result(proxy: Proxy, dynamodb_table: str) -> None:
+    cache = cache_behind(proxy, dynamodb_table, read_timeout=0.2, retries={"total_max_attempts": 1})
+    function = dynamo_cached(cache=cache, name="f", version=1)(Work())
+    proxy.breaks("GetItem", Stall(), times=1)
+    assert function() == "result"
+    info = function.cache_info()
+    assert (info.computed, info.errors, info.requests) == (1, 1, 1)
+    assert function() == "result"
+    assert function() == "result"
+    assert function.cache_info().hits == 1
+    cache.close()
