@@ -12,12 +12,7 @@ from dynmemo.stores.dynamodb.connection import Connection
 from dynmemo.stores.dynamodb.errors import CREDENTIAL_TROUBLE, of_class
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from botocore.config import Config
-
-READ_SECONDS = 10.0
-"""Without an answer from S3, which takes longer than DynamoDB to store hundreds of megabytes."""
 
 _URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[^?#]*?))?/*", re.ASCII)
 
@@ -41,7 +36,7 @@ class Bucket:
     Args:
         url: ``s3://bucket/prefix``.
         region, profile: for boto3. Default: its own chain of configuration, which also knows the endpoint.
-        config: botocore settings that replace ours: 1 s to connect, 10 s without an answer, 3 attempts.
+        config: botocore settings that replace ours: 10 s to connect, 20 s without an answer, 3 attempts.
 
     Raises:
         InvalidOptionError: for another URL.
@@ -55,7 +50,7 @@ class Bucket:
             raise InvalidOptionError(f"overflow={url!r} is no place in S3; give s3://bucket/prefix")
         self._bucket = match["bucket"]
         self._prefix = f"{match['prefix']}/" if match["prefix"] else ""
-        self._connection = Connection(_source(region, profile, config), None, own=True)
+        self._connection = Connection(connection.own_of("s3", region, profile, None, config, bulk=True), None, own=True)
 
     @property
     def url(self) -> str:
@@ -127,13 +122,3 @@ class Bucket:
             request_id=request_id,
             code=code,
         )
-
-
-def _source(region: str | None, profile: str | None, config: Config | None) -> Callable[[], Any]:
-    def make() -> Any:
-        from botocore.config import Config
-
-        ours = Config(read_timeout=READ_SECONDS)
-        return connection.own_of("s3", region, profile, None, ours if config is None else ours.merge(config))()
-
-    return make

@@ -21,6 +21,13 @@ def own_client(dynamodb_endpoint: str) -> DynamoDBClient:
     return connection.own(None, None, dynamodb_endpoint, None)()
 
 
+@pytest.fixture(scope="session")
+def bulk_client(dynamodb_endpoint: str) -> DynamoDBClient:
+    """The same with the timeouts that a store has for large values."""
+    client: DynamoDBClient = connection.own_of("dynamodb", None, None, dynamodb_endpoint, None, bulk=True)()
+    return client
+
+
 @pytest.fixture
 def proxy(dynamodb_endpoint: str) -> Iterator[Proxy]:
     """Lies between a store and the engine, and breaks nothing until it is told to."""

@@ -32,9 +32,9 @@ NEW = random.Random(2).randbytes(5_000_000)
 
 
 @pytest.fixture
-def store(dynamodb_table: str, own_client: DynamoDBClient) -> DynamoDBStore:
+def store(dynamodb_table: str, bulk_client: DynamoDBClient) -> DynamoDBStore:
     """Straight to the engine."""
-    return DynamoDBStore(dynamodb_table, **NAMES, client_factory=lambda: own_client)  # type: ignore[arg-type]
+    return DynamoDBStore(dynamodb_table, **NAMES, client_factory=lambda: bulk_client)  # type: ignore[arg-type]
 
 
 @pytest.fixture

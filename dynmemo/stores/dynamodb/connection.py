@@ -23,6 +23,11 @@ ATTEMPTS = 3
 """With botocore's pauses in between, an endpoint that refuses, swallows or never answers costs less than 5 s.
 botocore's own settings wait 60 s each."""
 
+BULK_CONNECT_SECONDS = 10.0
+BULK_READ_SECONDS = 20.0
+"""For requests of some MB: behind a slow uplink (10 Mbit/s) they lie longer in buffers than the times above. botocore's
+time to connect also holds for sending."""
+
 CONNECTIONS = 32
 """As many as the cache has threads for its async methods."""
 
@@ -126,9 +131,15 @@ def own(
 
 
 def own_of(
-    service: str, region: str | None, profile: str | None, endpoint_url: str | None, config: Config | None
+    service: str,
+    region: str | None,
+    profile: str | None,
+    endpoint_url: str | None,
+    config: Config | None,
+    *,
+    bulk: bool = False,
 ) -> Callable[[], Any]:
-    """The same for any service of AWS."""
+    """The same for any service of AWS, and for requests of many MB."""
 
     def make() -> Any:
         import boto3
@@ -137,18 +148,18 @@ def own_of(
         # A session of its own: the default one is not safe to share between threads while clients are made.
         core = botocore.session.get_session()
         session = boto3.session.Session(region_name=region, profile_name=profile, botocore_session=core)
-        return session.client(service, endpoint_url=endpoint_url, config=_settings(config, core))
+        return session.client(service, endpoint_url=endpoint_url, config=_settings(config, core, bulk))
 
     return make
 
 
-def _settings(given: Config | None, session: Session) -> Config:
+def _settings(given: Config | None, session: Session, bulk: bool) -> Config:
     """Our botocore settings, replaced by those `given`; both user agents are told."""
     from botocore.config import Config
 
     ours = Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
+        connect_timeout=BULK_CONNECT_SECONDS if bulk else CONNECT_SECONDS,
+        read_timeout=BULK_READ_SECONDS if bulk else READ_SECONDS,
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         max_pool_connections=CONNECTIONS,
         tcp_keepalive=True,

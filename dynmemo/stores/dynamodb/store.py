@@ -48,7 +48,7 @@ class DynamoDBStore:
             a second old (half a unit). A scan is always of the second kind.
         region, profile, endpoint_url: for boto3. Default: its own chain of configuration.
         config: botocore settings that replace ours: 1 s to connect, 1.5 s without an answer,
-            3 attempts, 32 connections.
+            3 attempts, 32 connections. For the parts of large values 10 s and 20 s.
         client: a boto3 DynamoDB client to use as it is, in this process only.
         client_factory: called without arguments, once per process, for such a client.
 
@@ -88,7 +88,12 @@ class DynamoDBStore:
         make = client_factory or connection.own(region, profile, endpoint_url, config)
         if client is not None:
             make = connection.live(client)
-        self._connection = Connection(make, names, own=client is None and client_factory is None)
+        own = client is None and client_factory is None
+        self._connection = Connection(make, names, own=own)
+        self._bulk_connection = self._connection
+        if own:
+            make = connection.own_of("dynamodb", region, profile, endpoint_url, config, bulk=True)
+            self._bulk_connection = Connection(make, None, own=True)
         self._meters: tuple[Meter, ...] = ()
 
     @property
@@ -114,7 +119,8 @@ class DynamoDBStore:
         names = self._names()
         wanted = [self._partition_key(key) for key in dict.fromkeys(keys)]
         found = {}
-        for row in self._batches().get(wanted, consistent=self._consistent):
+        batches = Batches(self._call, self._connection, self._table, names)
+        for row in batches.get(wanted, consistent=self._consistent):
             key = row[names.key]["S"][len(self._prefix) :]
             item = self._whole(key, rows.decode(row, names.ttl))
             if item is not None:
@@ -166,7 +172,8 @@ class DynamoDBStore:
         self.read("#open")
 
     def close(self) -> None:
-        self._connection.close()
+        for connected in (self._connection, self._bulk_connection):
+            connected.close()
 
     def _names(self) -> Names:
         return self._connection.names(self._discover)
@@ -242,13 +249,12 @@ class DynamoDBStore:
         names = self._names()
         return {names.key: {"S": self._partition_key(key)}, **rows.encode(item, names.ttl, secrets.token_hex(8))}
 
-    def _batches(self) -> Batches:
-        return Batches(self._call, self._connection, self._table, self._names())
-
     def _large(self) -> LargeValues:
-        return LargeValues(self._batches(), self._names(), self._prefix)
+        names = self._names()
+        batches = Batches(partial(self._call, bulk=True), self._connection, self._table, names)
+        return LargeValues(batches, names, self._prefix)
 
-    def _call(self, method: str, key: str | None, **parameters: Any) -> dict[str, Any]:
+    def _call(self, method: str, key: str | None, *, bulk: bool = False, **parameters: Any) -> dict[str, Any]:
         """One request: every one goes through here, is counted here, and fails with our errors."""
         if method in _METERED:
             parameters["ReturnConsumedCapacity"] = "TOTAL"
@@ -256,7 +262,7 @@ class DynamoDBStore:
             parameters["TableName"] = self._table
         requests = 0
         try:
-            send = getattr(self._connection.client(), method)
+            send = getattr((self._bulk_connection if bulk else self._connection).client(), method)
             requests = 1
             response: dict[str, Any] = send(**parameters)
             if "RequestId" not in response["ResponseMetadata"]:
@@ -272,7 +278,8 @@ class DynamoDBStore:
         operation = "".join(word.capitalize() for word in method.split("_"))
         failure = translate(error, operation, self._table, key)
         if getattr(failure, "code", None) in CREDENTIAL_TROUBLE:
-            self._connection.forget()
+            for connected in (self._connection, self._bulk_connection):
+                connected.forget()
         return failure
 
     def _count(self, method: str, response: dict[str, Any], requests: int) -> None:
