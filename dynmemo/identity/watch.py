@@ -47,7 +47,8 @@ class Watch:
         self._absent: dict[int, tuple[KeysView[str], set[str]]] = {}
         self._empty_cells: list[types.CellType] = []
         self._cells: dict[int, tuple[types.CellType, object]] = {}
-        self._functions: list[tuple[types.FunctionType, object, object, object]] = []
+        self._functions: list[tuple[types.FunctionType, types.CodeType]] = []
+        self._with_defaults: list[tuple[types.FunctionType, object, object]] = []
         self._classes: list[type] = []
         self._instances: list[object] = []
         self._sizes: list[tuple[Sized, int]] = []
@@ -69,17 +70,15 @@ class Watch:
         for keys, names in self._missing:
             if not keys.isdisjoint(names):
                 return False
-        # A loop beats three passes of `map` over these.
-        for function, code, defaults, keyword_defaults in self._functions:
-            if (
-                function.__code__ is not code
-                or function.__defaults__ is not defaults
-                or function.__kwdefaults__ is not keyword_defaults
-            ):
+        for function, code in self._functions:
+            if function.__code__ is not code:
                 return False
         return self._plain or self._rest_unchanged()
 
     def _rest_unchanged(self) -> bool:
+        for function, defaults, keyword_defaults in self._with_defaults:
+            if function.__defaults__ is not defaults or function.__kwdefaults__ is not keyword_defaults:
+                return False
         try:
             if not all(map(is_, map(_contents, self._cell_list), self._cell_values)):
                 return False
@@ -111,13 +110,19 @@ class Watch:
             if not node.immutable:
                 self.live.append(node)
         elif type(node.thing) is types.FunctionType:
-            function = node.thing
-            self._functions.append((function, function.__code__, function.__defaults__, function.__kwdefaults__))
+            self._function(node.thing)
         elif isinstance(node.thing, type):
             if node.kind == "class":
                 self._classes.append(node.thing)
         elif is_plain_instance(node.thing):
             self._instances.append(node.thing)
+
+    def _function(self, function: types.FunctionType) -> None:
+        self._functions.append((function, function.__code__))
+        defaults, keyword_defaults = function.__defaults__, function.__kwdefaults__
+        # A function without defaults got all its arguments, so defaults given to it later change no call that was made.
+        if defaults is not None or keyword_defaults is not None:
+            self._with_defaults.append((function, defaults, keyword_defaults))
 
     def _edge(self, edge: Edge) -> None:
         place, target = edge.place, edge.target
@@ -146,7 +151,8 @@ class Watch:
         self._cell_values = [value for _, value in self._cells.values()]
         self._mros = list(map(_mro, self._classes))
         self._types = list(map(type, self._instances))
-        self._plain = not (self._cells or self._classes or self._instances or self._sizes or self._empty_cells)
+        rest = (self._with_defaults, self._cells, self._classes, self._instances, self._sizes, self._empty_cells)
+        self._plain = not any(rest)
 
 
 def _is_filled(cell: types.CellType) -> bool:
