@@ -12,13 +12,19 @@ from tests.fleet.helpers import Work
 from tests.proxy import LoseAnswer, Proxy, Stall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from dynmemo import CachedFunction
 
 
 @pytest.fixture
 def proxy(dynamodb_endpoint: str) -> Iterator[Proxy]:
     with Proxy(dynamodb_endpoint) as proxy:
         yield proxy
+
+
+def decorated(cache: Cache, function: Callable[..., str]) -> CachedFunction[..., str]:
+    return dynamo_cached(cache=cache, name="f", version=1)(function)
 
 
 def cache_behind(proxy: Proxy, table: str, **config: Any) -> Cache:
@@ -33,7 +39,7 @@ def cache_behind(proxy: Proxy, table: str, **config: Any) -> Cache:
 
 def test_a_claim_whose_answer_was_lost_is_recognised_as_our_own(proxy: Proxy, dynamodb_table: str) -> None:
     cache, work = cache_behind(proxy, dynamodb_table), Work()
-    function = dynamo_cached(cache=cache, name="f", version=1)(work)
+    function = decorated(cache, work)
     function(1)  # makes the generations
     writes = proxy.counts["PutItem"]
     proxy.breaks("PutItem", LoseAnswer(), times=1)
@@ -51,7 +57,7 @@ def test_a_result_whose_answer_was_lost_is_recognised_as_our_own(proxy: Proxy, d
         proxy.breaks("PutItem", LoseAnswer(), times=1)
         return "result"
 
-    function = dynamo_cached(cache=cache, name="f", version=1)(compute)
+    function = decorated(cache, compute)
     assert [function(), function()] == ["result"] * 2
     info = function.cache_info()
     assert (info.computed, info.hits, info.bypassed, info.errors) == (1, 1, 0, 0)
@@ -60,7 +66,7 @@ def test_a_result_whose_answer_was_lost_is_recognised_as_our_own(proxy: Proxy, d
 
 def test_a_request_without_any_answer_is_counted_and_costs_nobody_the_result(proxy: Proxy, dynamodb_table: str) -> None:
     cache = cache_behind(proxy, dynamodb_table, read_timeout=0.2, retries={"total_max_attempts": 1})
-    function = dynamo_cached(cache=cache, name="f", version=1)(Work())
+    function = decorated(cache, Work())
     proxy.breaks("GetItem", Stall(), times=1)
     assert function() == "result"
     info = function.cache_info()

@@ -1,0 +1,241 @@
+"""Who computes and who waits: recursion, failures, what cannot be shared, and how long anybody waits."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fleet.helpers import Work, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.fleet.helpers import Worker
+
+
+# --- calls within calls ---
+
+
+def test_a_recursive_function_computes_each_step_once(worker: Callable[..., Worker]) -> None:
+    def fibonacci(n: int) -> int:
+        runs.append(n)
+        result: int = n if n < 2 else cached(n - 1) + cached(n - 2)
+        return result
+
+    runs: list[int] = []
+    cached = worker().decorate(fibonacci)
+    assert cached(12) == 144
+    assert sorted(runs) == list(range(13))
+
+
+def test_mutually_recursive_functions_of_two_workers_do_not_wait_for_each_other(worker: Callable[..., Worker]) -> None:
+    def even(n: int) -> bool:
+        return n == 0 or cached_odd(n - 1)
+
+    def odd(n: int) -> bool:
+        return n != 0 and cached_even(n - 1)
+
+    workers = worker(), worker()
+    cached_even = workers[0].decorate(even, name="even")
+    cached_odd = workers[1].decorate(odd, name="odd")
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(cached_even, 10), pool.submit(cached_odd, 9)]
+        assert [call.result(60) for call in calls] == [True, True]
+    computed = cached_even.cache_info().computed + cached_odd.cache_info().computed
+    assert 11 <= computed <= 22
+
+
+def test_a_call_that_asks_for_itself_ends(worker: Callable[..., Worker]) -> None:
+    def nested(x: int) -> int:
+        depth.append(x)
+        result: int = x if len(depth) > 1 else cached(x) + 1
+        return result
+
+    depth: list[int] = []
+    only = worker()
+    cached = only.decorate(nested)
+    assert cached(1) == 2
+    assert cached(1) == 2
+    assert len(depth) == 2
+
+
+def test_threads_that_ask_for_each_others_keys_end(worker: Callable[..., Worker]) -> None:
+    together = threading.Barrier(2)
+
+    def crossing(x: int, depth: int = 0) -> int:
+        runs.append(x)
+        if len(runs) <= 2:
+            together.wait(60)
+            return x + int(cached(1 - x))
+        return x
+
+    runs: list[int] = []
+    cached = worker().decorate(crossing)
+    with ThreadPoolExecutor(2) as pool:
+        assert sum(call.result(60) for call in [pool.submit(cached, 0), pool.submit(cached, 1)]) in (2, 3)
+    assert 2 <= len(runs) <= 4
+
+
+# --- failures ---
+
+
+def test_followers_in_the_process_get_the_leaders_exception(worker: Callable[..., Worker]) -> None:
+    error = ValueError("no such city")
+    only, work = worker(), Work(error, hold=True)
+    function = only.decorate(work)
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(function) for _ in range(4)]
+        until(lambda: function.cache_info().misses == 4)
+        until(lambda: work.runs)
+        threading.Timer(0.1, work.go.set).start()  # the last of them may not yet wait
+        assert [call.exception() for call in calls] == [error] * 4
+    assert work.runs == 1
+    assert only.row(function.cache_key()) is None
+
+
+def test_other_processes_take_over_one_at_a_time_when_the_leader_raises(worker: Callable[..., Worker]) -> None:
+    running = threading.Semaphore(1)
+
+    def fail() -> None:
+        assert running.acquire(blocking=False), "two computed at once"
+        runs.append(threading.get_ident())
+        running.release()
+        raise ValueError("no such city")
+
+    runs: list[int] = []
+    functions = [worker().decorate(fail) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(function) for function in functions]
+        assert [str(call.exception()) for call in calls] == ["no such city"] * 4
+    assert len(runs) == 4
+
+
+def test_a_follower_leads_after_the_leader_was_interrupted(worker: Callable[..., Worker]) -> None:
+    only, going = worker(), threading.Event()
+
+    def compute() -> str:
+        runs.append(1)
+        if len(runs) == 1:
+            assert going.wait(60)
+            raise KeyboardInterrupt
+        return "result"
+
+    runs: list[int] = []
+    function = only.decorate(compute)
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(function) for _ in range(4)]
+        until(lambda: function.cache_info().misses == 4)
+        going.set()
+        outcomes = [call.exception() or call.result() for call in calls]
+    assert sorted(map(str, outcomes)) == ["", "result", "result", "result"]
+    assert len(runs) == 2
+
+
+# --- what cannot be shared ---
+
+
+def generator() -> Iterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("result", "options", "of_cache"),
+    [
+        (None, {"cache_if": lambda result: result is not None}, {}),
+        (generator(), {}, {}),
+        (b"x" * 1000, {"serializer": "bytes"}, {"max_value_bytes": 100}),
+        (1, {"ttl": lambda result: 0}, {}),
+    ],
+    ids=["cache_if", "not picklable", "too large", "ttl has run out"],
+)
+def test_who_waits_for_what_cannot_be_shared_computes_at_once(
+    worker: Callable[..., Worker], result: object, options: dict[str, Any], of_cache: dict[str, Any]
+) -> None:
+    leader, waiters = worker(**of_cache), [worker(**of_cache) for _ in range(3)]
+    together, work = threading.Barrier(3), Work(result, hold=True)
+
+    def compute(x: int = 0) -> object:
+        together.wait(30)  # breaks if one waited for another
+        return result
+
+    computing, waiting = leader.decorate(work, **options), [each.decorate(compute, **options) for each in waiters]
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(computing)
+        until(lambda: work.runs)
+        calls = [pool.submit(function) for function in waiting]
+        until(lambda: all(len(each.trips) >= 3 for each in waiters))
+        work.go.set()
+        assert [call.result() for call in (first, *calls)] == [result] * 4
+    row = leader.row(computing.cache_key())
+    assert row is not None
+    assert row.value is None
+    assert row.no_store
+    info = [function.cache_info() for function in (computing, *waiting)]
+    assert [each.computed for each in info] == [each.bypassed for each in info] == [1] * 4
+
+
+def test_what_became_storable_is_stored_by_who_computes_without_a_lease(worker: Callable[..., Worker]) -> None:
+    one, other = worker(), worker()
+    refusing = one.decorate(Work(), cache_if=lambda result: False)
+    accepting = other.decorate(Work("new"))
+    assert refusing() == "result"
+    assert [accepting(), accepting()] == ["new", "new"]
+    assert other.trips == ["read", "write", "read"]
+
+
+# --- how long ---
+
+
+def test_who_has_waited_for_its_time_computes_without_storing(worker: Callable[..., Worker]) -> None:
+    leader, waiter, work, own = worker(), worker(), Work(hold=True), Work("own")
+    computing = leader.decorate(work)
+    impatient = waiter.decorate(own, wait_timeout=0.2)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(computing)
+        until(lambda: work.runs)
+        assert impatient() == "own"
+        assert set(waiter.trips) == {"read"}
+        # The same within the process of the leader.
+        here = leader.decorate(own, wait_timeout=0.2)
+        assert here() == "own"
+        work.go.set()
+        assert first.result() == "result"
+    assert impatient() == "result"
+    assert own.runs == 2
+
+
+def test_without_single_flight_nobody_waits_and_nothing_is_claimed(worker: Callable[..., Worker]) -> None:
+    workers = [worker() for _ in range(3)]
+    together = threading.Barrier(3)
+
+    def compute() -> str:
+        together.wait(60)
+        return "result"
+
+    functions = [each.decorate(compute, single_flight=False) for each in workers]
+    with ThreadPoolExecutor(3) as pool:
+        assert [call.result() for call in [pool.submit(each) for each in functions]] == ["result"] * 3
+    assert all(each.trips == ["read", "write"] for each in workers)
+    assert functions[0]() == "result"
+
+
+def test_recompute_takes_the_lease_from_who_computes(worker: Callable[..., Worker]) -> None:
+    leader, other, waiter = worker(), worker(), worker()
+    work, new = Work("old", hold=True), Work("new")
+    computing, anew, waiting = leader.decorate(work), other.decorate(new), waiter.decorate(Work("never"))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(computing)
+        until(lambda: work.runs)
+        second = pool.submit(waiting)
+        until(lambda: len(waiter.trips) >= 3)
+        assert anew.recompute() == "new"
+        assert second.result() == "new"
+        work.go.set()
+        assert first.result() == "old"
+    assert other.trips == ["write", "write"]
+    assert computing.cache_info().bypassed == 1
+    assert computing() == "new"
+    assert (work.runs, new.runs) == (1, 1)
