@@ -90,11 +90,16 @@ def is_builtin_type(cls: type) -> bool:
     return not cls.__flags__ & (1 << 9)  # Py_TPFLAGS_HEAPTYPE
 
 
+# What `threading.Lock` calls itself before Python 3.13, and since.
+_RENAMED = dict.fromkeys(("thread.allocate_lock", "thread.lock"), "threading.Lock")
+
+
 def stable_name(thing: object) -> str:
     """``module.qualname`` of something that counts by its name, the same in a spawned child and on every Python."""
     module = getattr(thing, "__module__", None) or "builtins"
     name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None) or type(thing).__qualname__
-    return f"{public_module(module_name(module))}.{name}"
+    full = f"{public_module(module_name(module))}.{name}"
+    return _RENAMED.get(full, full)
 
 
 def public_module(name: str) -> str:
