@@ -44,6 +44,10 @@ class _Plain(Generic[P, R]):
 
         def _self_with_owner(self, args: tuple[Any, ...]) -> tuple[Any, ...]: ...
 
+    def __dynmemo_digest__(self) -> object:
+        """As an argument of another function it counts by its code, as the plain function does."""
+        return self.__wrapped__
+
     def cache_info(self) -> CacheInfo:
         """Counts of this process since it started or since the last `cache_clear`."""
         return self._self_memo.stats.info()

@@ -621,3 +621,15 @@ def test_a_wrapped_partial_needs_a_name(cache: Cache) -> None:
         dynamo_cached(cache=cache)(adder)
     named = dynamo_cached(cache=cache, name="adder")(adder)
     assert named(2) == 3
+
+
+def test_a_decorated_function_counts_as_an_argument_by_its_code(cache: Cache) -> None:
+    def make(n: int) -> Any:
+        return dynamo_cached(cache=cache)(lambda x: x + n)
+
+    @dynamo_cached(cache=cache)
+    def apply(function: Any, x: int) -> int:
+        return int(function(x))
+
+    assert [apply(make(1), 5), apply(make(1), 5), apply(make(2), 5)] == [6, 6, 7]
+    assert apply.cache_info().hits == 1
