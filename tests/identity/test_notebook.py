@@ -19,8 +19,9 @@ def _run(*cells: str) -> list[Any]:
     """What the cells print, of a kernel of their own."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in (SETUP, *cells)])
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
-    outputs = [output["text"] for cell in notebook.cells for output in cell.outputs if output.output_type == "stream"]
-    return [json.loads(text) for text in outputs]
+    # The kernel may send what one cell prints in several pieces.
+    pieces = [output["text"] for cell in notebook.cells for output in cell.outputs if output.output_type == "stream"]
+    return [json.loads(line) for line in "".join(pieces).splitlines()]
 
 
 def test_cells_are_source_and_edits_in_them_count() -> None:
