@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.config import Config
 
 from dynmemo import Cache, dynamo_cached
 from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.sqlite import SqliteStore
+from dynmemo.urls import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,3 +195,12 @@ def until(condition: Callable[[], object]) -> None:
 def done(*processes: subprocess.Popen[bytes]) -> None:
     """Wait for workers that are to end well."""
     assert [process.wait(120) for process in processes] == [0] * len(processes)
+
+
+def patient(url: str) -> Cache:
+    """A cache of one's own, for an engine that has to share a small machine with all of us."""
+    kind, options = parse_url(url)
+    given: dict[str, Any] = dict(options)
+    if kind == "sqlite":
+        return Cache.sqlite(**given)
+    return Cache.dynamodb(**given, config=Config(connect_timeout=60, read_timeout=60, max_pool_connections=64))

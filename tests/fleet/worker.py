@@ -18,11 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botocore.config import Config
-
-from dynmemo import Cache, clear, configure, dynamo_cached
-from dynmemo.urls import parse_url
-from tests.fleet.helpers import note, until
+from dynmemo import clear, configure, dynamo_cached
+from tests.fleet.helpers import note, patient, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,19 +172,10 @@ def tell(what: dict[str, Any]) -> None:
 ACTS = {act.__name__: act for act in (ask, ask_again, forget, crowd, interrupted, fork)}
 
 
-def patient() -> Cache:
-    """The cache that the environment names, for an engine that has to share a small machine with all of us."""
-    kind, options = parse_url(os.environ["DYNMEMO_URL"])
-    given: dict[str, Any] = dict(options)
-    if kind == "sqlite":
-        return Cache.sqlite(**given)
-    return Cache.dynamodb(**given, config=Config(connect_timeout=60, read_timeout=60, max_pool_connections=THREADS))
-
-
 def main(act: str, name: str) -> None:
     global me
     me = name
-    configure(patient())
+    configure(patient(os.environ["DYNMEMO_URL"]))
     ACTS[act]()
 
 
