@@ -45,7 +45,7 @@ class _Plain(Generic[P, R]):
         def _self_with_owner(self, args: tuple[Any, ...]) -> tuple[Any, ...]: ...
 
     def __dynmemo_digest__(self) -> object:
-        """As an argument of another function it counts by its code, as the plain function does."""
+        """In arguments and other data it counts as what it decorates."""
         return self.__wrapped__
 
     def cache_info(self) -> CacheInfo:
@@ -165,10 +165,6 @@ class _Wrapper(_Function):
     def __repr__(self) -> str:
         return f"<dynmemo.CachedFunction {self._self_memo.name}>"
 
-    def __dynmemo_digest__(self) -> object:
-        """In arguments and other data it counts as what it decorates."""
-        return self.__wrapped__
-
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         return reduce_function(self)
 
@@ -187,10 +183,6 @@ class BoundCachedFunction(_BoundFunction):
 
     def __repr__(self) -> str:
         return f"<dynmemo.CachedFunction {self._self_memo.name}>"
-
-    def __dynmemo_digest__(self) -> object:
-        """In arguments and other data it counts as what it decorates."""
-        return self.__wrapped__
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         return reduce_bound(self)
