@@ -106,7 +106,8 @@ class Entries:
         """The expired value in `row` if it is still kept for `stale_if_error`."""
         if row is None or row.value is None or row.stale_for is None or row.ttl_date is None:
             return None
-        if self._clock() > row.ttl_date or not self._is_current(row):
+        now = self._clock()
+        if not expiry.is_expired(row, now) or now > row.ttl_date or not self._is_current(row):
             return None
         try:
             return self.decode(key, row.value)

@@ -146,3 +146,19 @@ def test_together_with_stale_if_error_the_real_end_of_its_life_counts(worker: Ca
     assert function() == "old"
     until(lambda: function() == "new")
     assert work.runs == 2
+
+
+def test_a_refresh_that_raises_serves_nobody_an_expired_value(
+    worker: Callable[..., Worker], caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, work = Clock(), Work("old")
+    only = worker(clock)
+    function = only.decorate(work, stale_if_error=5000, **LIFE)
+    function()
+    clock.now += 901
+    work.result = ValueError("down")
+    with caplog.at_level(logging.WARNING, "dynmemo"):
+        assert function() == "old"
+        until(lambda: caplog.records)
+    assert "refreshing ahead of expiry raised ValueError" in caplog.text
+    assert function.cache_info().stale == 0
