@@ -106,7 +106,8 @@ class Flight(Generic[T]):
         except IndexError:
             return
         self.outcome = outcome
-        self._registry.pop(self._key, None)
+        if self._registry.get(self._key) is self:
+            self._registry.pop(self._key, None)
         self.is_over = True
         with suppress(IndexError):
             while True:
@@ -186,6 +187,14 @@ class Flights(Generic[T]):
         mine = Flight(self._flights, key)
         found = self._flights.setdefault(key, mine)
         return found, found is mine
+
+    def lead(self, key: Hashable) -> Flight[T]:
+        """A flight that the caller leads, whoever leads one already: those who join from now on wait for this one.
+
+        For a computation that must not be somebody else's. `leading` must be entered at once.
+        """
+        flight = self._flights[key] = Flight(self._flights, key)
+        return flight
 
     def forget(self) -> None:
         """Begin anew, in a forked child: what was in flight in its parent is in flight only there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from dynmemo.flight import Flights, Waited
 from tests.flight.helpers import at_once, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from dynmemo.flight import Flight
 
@@ -232,6 +233,29 @@ def test_a_leader_whose_thread_is_gone_is_replaced(flights: Flights[object]) -> 
     leading(flights)
 
 
+def test_a_flight_may_be_led_beside_another_one_and_gets_all_who_join_later(
+    flights: Flights[object], pool: ThreadPoolExecutor
+) -> None:
+    old = leading(flights)
+    early = pool.submit(old.wait)
+    new = flights.lead("k")
+    assert following(flights) is new
+    old.land("old")
+    assert following(flights) is new
+    assert early.result() is LANDED
+    late = pool.submit(shared, flights, "k", Computation())
+    until(lambda: waiting(new) == 1)
+    new.land("new")
+    assert late.result() == "new"
+    assert not flights._flights
+
+
+def test_a_call_below_a_flight_that_replaced_another_does_not_wait_for_itself(flights: Flights[object]) -> None:
+    leading(flights)
+    with flights.lead("k").leading():
+        assert following(flights).wait() is DEADLOCK
+
+
 # --- tasks ---
 
 
@@ -401,6 +425,17 @@ def test_a_leader_that_is_thrown_away_hands_over(flights: Flights[object], pool:
     assert follower.result() is HANDED_OVER
 
 
+def test_a_leader_that_is_closed_in_another_context_hands_over(flights: Flights[object]) -> None:
+    def story() -> Generator[None, None, None]:
+        with leading(flights).leading():
+            yield
+
+    steps = story()
+    next(steps)
+    contextvars.copy_context().run(steps.close)
+    leading(flights)
+
+
 # --- calls within calls ---
 
 
@@ -432,6 +467,16 @@ def test_what_was_led_before_is_no_longer_in_the_way(flights: Flights[object], p
         waiter.start()
         assert following(flights).wait(60) is LANDED
     waiter.join()
+
+
+def test_a_wait_for_what_was_led_before_that_is_about_to_end_is_no_ring(
+    flights: Flights[object], pool: ThreadPoolExecutor
+) -> None:
+    other = leading(flights, "other")
+    with (first := leading(flights, "first")).leading():
+        later = contextvars.copy_context()
+    other.awaits.append(first)  # it has landed, and the other's leader has not woken up yet
+    assert pool.submit(later.run, other.wait, 0.01).result() is TIMED_OUT
 
 
 def test_a_task_begun_in_a_call_may_wait_for_its_key_after_the_call(
@@ -564,12 +609,13 @@ with flight.leading():
     follower = threading.Thread(target=flights.join("k")[0].wait)
     follower.start()
     if os.fork() == 0:
-        flight.land("the child's")
         mine, leads = flights.join("k")
         assert leads and mine is not flight
+        flight.land("the parent's")
         with mine.leading():
             assert flights.join("k")[0].wait() is Waited.DEADLOCK
             mine.land("result")
+        assert flights.join("k")[1]
         os._exit(0)
     assert os.wait()[1] == 0
     assert flight.outcome is None and flights.join("k") == (flight, False)

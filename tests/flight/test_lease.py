@@ -463,6 +463,14 @@ def test_a_result_late_beside_a_value_is_refused_before_the_successor_has_writte
     assert read(store).value == b"in time"
 
 
+def test_a_lease_beside_a_value_that_was_renewed_in_time_asks_nobody_before_it_writes(store: Store) -> None:
+    bench, spot = Bench(store), beside(store)
+    lease = held(bench.leases.claim(spot, GENERATION, Expect()))
+    bench.go_on(45)
+    assert lease.finish(value(b"new"))
+    assert bench.trips.made == ["write", *["renew"] * 4, "write", "remove"]
+
+
 def test_giving_up_beside_a_value_leaves_it_as_it_was(store: Store) -> None:
     lease = held(Bench(store).leases.claim(beside(store), GENERATION, Expect()))
     assert lease.give_up()

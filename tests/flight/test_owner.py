@@ -134,13 +134,18 @@ print(owner_name())
     assert is_gone(child)
 
 
-@on_linux
-@pytest.mark.parametrize("options", [["--mount-proc"], []], ids=["own proc", "proc of outside"])
-def test_in_another_process_namespace_nobody_of_outside_is_known(options: list[str]) -> None:
+@pytest.fixture(params=[True, False], ids=["own proc", "proc of outside"])
+def namespace(request: pytest.FixtureRequest) -> list[str]:
+    """The command that runs another in a process namespace of its own."""
     unshare = shutil.which("unshare")
-    command = [unshare or "unshare", "--pid", "--fork", *options]
+    command = [unshare or "unshare", "--pid", "--fork", *(["--mount-proc"] if request.param else [])]
     if unshare is None or subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this user may not make a process namespace")
+    return command
+
+
+@on_linux
+def test_in_another_process_namespace_nobody_of_outside_is_known(namespace: list[str]) -> None:
     code = """
 import sys
 from dynmemo.flight.owner import is_gone, owner_name
@@ -148,8 +153,21 @@ print(owner_name(), is_gone(sys.argv[1]), is_gone(owner_name()))
 """
     with another() as (process, name):
         process.communicate()
-        done = subprocess.run([*command, sys.executable, "-c", code, name], capture_output=True, text=True, check=True)
+        command = [*namespace, sys.executable, "-c", code, name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     inside, outsider_gone, self_gone = done.stdout.split()
     assert inside.split("/")[0] != owner_name().split("/")[0]
     assert (outsider_gone, self_gone) == ("False", "False")
     assert not is_gone(inside)
+
+
+@on_linux
+def test_processes_of_a_namespace_know_each_other_only_if_their_proc_shows_them(namespace: list[str]) -> None:
+    code = f"""
+import subprocess, sys
+from dynmemo.flight.owner import is_gone
+child = subprocess.run([sys.executable, "-c", {TELL!r}], input="", capture_output=True, text=True)
+print(is_gone(child.stdout.strip()))
+"""
+    done = subprocess.run([*namespace, sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str("--mount-proc" in namespace)
