@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dynmemo import expiry
 from dynmemo._log import Once
+from dynmemo.breaker import Breaker
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.expiry import Lifetime
 from dynmemo.item import Item
@@ -86,6 +87,8 @@ class Cache:
         self.default_ttl = None if default_ttl is None else expiry.parse_duration(default_ttl, "default_ttl")
         self.refresh_after = _refresh_after(refresh_after)
         self.lease_seconds = expiry.parse_duration(lease_seconds, "lease_seconds")
+        self.breaker = Breaker()
+        """For decorated functions; the methods of this class always ask the store."""
         self._once = Once()
         self._recipe: tuple[str, dict[str, object]] | None = None
         self._pool: tuple[int, ThreadPoolExecutor] | None = None

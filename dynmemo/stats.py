@@ -32,7 +32,7 @@ class CacheInfo(NamedTuple):
     unreadable: int
     """Stored values that could not be read."""
     bypassed: int
-    """Results that were returned but not stored."""
+    """Results that were returned but not stored, also because a store that keeps failing is left alone."""
     seconds_saved: float
     """Sum of the computing times of the results that did not have to be computed."""
     requests: int

@@ -23,6 +23,7 @@ ROOMS = [
     "_version",
     "_forks",
     "_log",
+    "breaker",
     "errors",
     "stats",
     "item",

@@ -52,6 +52,7 @@ class Miss:
         self._unreadable = looked.unreadable
         self._options = options
         self._trouble = trouble
+        self._guard = partial(trouble.guarded, entries.cache.breaker)
         wait = options.wait_seconds()
         self._deadline = None if wait is None else time.monotonic() + wait
 
@@ -222,7 +223,7 @@ class Miss:
     def _end(self, lease: Lease | Unled, outcome: Outcome) -> Landed:
         if isinstance(outcome, Computed):
             return Landed(outcome, self._store(lease, outcome))
-        self._trouble.guarded(lease.give_up)
+        self._guard(lease.give_up)
         if isinstance(outcome, Failed) and isinstance(outcome.error, Exception):
             stale = self._entries.stale(self._key, self._value_row) if self._options.stale_if_error else None
             if stale is not None:
@@ -235,7 +236,7 @@ class Miss:
         cache_if = self._options.cache_if
         if cache_if is not None and not cache_if(computed.value):
             self._trouble.stats.add("bypassed")
-            self._trouble.guarded(lease.no_store, "cache_if")
+            self._guard(lease.no_store, "cache_if")
             return None
         content = None
         try:
@@ -246,7 +247,7 @@ class Miss:
                 return None
             content = self._entries.content(self._key, computed, dates)
             row = self._entries.row(content, dates, lease.generation)
-            if self._trouble.guarded(lease.finish, row) is False:
+            if self._guard(lease.finish, row) is False:
                 self._trouble.stats.add("bypassed")  # somebody removed the row or took the lease over
         except (CannotSerialize, ValueTooLargeError, InvalidOptionError) as error:
             self._not_stored(lease, type(error).__name__, str(error))
@@ -254,11 +255,11 @@ class Miss:
 
     def _not_stored(self, lease: Lease | Unled, cause: str, reason: str) -> None:
         self._trouble.not_stored(cause, reason)
-        self._trouble.guarded(lease.no_store, cause)
+        self._guard(lease.no_store, cause)
 
     def _guarded(self, do: Any, *args: Any) -> Blocking:
         """A step that is answered with None when the store is out of order and the call may go on without it."""
-        return Blocking(partial(self._trouble.guarded, do, *args))
+        return Blocking(partial(self._guard, do, *args))
 
 
 def _is_interruption(outcome: Outcome) -> bool:

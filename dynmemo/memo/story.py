@@ -127,7 +127,7 @@ class Memo:
 
     def _look(self, entries: Entries, key: str) -> Looked | None:
         """Look up; None when the store is out of order and the call may go on without it."""
-        looked = self._trouble.guarded(entries.look, key)
+        looked = self._trouble.guarded(entries.cache.breaker, entries.look, key)
         if looked is None:
             return None
         if looked.decoded is not None:

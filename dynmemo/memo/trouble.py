@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dynmemo._log import Once
+from dynmemo._log import Once, logger
+from dynmemo.breaker import FAILURES
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dynmemo.breaker import Breaker
     from dynmemo.errors import UnreadableValueError
     from dynmemo.stats import Stats
 
 T = TypeVar("T")
-
-_BROKEN = (StoreUnavailableError, InvalidTableError)
 
 
 class Trouble:
@@ -33,14 +33,30 @@ class Trouble:
         self._raises = raises
         self._log = Once()
 
-    def guarded(self, step: Callable[..., T], *args: Any) -> T | None:
-        """What `step` returns for `args`; None when the store is out of order and the call may go on without it."""
-        try:
-            return step(*args)
-        except _BROKEN as error:
-            self.stats.add("errors")
-            self._broken(error, getattr(error, "code", None) or type(error).__name__)
+    def guarded(self, breaker: Breaker, step: Callable[..., T], *args: Any) -> T | None:
+        """What `step` returns for `args`; None when the store is out of order and the call may go on without it.
+
+        The circuit of the cache sees how it ended; while that is open nothing is asked of the store.
+        """
+        if breaker.is_open and not breaker.may_try():
+            self._left_alone(breaker)
             return None
+        try:
+            result = step(*args)
+        except StoreUnavailableError as error:
+            self._failed(breaker, error)
+            return None
+        except InvalidTableError as error:  # an answer, and a quick one
+            _succeeded(breaker)
+            self.stats.add("errors")
+            self._broken(error, type(error).__name__)
+            return None
+        except BaseException:
+            breaker.let_go()
+            raise
+        if breaker.is_troubled:
+            _succeeded(breaker)
+        return result
 
     def unreadable(self, error: UnreadableValueError) -> None:
         """There is a live entry that cannot be turned into the value."""
@@ -68,7 +84,31 @@ class Trouble:
         kind = type(error).__name__
         self._log.warning(("ahead", kind), "%s(): refreshing ahead of expiry raised %s", self._name, kind)
 
+    def _failed(self, breaker: Breaker, error: StoreUnavailableError) -> None:
+        self.stats.add("errors")
+        if breaker.failed(str(error)):
+            logger.warning(
+                "the cache failed %d times in a row; calls compute without asking it until it answers again. "
+                "The last failure: %s",
+                FAILURES,
+                error,
+            )
+        self._broken(error, error.code or type(error).__name__)
+
+    def _left_alone(self, breaker: Breaker) -> None:
+        self.stats.add("bypassed")
+        if self._raises:
+            raise StoreUnavailableError(
+                "the cache was not asked, because it failed several times in a row; it is tried again in "
+                f"{breaker.seconds_left():.0f} s. The last failure: {breaker.last_failure}"
+            )
+
     def _broken(self, error: Exception, cause: str) -> None:
         if self._raises:
             raise error
         self._log.warning(cause, "%s(): computing without the cache: %s", self._name, error)
+
+
+def _succeeded(breaker: Breaker) -> None:
+    if breaker.succeeded():
+        logger.warning("the cache answers again, and calls use it. Its last failure was: %s", breaker.last_failure)
