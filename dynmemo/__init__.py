@@ -24,7 +24,7 @@ from dynmemo.errors import (
     UnreadableValueError,
     ValueTooLargeError,
 )
-from dynmemo.memo import AsyncCachedFunction, CachedFunction, Entry, Explanation, clear, dynamo_cached
+from dynmemo.memo import AsyncCachedFunction, CachedFunction, Entry, Explanation, Purged, clear, dynamo_cached, purge
 from dynmemo.stats import CacheInfo
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Explanation",
     "InvalidOptionError",
     "InvalidTableError",
+    "Purged",
     "StoreUnavailableError",
     "UnhashableArgumentError",
     "UnreadableValueError",
@@ -45,5 +46,6 @@ __all__ = [
     "clear",
     "configure",
     "dynamo_cached",
+    "purge",
     "register_digest",
 ]

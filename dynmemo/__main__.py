@@ -77,6 +77,29 @@ def clear(
     print(f"Forgot {what} in {cache.store.location}.")
 
 
+@app.command()
+def purge(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="A function's name, module.qualname. Default: all.", show_default=False),
+    ] = None,
+    expired: Annotated[bool, typer.Option("--expired", help="Entries whose time has run out.")] = False,
+    superseded: Annotated[bool, typer.Option("--superseded", help="Entries that were cleared.")] = False,
+    orphans: Annotated[bool, typer.Option("--orphans", help="Parts of large values without an entry.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing; count, and estimate the cost.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before everything is deleted.")] = False,
+    url: Url = None,
+) -> None:
+    """Delete results for real: all, or those that the options name. Reads the whole table."""
+    from dynmemo.purge_report import run, summary
+
+    cache = dynmemo.configure(url)
+    if not (name or expired or superseded or orphans or dry_run or yes) and sys.stdin.isatty():
+        typer.confirm(f"Delete the results of all functions in {cache.store.location}?", abort=True)
+    done = run(cache, name, expired=expired, superseded=superseded, orphans=orphans, dry_run=dry_run)
+    print(summary(done, cache.store.location, dry_run=dry_run))
+
+
 def main() -> None:
     """Run the command line; errors of ours are one line, not a traceback."""
     try:

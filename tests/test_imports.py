@@ -40,11 +40,13 @@ ROOMS = [
     "defaults",
     "near",
     "clear",
+    "purge",
     "flight",
     "memo",
     "",  # the package itself: what `from dynmemo import ...` gives
     "demo",
     "demo_report",
+    "purge_report",
     "magics",
     "integrations",
     "__main__",

@@ -14,6 +14,8 @@ from dynmemo.memo.explanation import Explanation
 from dynmemo.memo.options import OPTION_NAMES, Options, check_function
 from dynmemo.memo.story import Memo
 from dynmemo.memo.wrapper import AsyncCachedFunction, BoundCachedFunction, CachedFunction
+from dynmemo.purge import Purged
+from dynmemo.purge import purge as purge_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -23,7 +25,16 @@ if TYPE_CHECKING:
     from dynmemo.expiry import Duration
     from dynmemo.memo.options import Code, OnError, TtlOption
 
-__all__ = ["AsyncCachedFunction", "CachedFunction", "Entry", "Explanation", "clear", "dynamo_cached"]
+__all__ = [
+    "AsyncCachedFunction",
+    "CachedFunction",
+    "Entry",
+    "Explanation",
+    "Purged",
+    "clear",
+    "dynamo_cached",
+    "purge",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -151,3 +162,51 @@ def clear(function_or_name: Callable[..., Any] | str | None = None) -> None:
             "clear() takes a function decorated with dynamo_cached, its name, or nothing for all functions, "
             f"not {type(function_or_name).__name__}"
         )
+
+
+def purge(
+    function_or_name: Callable[..., Any] | str | None = None,
+    *,
+    expired: bool = False,
+    superseded: bool = False,
+    orphans: bool = False,
+    dry_run: bool = False,
+) -> Purged:
+    """Delete what is stored for a function; reads the whole table, while others may go on.
+
+    Without `expired`, `superseded` and `orphans` everything goes; of several, what any of them names. Leases of
+    computations under way stay, and what other programs or `Cache.set` stored.
+
+    Args:
+        function_or_name: a decorated function (in its own cache), the name of one in the default cache, or None for
+            all functions in the default cache.
+        expired: entries whose time has run out, with `stale_if_error` the time for which they are kept beyond it.
+        superseded: entries that were cleared; of a function that is given itself, also those of other versions of its
+            code, be they in use elsewhere or not.
+        orphans: parts of large values that belong to no entry and whose write began more than an hour ago.
+        dry_run: delete nothing; count, and estimate the write units.
+
+    Raises:
+        InvalidOptionError: neither a decorated function nor a name.
+        StoreUnavailableError, InvalidTableError: the store failed; what was deleted before is gone.
+    """
+    cache, fn, code = None, None, None
+    if isinstance(function_or_name, str) and function_or_name:
+        fn = key_name(function_or_name)
+    elif isinstance(function_or_name, (CachedFunction, AsyncCachedFunction, BoundCachedFunction)):
+        memo = function_or_name._self_memo
+        cache, fn, code = memo.entries().cache, memo.fn, memo.code() if superseded else None
+    elif function_or_name is not None:
+        raise InvalidOptionError(
+            "purge() takes a function decorated with dynamo_cached, its name, or nothing for all functions, "
+            f"not {type(function_or_name).__name__}"
+        )
+    return purge_rows(
+        cache or default_cache(),
+        fn=fn,
+        expired=expired,
+        superseded=superseded,
+        code=code,
+        orphans=orphans,
+        dry_run=dry_run,
+    )

@@ -189,6 +189,10 @@ class Memo:
         cache = self._cache or default_cache()
         return replace(self.options, name=self.name, cache=cache), self._identity.portable()
 
+    def code(self) -> str:
+        """The code part of the keys now."""
+        return self._identity.current()
+
     def ingredients(self) -> list[Ingredient]:
         """What the code part of the keys is made of now."""
         return self._identity.ingredients()

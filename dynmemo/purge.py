@@ -1,0 +1,223 @@
+"""Deleting for real what `clear` only forgets: rows of decorated functions, and parts that no row points to.
+
+The whole table is read, page by page, and each row is deleted only if it is still the one that was read: writers may
+go on meanwhile. Rows without `fn` (of other programs and of `Cache.set`), generations and leases stay.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dynmemo.clear import generations
+from dynmemo.expiry import is_expired
+from dynmemo.item import Expect
+from dynmemo.keys import GENERATION_SUFFIX
+from dynmemo.parts import began_at, is_plausible, owner
+from dynmemo.stats import Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+    from dynmemo.cache import Cache
+    from dynmemo.item import Item
+
+ORPHAN_SECONDS = 3600
+"""Parts are written before their row; a write that began so long ago has ended."""
+
+THREADS = 8
+_BACKLOG = 64
+_SCANNED_BYTES_PER_UNIT = 8192
+_PART_UNITS = 400
+"""DynamoDB bills a deletion by the KB; a part has at most 400."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What `purge` did, or would do as a dry run."""
+
+    scanned: int = 0
+    """Rows of decorated functions that were looked at, parts included."""
+    rows: int = 0
+    """Rows deleted; one that was replaced in the meantime stays and does not count."""
+    parts: int = 0
+    """Parts of large values deleted, with their rows or as orphans."""
+    read_units: float = 0.0
+    """DynamoDB read capacity units consumed; other programs' rows are read as well. 0 on SQLite."""
+    write_units: float = 0.0
+    """DynamoDB write capacity units consumed, or the estimate of a dry run. 0 on SQLite."""
+
+
+def purge(
+    cache: Cache,
+    *,
+    fn: str | None = None,
+    expired: bool = False,
+    superseded: bool = False,
+    code: str | None = None,
+    orphans: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[Purged], None] | None = None,
+) -> Purged:
+    """Delete rows of decorated functions and their parts; without `expired`, `superseded` and `orphans` all of them.
+
+    Args:
+        cache: whose rows.
+        fn: a key name; only rows of this function.
+        expired: those whose date has passed, for `stale_if_error` the one up to which they are kept.
+        superseded: those of another generation than the present one, and with `code` of another code part.
+        code: the present code part of the function's keys.
+        orphans: parts that no row points to and whose write began more than an hour ago.
+        dry_run: delete nothing, count and estimate.
+        progress: called with the counts so far after each row.
+
+    Raises:
+        StoreUnavailableError, InvalidTableError: what was deleted so far is gone; purge again for the rest.
+    """
+    everything = not (expired or superseded or orphans)
+    choice = _Choice(cache, everything=everything, expired=expired, superseded=superseded, code=code)
+    return _Purge(cache, choice, dry_run=dry_run, progress=progress).run(fn, orphans=orphans or everything)
+
+
+class _Choice:
+    """Which rows are to go."""
+
+    def __init__(self, cache: Cache, *, everything: bool, expired: bool, superseded: bool, code: str | None) -> None:
+        self._cache = cache
+        self._everything = everything
+        self._expired = expired
+        self._superseded = superseded
+        self._code = code
+        self._present: dict[str, str] = {}
+        self._dead: set[tuple[str, str | None]] = set()
+
+    def takes(self, key: str, row: Item) -> bool:
+        over = is_expired(replace(row, stale_for=None), self._cache.clock())
+        if key.endswith(GENERATION_SUFFIX) or (row.lease_owner is not None and not over):
+            return False
+        if self._everything or (self._expired and over):
+            return True
+        return self._superseded and (self._is_of_other_code(key) or self._is_of_dead_generation(row))
+
+    def _is_of_other_code(self, key: str) -> bool:
+        return self._code is not None and key.split(":")[1:2] != [self._code]
+
+    def _is_of_dead_generation(self, row: Item) -> bool:
+        """Asked anew for each generation first seen: it may have begun during this purge. A dead one stays dead."""
+        fn = row.fn or ""
+        if (fn, row.gen) in self._dead:
+            return True
+        if row.gen != self._present.get(fn):
+            self._present[fn] = generations(self._cache).confirmed(self._cache.store, fn)
+        if row.gen == self._present[fn]:
+            return False
+        self._dead.add((fn, row.gen))
+        return True
+
+
+class _Purge:
+    """One pass over the table."""
+
+    def __init__(
+        self, cache: Cache, choice: _Choice, *, dry_run: bool, progress: Callable[[Purged], None] | None
+    ) -> None:
+        self._meter = Meter()
+        self._store = cache.store.metered(self._meter)
+        self._clock = cache.clock
+        self._choice = choice
+        self._dry_run = dry_run
+        self._progress = progress
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="dynmemo-purge")
+        self._pointed: set[tuple[str, str]] = set()
+        self._pending: deque[Future[tuple[int, int]]] = deque()
+        self._scanned = self._rows = self._parts = self._parts_seen = self._bytes_in_parts = 0
+
+    def run(self, fn: str | None, *, orphans: bool) -> Purged:
+        try:
+            parts: dict[tuple[str, str], list[tuple[str, Item]]] = {}
+            for key, row, part_of in self._pass(fn):
+                if part_of is None:
+                    if self._choice.takes(key, row):
+                        self._remove(key, row)
+                elif orphans and self._is_old(part_of[1]):
+                    parts.setdefault(part_of, []).append((key, row))
+                self._tell()
+            for of, lost in parts.items():
+                if of not in self._pointed:
+                    self._remove_orphans(of, lost)
+            self._settle(0)
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+        return self._so_far()
+
+    def _pass(self, fn: str | None) -> Iterator[tuple[str, Item, tuple[str, str] | None]]:
+        """All rows, with what a part belongs to; `_pointed` learns which parts have a row."""
+        for key, row in self._store.scan(fn=fn):
+            self._scanned += 1
+            part_of = owner(key)
+            self._parts_seen += part_of is not None
+            if row.parts is not None:
+                self._pointed.add((key, row.parts.write_id))
+            yield key, row, part_of
+
+    def _is_old(self, write_id: str) -> bool:
+        began = began_at(write_id)
+        return began is not None and self._clock() - began > ORPHAN_SECONDS
+
+    def _remove(self, key: str, row: Item) -> None:
+        # The store deletes the parts along with their row.
+        parts = row.parts.count if row.parts is not None and is_plausible(row.parts) else 0
+        if self._dry_run:
+            self._count(1, parts)
+            self._bytes_in_parts += row.parts.length if row.parts is not None and parts else 0
+            return
+        self._submit(lambda: (1, parts) if self._store.remove(key, Expect.seen(row)) else (0, 0))
+
+    def _remove_orphans(self, of: tuple[str, str], lost: list[tuple[str, Item]]) -> None:
+        if self._dry_run:
+            self._count(0, len(lost))
+            self._bytes_in_parts += len(lost) * _PART_UNITS * 1024
+            return
+
+        def remove() -> tuple[int, int]:
+            # A scan may miss what was written a moment ago.
+            row = self._store.read(of[0], consistent=True)
+            if row is not None and row.parts is not None and row.parts.write_id == of[1]:
+                return 0, 0
+            return 0, sum(self._store.remove(key, Expect.seen(part)) for key, part in lost)
+
+        self._submit(remove)
+
+    def _submit(self, remove: Callable[[], tuple[int, int]]) -> None:
+        self._pending.append(self._pool.submit(remove))
+        self._settle(_BACKLOG)
+
+    def _settle(self, left: int) -> None:
+        """Wait until no more than `left` removals are under way; one that failed raises."""
+        while len(self._pending) > left:
+            self._count(*self._pending.popleft().result())
+            self._tell()
+
+    def _count(self, rows: int, parts: int) -> None:
+        self._rows += rows
+        self._parts += parts
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self._so_far())
+
+    def _so_far(self) -> Purged:
+        writes = self._estimate() if self._dry_run else self._meter.write_units
+        return Purged(self._scanned, self._rows, self._parts, self._meter.read_units, writes)
+
+    def _estimate(self) -> float:
+        """A scan tells no sizes of rows, only what all of them together cost; parts are known by their row."""
+        if not self._meter.read_units:
+            return 0.0
+        scanned = self._meter.read_units * _SCANNED_BYTES_PER_UNIT - self._parts_seen * _PART_UNITS * 1024
+        others = max(self._scanned - self._parts_seen, 1)
+        each = max(scanned / others / 1024, 1.0)
+        return float(round(self._rows * each + self._bytes_in_parts / 1024))
