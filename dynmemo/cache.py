@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import time
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ MAX_VALUE_BYTES = {"dynamodb": 64_000_000, "sqlite": 990_000_000}
 demand in 2026), which a new table takes in 16 s; SQLite holds no more in a row."""
 
 LEASE_SECONDS = 30.0
+LONGEST_LEASE = 3600.0
 
 ASYNC_THREADS = 32
 """Threads for the async methods, as many as the DynamoDB client keeps connections."""
@@ -86,7 +88,7 @@ class Cache:
         self.max_value_bytes = _max_value_bytes(max_value_bytes)
         self.default_ttl = None if default_ttl is None else expiry.parse_duration(default_ttl, "default_ttl")
         self.refresh_after = _refresh_after(refresh_after)
-        self.lease_seconds = expiry.parse_duration(lease_seconds, "lease_seconds")
+        self.lease_seconds = _lease_seconds(lease_seconds)
         self.breaker = Breaker()
         """For decorated functions; the methods of this class always ask the store."""
         self._once = Once()
@@ -279,8 +281,12 @@ class Cache:
         await self.run(self.remove, key)
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
-        """Call a blocking function in this cache's own thread pool, which no other library can fill up."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads(), partial(function, *args))
+        """Call a blocking function in this cache's own thread pool, which no other library can fill up.
+
+        It runs in the caller's context, by which a computation that waits for itself is recognised.
+        """
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads(), partial(context.run, function, *args))
 
     def lifetime(self, ttl: Ttl | None, sliding: Duration | None, now: float) -> Lifetime:
         """Checked expiration options, the cache's `default_ttl` filled in."""
@@ -435,6 +441,16 @@ def _max_value_bytes(limit: object) -> int | None:
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise InvalidOptionError(f"max_value_bytes={limit!r} is no size; give a number of bytes from 1, or None")
     return limit
+
+
+def _lease_seconds(given: object) -> float:
+    seconds = expiry.parse_duration(given, "lease_seconds")
+    if seconds > LONGEST_LEASE:
+        raise InvalidOptionError(
+            f"lease_seconds={given!r} is over an hour, after which everybody takes a silent computation for dead; "
+            "it is renewed while it runs, so a short lease serves long computations too"
+        )
+    return seconds
 
 
 def _refresh_after(part: object) -> float | None:

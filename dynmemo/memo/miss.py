@@ -91,14 +91,21 @@ class Miss:
             return landed.outcome
 
     def story_anew(self) -> Story:
-        """Compute and store whatever lies there or is being computed."""
+        """Compute and store whatever lies there or is being computed; who asks meanwhile waits for this result."""
+        flight = flights.lead((self._entries.cache, self._key))
+        with flight.leading():
+            landed = yield from self._anew()
+            if not _is_interruption(landed.outcome):
+                flight.land(landed)
+            return landed.outcome
+
+    def _anew(self) -> Steps[Landed]:
         generation = yield self._guarded(self._entries.generation, None)
-        if generation is None:
-            return (yield from compute())
-        lease = yield self._guarded(self._entries.leases.claim, Spot.at(self._key), generation, None)
-        if not isinstance(lease, Lease):
-            return (yield from compute())
-        return (yield from self._under(lease)).outcome
+        if generation is not None:
+            lease = yield self._guarded(self._entries.leases.claim, Spot.at(self._key), generation, None)
+            if isinstance(lease, Lease):
+                return (yield from self._under(lease))
+        return Landed((yield from compute()))
 
     # -- in this process ---------------------------------------------------------------------------
 

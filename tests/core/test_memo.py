@@ -633,3 +633,18 @@ def test_a_decorated_function_counts_as_an_argument_by_its_code(cache: Cache) ->
 
     assert [apply(make(1), 5), apply(make(1), 5), apply(make(2), 5)] == [6, 6, 7]
     assert apply.cache_info().hits == 1
+
+
+def test_a_recompute_that_asks_for_its_own_key_does_not_wait_for_itself(cache: Cache) -> None:
+    @dynamo_cached(cache=cache, ignore="depth")
+    def twice(x: int, depth: int = 0) -> int:
+        return x if depth else twice(x, depth=1) + 1
+
+    assert twice.recompute(1) == 2
+    assert twice(1) == 2
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3601, "2h", True, "soon"])
+def test_a_lease_lasts_from_a_second_to_an_hour(tmp_path: Path, seconds: Any) -> None:
+    with pytest.raises(InvalidOptionError, match="lease_seconds="):
+        Cache.sqlite(tmp_path / "a.db", lease_seconds=seconds)
