@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
+
 import dynmemo
 from dynmemo.clear import RECHECK_SECONDS, Generations
 from dynmemo.item import Item
@@ -14,8 +16,6 @@ from tests.fleet.helpers import Clock, Work, done, notes, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
     from tests.fleet.helpers import Fleet, Worker
 
@@ -159,15 +159,23 @@ def test_clearing_leaves_what_other_programs_stored(worker: Callable[..., Worker
         dynmemo.configure(None)
 
 
+@pytest.mark.parametrize("kept", [None, "1h"], ids=["over the row", "beside an expired value"])
 def test_a_result_invalidated_while_it_was_computed_is_returned_and_not_stored(
-    worker: Callable[..., Worker],
+    worker: Callable[..., Worker], kept: str | None
 ) -> None:
-    one, other = worker(), worker()
-    work, new = Work("before", hold=True), Work("after")
-    computing, forgetting = one.decorate(work), other.decorate(new)
+    clock = Clock()
+    one, other = worker(clock), worker(clock)
+    work, new = Work("expired"), Work("after")
+    computing, forgetting = (
+        each.decorate(function, ttl=100, stale_if_error=kept) for each, function in ((one, work), (other, new))
+    )
+    computing()
+    clock.now += 101
+    work.result = "before"
+    work.go.clear()
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(computing)
-        until(lambda: work.runs)
+        until(lambda: work.runs == 2)
         forgetting.invalidate()
         work.go.set()
         assert call.result() == "before"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import nbformat
@@ -14,25 +14,25 @@ from tests.fleet.helpers import ROOT, Work, done, until
 from tests.fleet.worker import KEYS, THREADS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.fleet.helpers import Fleet, Worker
 
 PROCESSES, KERNELS = 8, 2
 
 
-@contextmanager
-def kernel(fleet: Fleet) -> Iterator[NotebookClient]:
-    client = NotebookClient(nbformat.v4.new_notebook(), timeout=120, resources={"metadata": {"path": str(ROOT)}})
-    with client.setup_kernel(env=fleet.environment()):
-        yield client
+async def ask_in_kernels(fleet: Fleet, names: list[str]) -> None:
+    await asyncio.gather(*(ask_in_kernel(fleet, name) for name in names))
 
 
-def ask_in_cells(client: NotebookClient, name: str) -> None:
-    for source in ("from tests.fleet import worker", f"worker.main('crowd', {name!r})"):
-        cell = nbformat.v4.new_code_cell(source)
-        client.nb.cells.append(cell)
-        client.execute_cell(cell, len(client.nb.cells) - 1)
+async def ask_in_kernel(fleet: Fleet, name: str) -> None:
+    sources = "from tests.fleet import worker", f"worker.main('crowd', {name!r})"
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}})
+    async with client.async_setup_kernel(env=fleet.environment()):
+        for index, cell in enumerate(cells):
+            await client.async_execute_cell(cell, index)
 
 
 @pytest.mark.slow
@@ -41,13 +41,12 @@ def test_a_crowd_of_processes_and_kernels_computes_each_key_once_in_threads_and_
 ) -> None:
     names = [f"worker {n}" for n in range(PROCESSES)] + [f"kernel {n}" for n in range(KERNELS)]
     processes = [fleet.start("crowd", name) for name in names[:PROCESSES]]
-    with kernel(fleet) as one, kernel(fleet) as other, ThreadPoolExecutor(KERNELS) as pool:
-        cells = [pool.submit(ask_in_cells, *pair) for pair in zip((one, other), names[PROCESSES:], strict=True)]
+    with ThreadPoolExecutor(1) as pool:
+        kernels = pool.submit(lambda: asyncio.run(ask_in_kernels(fleet, names[PROCESSES:])))
         for phase in ("threads", "tasks"):
             fleet.go(len(names), phase)
         done(*processes)
-        for cell in cells:
-            cell.result()
+        kernels.result()
     for phase in ("threads", "tasks"):
         assert sorted(each for each in fleet.computed() if each.startswith(phase)) == sorted(
             f"{phase} {x}" for x in range(KEYS)
