@@ -91,7 +91,7 @@ class ArgumentKeys:
     ) -> None:
         self._label = label
         self._key = key
-        self._signature = inspect.signature(function)
+        self._signature, followed = _signature(function, label)
         self._ignore = _checked_ignore(ignore, self._signature, label, key)
         self._class_only = "self" in self._ignore
         parameters = self._signature.parameters.values()
@@ -100,7 +100,9 @@ class ArgumentKeys:
         # Only for signatures without *args, ** and keyword-only parameters; the others are bound by inspect.
         self._plain = plain
         self._positional_only = frozenset(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
-        self._defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        # A wrapper may put a default of its own in the place of the one that is read here.
+        self._defaults = {} if followed else {p.name: p.default for p in parameters if p.default is not p.empty}
+        self._outer = inspect.signature(function, follow_wrapped=False) if followed else None
 
     def digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """The arguments part of the key.
@@ -162,8 +164,14 @@ class ArgumentKeys:
         return pairs if used == len(kwargs) else self._bound_pairs(args, kwargs)
 
     def _bound_pairs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError:
+            if self._outer is None or self._ignore:
+                raise
+            bound = self._outer.bind(*args, **kwargs)  # the wrapper gives some of the arguments itself
+        if self._outer is None:
+            bound.apply_defaults()
         return list(bound.arguments.items())
 
     def _without_ignored(self, pairs: list[tuple[str, object]]) -> list[tuple[str, object]]:
@@ -172,6 +180,27 @@ class ArgumentKeys:
             owner = next(value for name, value in pairs if name == "self")
             kept.append(("type(self)", class_identity(type(owner))))
         return kept
+
+
+def _signature(function: Callable[..., object], label: str) -> tuple[inspect.Signature, bool]:
+    """The signature that calls are bound to, and whether an open wrapper (``*args, **kwargs``) hides it.
+
+    A wrapper that names its parameters is bound by these: `functools.wraps` gives it the signature of the function
+    inside, whose defaults and order may be others.
+    """
+    try:
+        inner = inspect.signature(function)
+    except ValueError:
+        raise InvalidOptionError(
+            f"{label}(): its parameters cannot be told; decorate a function of your own that calls it"
+        ) from None
+    try:
+        outer = inspect.signature(function, follow_wrapped=False)
+    except ValueError:  # written in C, as `functools.lru_cache` is, and changes no argument
+        return inner, False
+    kinds = {parameter.kind for parameter in outer.parameters.values()}
+    is_open = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} <= kinds
+    return (inner, True) if is_open and inner != outer else (outer, False)
 
 
 def _checked_ignore(
