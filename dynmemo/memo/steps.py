@@ -93,7 +93,8 @@ def play(story: Story, function: Callable[[], Any]) -> Any:
             try:
                 step = story.send(answer)
             except StopIteration as end:
-                return _given(end.value)
+                outcome: Outcome = end.value
+                break
             match step:
                 case Compute():
                     answer = _compute(function)
@@ -105,6 +106,7 @@ def play(story: Story, function: Callable[[], Any]) -> Any:
                     answer = step.flight.wait(step.timeout)
     finally:
         story.close()
+    return _given(outcome)
 
 
 async def play_async(
@@ -117,7 +119,8 @@ async def play_async(
             try:
                 step = story.send(answer)
             except StopIteration as end:
-                return _given(end.value)
+                outcome: Outcome = end.value
+                break
             match step:
                 case Compute():
                     answer = await _compute_async(function)
@@ -129,6 +132,7 @@ async def play_async(
                     answer = await step.flight.wait_async(step.timeout)
     finally:
         story.close()
+    return _given(outcome)
 
 
 def _compute(function: Callable[[], Any]) -> Outcome:
@@ -144,12 +148,18 @@ async def _compute_async(function: Callable[[], Awaitable[Any]]) -> Outcome:
     started, clock = time.time(), time.perf_counter()
     try:
         value = await function()
+    except GeneratorExit:  # closed from outside: nothing may be awaited any more
+        raise
     except BaseException as error:  # noqa: BLE001 - raised again by `_given`
         return Failed(error)
     return Computed(value, started, time.perf_counter() - clock)
 
 
 def _given(outcome: Outcome) -> Any:
-    if isinstance(outcome, Failed):
+    if not isinstance(outcome, Failed):
+        return outcome.value
+    context = outcome.error.__context__
+    try:
         raise outcome.error
-    return outcome.value
+    finally:
+        outcome.error.__context__ = context  # `raise` put what the caller is handling in its place
