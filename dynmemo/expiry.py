@@ -60,7 +60,9 @@ def _seconds(value: object, option: str) -> float:
         return value.total_seconds()
     if isinstance(value, str):
         return _text_seconds(value, option)
-    if not isinstance(value, bool) and isinstance(value, numbers.Real):
+    # numpy calls its timedelta64 a number, whatever its unit.
+    is_count = getattr(getattr(value, "dtype", None), "kind", "") != "m"
+    if is_count and not isinstance(value, bool) and isinstance(value, numbers.Real):
         try:
             return float(value)
         except OverflowError:

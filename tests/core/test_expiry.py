@@ -4,6 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -47,6 +48,7 @@ def test_durations_are_seconds_timedeltas_or_text(given: object, seconds: float)
         *(0, -1, 0.5, "0s", "0.4s", timedelta(0), timedelta(seconds=-5), timedelta(milliseconds=999)),
         *(math.nan, math.inf, -math.inf, 10**400, "9" * 400 + "d"),
         *(True, False, None, b"1h", [1], 1j, object()),
+        *(np.timedelta64(1, "h"), np.timedelta64(60_000_000_000, "ns"), np.bool_(True)),
         *("", " ", "soon", "1", "1x", "1h1h", "30m1h", "-1h", "1h-5m", "h", "1 000s", "\u0661h", "1,5h"),
     ],
 )
