@@ -348,16 +348,18 @@ def unavailable(store: SqliteStore) -> None:
         store.read("k")
 
 
-def test_damage_is_said_with_what_to_do(path: Path, store: SqliteStore) -> None:
+def test_damage_that_cannot_be_moved_away_is_said_with_what_to_do(path: Path, store: SqliteStore) -> None:
     for n in range(100):
         put(store, f"k{n}", Item(value=bytes(1000)))
     store.close()
     content = bytearray(path.read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
     path.write_bytes(content)
-    with pytest.raises(StoreUnavailableError, match="damaged: remove it together with its -wal and -shm") as caught:
+    path.with_name(f"{path.name}.lock").mkdir()
+    with pytest.raises(StoreUnavailableError, match="remove it together with its -wal and -shm") as caught:
         store.read("k1")
     assert caught.value.code == "SQLITE_CORRUPT"
+    assert path.read_bytes() == content
 
 
 def test_a_value_that_the_file_cannot_hold_is_too_large(path: Path, store: SqliteStore) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.stores.sqlite import schema
+from dynmemo.stores.sqlite.aside import identity_of, is_damage, set_aside, while_nobody_sets_aside
 from dynmemo.stores.sqlite.filesystem import is_remote
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ _ADVICE = {
     sqlite3.SQLITE_FULL: "the disk is full: free some space, or give a smaller max_bytes",
     sqlite3.SQLITE_READONLY: f"it cannot be written: {_PERMISSIONS}",
     sqlite3.SQLITE_CANTOPEN: f"it cannot be opened: {_PERMISSIONS}",
-    sqlite3.SQLITE_CORRUPT: "its content is damaged: remove it together with its -wal and -shm files",
+    sqlite3.SQLITE_CORRUPT: "its content is damaged, and it could not be moved away: "
+    "remove it together with its -wal and -shm files",
     sqlite3.SQLITE_IOERR: "reading or writing the disk failed",
 }
 
@@ -81,6 +83,8 @@ class SqliteFile:
         """When (monotonic) a read has to `look` again."""
         self.size = 0
         """Bytes of the file when it was last looked at."""
+        self._ours: tuple[int, int] | None = None
+        """The last file that was seen to be ours."""
         self._lock = threading.Lock()
         self._held = False
         self._remote = False
@@ -96,10 +100,15 @@ class SqliteFile:
         # The busy handler inside SQLite does most of the waiting, but not all: where waiting could be a
         # deadlock, as when the log is switched on, SQLite says "busy" at once.
         deadline = time.monotonic() + self.busy_timeout
+        may_begin_anew = True
         while True:
+            before = identity_of(self.path)
             try:
                 return self._run_once(act)
             except (sqlite3.Error, OSError) as error:
+                if may_begin_anew and is_damage(error) and self._made_way(before):
+                    may_begin_anew = False
+                    continue
                 if not _is_busy(error) or time.monotonic() >= deadline:
                     raise self._unavailable(error, operation, key) from error
             time.sleep(random.uniform(0.001, 0.02))  # noqa: S311
@@ -151,6 +160,11 @@ class SqliteFile:
         self.give_back(cursor)
         return result
 
+    def _made_way(self, damaged: tuple[int, int] | None) -> bool:
+        """Set the damaged file aside if it is ours."""
+        self.close()  # Windows renames no file that is open
+        return damaged is not None and set_aside(self.path, damaged, was_ours=damaged == self._ours)
+
     def _take(self) -> _Cursor:
         with suppress(IndexError):
             return self.idle.pop()
@@ -160,6 +174,7 @@ class SqliteFile:
         except BaseException:
             self.drop(cursor)
             raise
+        self._ours = cursor.identity
         return cursor
 
     def _connect(self) -> _Cursor:
@@ -262,7 +277,7 @@ def _create_private(path: Path) -> None:
     if path.exists():
         return
     # One thread at a time: closing a file drops all POSIX locks that the process has on it.
-    with _creating, suppress(FileExistsError):
+    with _creating, while_nobody_sets_aside(path), suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 

@@ -1,0 +1,194 @@
+"""A damaged file of ours makes way for a new one; one that is not ours stays as it is. A disk may be full."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynmemo import Cache, dynamo_cached
+from dynmemo.errors import StoreUnavailableError
+from dynmemo.item import Item
+from dynmemo.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.synchronize import Barrier
+    from pathlib import Path
+
+ROWS = 200
+PROCESSES = 6
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cache.db"
+
+
+def fill(path: Path) -> None:
+    with closing(SqliteStore(path)) as store:
+        for n in range(ROWS):
+            store.write(f"k{n}", Item(value=bytes(1000)))
+
+
+def truncate(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(3 * 4096)
+
+
+def cut_inside_a_page(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(4096 + 100)
+
+
+def write_garbage(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 2 * 4096))
+
+
+def set_aside(path: Path) -> list[Path]:
+    found = path.parent.glob("cache.db.corrupt-*")
+    return [file for file in found if not file.name.endswith(("-wal", "-shm"))]
+
+
+DAMAGES = pytest.mark.parametrize("damage", [truncate, cut_inside_a_page, write_garbage])
+
+
+@DAMAGES
+def test_a_damaged_file_is_moved_beside_the_new_one_with_one_line(
+    path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(path)
+    damage(path)
+    damaged = path.read_bytes()
+    with caplog.at_level(logging.WARNING, "dynmemo"), closing(SqliteStore(path)) as store:
+        found = [store.read(f"k{n}") for n in range(ROWS)]
+        assert found[-1] is None
+        store.write("k", Item(value=b"new"))
+        assert (row := store.read("k")) is not None
+        assert row.value == b"new"
+    assert [file.read_bytes() for file in set_aside(path)] == [damaged]
+    assert [("is damaged; it was moved to" in record.getMessage()) for record in caplog.records] == [True]
+
+
+@DAMAGES
+def test_calls_go_on_and_are_stored_again(path: Path, damage: Callable[[Path], None]) -> None:
+    fill(path)
+    damage(path)
+    cache = Cache.sqlite(path)
+
+    @dynamo_cached(cache=cache)
+    def double(x: int) -> int:
+        return 2 * x
+
+    assert [double(x) for x in (1, 2, 1, 2)] == [2, 4, 2, 4]
+    assert (double.cache_info().hits, double.cache_info().errors) == (2, 0)
+    cache.close()
+
+
+def test_a_file_that_becomes_rubbish_while_it_is_used_makes_way(path: Path) -> None:
+    with closing(SqliteStore(path)) as store:
+        store.write("k", Item(value=b"old"))
+        path.write_bytes(os.urandom(20_000))
+        store.write("k", Item(value=b"new"))
+        store._file.look()
+        store.write("k", Item(value=b"newer"))
+        assert (row := store.read("k")) is not None
+        assert row.value == b"newer"
+
+
+def test_a_damaged_file_of_another_program_is_left_alone(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+        connection.executemany("INSERT INTO theirs VALUES (?)", [(bytes(1000),)] * 100)
+        connection.commit()
+    write_garbage(path)
+    before = path.read_bytes()
+    with closing(SqliteStore(path)) as store, pytest.raises(StoreUnavailableError):
+        store.read("k")
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_rubbish_that_was_never_seen_as_ours_is_left_alone(path: Path) -> None:
+    path.write_bytes(b"my thesis" * 1000)
+    with closing(SqliteStore(path)) as store, pytest.raises(StoreUnavailableError, match="left untouched"):
+        store.read("k")
+    assert list(path.parent.iterdir()) == [path]
+
+
+def write_own(path: str, barrier: Barrier, number: int) -> None:
+    barrier.wait()
+    with closing(SqliteStore(path, busy_timeout=30)) as store:
+        for n in range(20):
+            store.write(f"own-{number}-{n}", Item(value=b"x"))
+
+
+def test_of_many_processes_one_moves_the_file_and_none_loses_what_it_wrote(path: Path) -> None:
+    fill(path)
+    write_garbage(path)
+    context: Any = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(PROCESSES)
+    processes = [context.Process(target=write_own, args=(str(path), barrier, n)) for n in range(PROCESSES)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    assert len(set_aside(path)) == 1
+    with closing(SqliteStore(path)) as store:
+        written = {f"own-{number}-{n}" for number in range(PROCESSES) for n in range(20)}
+        assert store.read_many(sorted(written)).keys() == written
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+FULL_DISK = """
+import logging, resource, signal, sys
+from dynmemo import Cache, dynamo_cached
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+cache = Cache.sqlite(sys.argv[1])
+@dynamo_cached(cache=cache, version=1, name="f")
+def f(x): return bytes([x]) + __import__("random").Random(x).randbytes(300_000)
+f(0)
+resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+assert [f(x)[0] for x in range(8)] == list(range(8))
+print("HITS", f.cache_info().hits, "ERRORS", f.cache_info().errors > 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there files have no limit")
+def test_on_a_full_disk_calls_compute_hits_go_on_and_the_log_has_one_line(path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "HITS 1 ERRORS True"
+    assert sum("computing without the cache" in line for line in lines) == 1
+
+
+def test_a_file_that_is_deleted_while_it_is_used_is_begun_anew(path: Path) -> None:
+    cache = Cache.sqlite(path)
+
+    @dynamo_cached(cache=cache)
+    def double(x: int) -> int:
+        return 2 * x
+
+    double(1)
+    if sys.platform == "win32":
+        cache.close()
+    for end in ("", "-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+    cache.store.open()  # looks at once instead of within a second
+    assert [double(1), double(1)] == [2, 2]
+    assert (double.cache_info().computed, double.cache_info().errors) == (2, 0)
+    assert path.exists()
+    cache.close()
