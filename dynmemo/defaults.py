@@ -23,7 +23,8 @@ SECRET_VARIABLE = "DYNMEMO_SECRET"  # noqa: S105  # a name, no secret
 _ENABLED = {None, "", "0"}
 
 _configured: Cache | None = None
-_exported: str | None = None
+_exported: dict[str, tuple[str, str | None]] = {}
+"""What `configure` set in the environment, and what stood there before."""
 _looked_up: tuple[str | None, str | None, Cache] | None = None
 
 
@@ -43,25 +44,37 @@ def configure(url_or_cache: str | Cache | None) -> Cache:
     Raises:
         InvalidOptionError: neither a Cache nor a valid URL.
     """
-    global _configured, _exported
+    global _configured
     if url_or_cache is not None and not isinstance(url_or_cache, (str, Cache)):
         raise InvalidOptionError(f"configure() takes a Cache or a URL, not {type(url_or_cache).__name__}")
-    cache = Cache.from_url(url_or_cache) if isinstance(url_or_cache, str) else url_or_cache
-    _configured = cache
-    if _exported is not None and os.environ.get(URL_VARIABLE) == _exported:
-        del os.environ[URL_VARIABLE]
-    _exported = None if cache is None else _export(cache)
+    _withdraw()  # before the cache is made: it must not take the secret of the one before for its own
+    try:
+        _configured = Cache.from_url(url_or_cache) if isinstance(url_or_cache, str) else url_or_cache
+    finally:
+        if _configured is not None:
+            _export(_configured)
     return default_cache()
 
 
-def _export(cache: Cache) -> str | None:
+def _withdraw() -> None:
+    for name, (ours, before) in _exported.items():
+        if os.environ.get(name) != ours:
+            continue  # somebody has set it since
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+    _exported.clear()
+
+
+def _export(cache: Cache) -> None:
     url, secret = cache.url, cache.environment_secret()
     if url is None or secret is None:
-        return None
-    os.environ[URL_VARIABLE] = url
-    if secret:
-        os.environ[SECRET_VARIABLE] = secret
-    return url
+        return
+    for name, value in ((URL_VARIABLE, url), (SECRET_VARIABLE, secret)):
+        if value:
+            _exported[name] = (value, os.environ.get(name))
+            os.environ[name] = value
 
 
 def _variable(name: str) -> Callable[[], str | None]:
