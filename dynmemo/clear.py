@@ -97,6 +97,9 @@ class Generations:
         return generation
 
     def _learn(self, fn: str, generation: str | None, asked: float) -> str | None:
+        known = self._rows.get(fn)
+        if known is not None and known[1] > asked + RECHECK_SECONDS:
+            return known[0]  # another thread cleared or read while this answer was on its way
         self._rows[fn] = (generation, asked + RECHECK_SECONDS)
         self._joined.clear()
         return generation
