@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from dynmemo.errors import InvalidOptionError
@@ -30,12 +32,12 @@ def _number(text: str) -> float:
         raise ValueError("a number") from None
 
 
-def _duration(text: str) -> float:
+def _duration(option: str, text: str) -> float:
     try:
         value: object = float(text)
     except ValueError:
         value = text
-    return parse_duration(value, "default_ttl")
+    return parse_duration(value, option)
 
 
 _Parsers = Mapping[str, Callable[[str], object]]
@@ -45,9 +47,9 @@ _COMMON: _Parsers = {
     "encrypt": _boolean,
     "max_value_bytes": _integer,
     "overflow": str,
-    "default_ttl": _duration,
+    "default_ttl": partial(_duration, "default_ttl"),
     "refresh_after": _number,
-    "lease_seconds": _number,
+    "lease_seconds": partial(_duration, "lease_seconds"),
 }
 _OPTIONS: Mapping[str, _Parsers] = {
     "sqlite": {"max_bytes": _integer, **_COMMON},
@@ -112,7 +114,10 @@ def _place(kind: str, netloc: str, path: str) -> str:
             "a SQLite URL has three slashes before a relative path and four before an absolute one: "
             "sqlite:///cache.db, sqlite:////home/me/cache.db, sqlite:///C:/Users/me/cache.db"
         )
-    return unquote(path[1:])
+    name = unquote(path[1:])
+    if "\0" in name:
+        raise InvalidOptionError("the path in a SQLite URL has a zero byte (%00), which no file name has")
+    return name
 
 
 def _option(kind: str, name: str, text: str) -> object:
@@ -144,4 +149,6 @@ def build_url(kind: str, arguments: Mapping[str, object]) -> str | None:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, timedelta):
+        return str(value.total_seconds())
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +55,7 @@ def test_a_sqlite_url_names_a_path(url: str, path: str) -> None:
         ("dynamodb://table/more", "names one table"),
         ("sqlite://cache.db", "three slashes"),
         ("sqlite:///", "three slashes"),
+        ("sqlite:////tmp/a%00.db", "zero byte"),
         ("dynamodb://t?regoin=eu-west-1", "'regoin' is no option.*region"),
         ("dynamodb://t?create_table_if_not_exists=perhaps", "must be true or false"),
         ("sqlite:////a.db?max_bytes=many", "must be a whole number"),
@@ -99,3 +101,10 @@ def test_equal_urls_share_one_cache(tmp_path: Path) -> None:
     assert Cache.from_url(url) is Cache.from_url(url)
     assert Cache.from_url(url) is not Cache.from_url(url + "?max_bytes=1000000")
     assert Cache.from_url("dynamodb://t?region=a&profile=b") is Cache.from_url("dynamodb://t?profile=b&region=a")
+
+
+def test_times_of_every_form_survive_in_a_url(tmp_path: Path) -> None:
+    made = Cache.sqlite(tmp_path / "cache.db", default_ttl=timedelta(hours=1), lease_seconds="20s")  # type: ignore[arg-type]
+    assert made.url is not None
+    read = Cache.from_url(made.url)
+    assert (read.default_ttl, read.lease_seconds) == (3600, 20)
