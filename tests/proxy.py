@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import socket
+import struct
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -51,13 +53,30 @@ class Delay:
 
 
 @dataclass(frozen=True)
+class Drip:
+    """Forward, and answer byte by byte with so many seconds in between, headers included."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Reset:
+    """Forward, and reset the connection in the middle of the answer."""
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Reset the connection at once, without forwarding."""
+
+
+@dataclass(frozen=True)
 class Rewrite:
     """Forward, and answer with what `change` makes of the answer."""
 
     change: Callable[[dict[str, Any]], dict[str, Any]]
 
 
-Fault = Answer | LoseAnswer | Stall | Delay | Rewrite
+Fault = Answer | LoseAnswer | Stall | Delay | Drip | Reset | Refuse | Rewrite
 
 
 def error(code: str, message: str = "", status: int = 400, **members: object) -> Answer:
@@ -154,6 +173,29 @@ class Proxy:
             upstream.close()
 
 
+class _Dripping:
+    """Writes byte by byte."""
+
+    closed = False
+
+    def __init__(self, connection: socket.socket, seconds: float, ended: threading.Event) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self._ended = ended
+
+    def write(self, content: bytes) -> None:
+        for byte in content:
+            if self._ended.wait(self._seconds):
+                return
+            self._connection.sendall(bytes([byte]))
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        self.closed = True
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 128
@@ -190,6 +232,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif isinstance(fault, Answer):
             self._answer(fault.status, fault.body, fault.request_id)
+        elif isinstance(fault, Refuse):
+            self._reset()
         else:
             if isinstance(fault, Delay):
                 proxy.ended.wait(fault.seconds)
@@ -199,16 +243,29 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, LoseAnswer):
             self.close_connection = True
             return
+        if isinstance(fault, Drip):
+            self.wfile = _Dripping(self.connection, fault.seconds, self.server.proxy.ended)  # type: ignore[assignment]
+            self.close_connection = True
+        if isinstance(fault, Reset):
+            self._answer(status, body[: len(body) // 2], request_id, len(body))
+            self._reset()
+            return
         if isinstance(fault, Rewrite):
             body = json.dumps(fault.change(json.loads(body))).encode()
         self._answer(status, body, request_id)
 
-    def _answer(self, status: int, body: bytes, request_id: str | None) -> None:
+    def _reset(self) -> None:
+        self.close_connection = True
+        linger = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # closing then resets
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.server.close_request(self.connection)
+
+    def _answer(self, status: int, body: bytes, request_id: str | None, length: int | None = None) -> None:
         self.send_response(status)
         if request_id is not None:
             self.send_header("x-amzn-RequestId", request_id)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
         self.wfile.write(body)
 

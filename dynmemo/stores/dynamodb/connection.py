@@ -145,10 +145,15 @@ def own_of(
         import boto3
         import botocore.session
 
+        from dynmemo.stores.dynamodb.deadline import bound_answers
+
         # A session of its own: the default one is not safe to share between threads while clients are made.
         core = botocore.session.get_session()
         session = boto3.session.Session(region_name=region, profile_name=profile, botocore_session=core)
-        return session.client(service, endpoint_url=endpoint_url, config=_settings(config, core, bulk))
+        client = session.client(service, endpoint_url=endpoint_url, config=_settings(config, core, bulk))
+        if service == "dynamodb":  # objects of S3 may be read for as long as they arrive
+            bound_answers(client)
+        return client
 
     return make
 
