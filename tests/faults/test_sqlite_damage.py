@@ -192,3 +192,20 @@ def test_a_file_that_is_deleted_while_it_is_used_is_begun_anew(path: Path) -> No
     assert (double.cache_info().computed, double.cache_info().errors) == (2, 0)
     assert path.exists()
     cache.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="here permissions keep nobody out")
+def test_in_a_folder_that_cannot_be_written_calls_compute_and_say_so_once(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.parent.chmod(0o500)
+    cache = Cache.sqlite(path)
+
+    @dynamo_cached(cache=cache)
+    def double(x: int) -> int:
+        return 2 * x
+
+    assert [double(1), double(1)] == [2, 2]
+    assert sum("computing without the cache" in record.getMessage() for record in caplog.records) == 1
+    path.parent.chmod(0o700)
+    cache.close()
