@@ -20,7 +20,7 @@ DISABLE_VARIABLE = "DYNMEMO_DISABLE"
 
 SECRET_VARIABLE = "DYNMEMO_SECRET"  # noqa: S105  # a name, no secret
 
-_ENABLED = {None, "", "0"}
+_NO = {"", "0", "false", "no"}
 
 _configured: Cache | None = None
 _exported: dict[str, tuple[str, str | None]] = {}
@@ -137,4 +137,5 @@ def _own_file() -> Cache:
 
 def is_disabled() -> bool:
     """Whether ``DYNMEMO_DISABLE`` says that decorated functions just compute."""
-    return _disable() not in _ENABLED
+    given = _disable()
+    return given is not None and given.lower() not in _NO

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import blake3
@@ -13,7 +14,7 @@ from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
 from dynmemo.identity import class_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
 MAX_NAME_BYTES = 200
 GENERATION_SUFFIX = "#gen"
@@ -206,6 +207,9 @@ def _signature(function: Callable[..., object], label: str) -> tuple[inspect.Sig
 def _checked_ignore(
     ignore: Collection[str], signature: inspect.Signature, label: str, key: Callable[..., object] | None
 ) -> frozenset[str]:
+    given: object = ignore
+    if not isinstance(given, Collection):
+        raise InvalidOptionError(f"{label}(): ignore={given!r} is no list of parameters; give their names")
     names = frozenset((ignore,) if isinstance(ignore, str) else ignore)
     if names and key is not None:
         raise InvalidOptionError(

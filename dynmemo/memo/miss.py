@@ -240,23 +240,32 @@ class Miss:
 
     def _store(self, lease: Lease | Unled, computed: Computed) -> bytes | None:
         """Store a result; its stored form, None where it has none."""
-        cache_if = self._options.cache_if
-        if cache_if is not None and not cache_if(computed.value):
+        cache_if, cache = self._options.cache_if, self._entries.cache
+        try:
+            is_wanted = cache_if is None or bool(cache_if(computed.value))
+            lifetime = self._options.lifetime_of(cache, computed.value) if is_wanted else None
+        except InvalidOptionError as error:
+            self._not_stored(lease, "ttl", str(error))
+            return None
+        except Exception as error:  # noqa: BLE001 - the result is there, and worth more than a word on storing it
+            kind = type(error).__name__
+            self._not_stored(lease, f"raised {kind}", f"cache_if= or ttl= raised {kind} for it")
+            return None
+        if not is_wanted:
             self._trouble.stats.add("bypassed")
             self._guard(lease.no_store, "cache_if")
             return None
+        dates = None if lifetime is None else self._entries.dates(lifetime)
+        if dates is None:
+            self._not_stored(lease, "ttl", "its ttl has run out")
+            return None
         content = None
         try:
-            lifetime = self._options.lifetime_of(self._entries.cache, computed.value)
-            dates = None if lifetime is None else self._entries.dates(lifetime)
-            if dates is None:
-                self._not_stored(lease, "ttl", "its ttl has run out")
-                return None
             content = self._entries.content(self._key, computed, dates)
             row = self._entries.row(content, dates, lease.generation)
             if self._guard(lease.finish, row) is False:
                 self._trouble.stats.add("bypassed")  # somebody removed the row or took the lease over
-        except (CannotSerialize, ValueTooLargeError, InvalidOptionError) as error:
+        except (CannotSerialize, ValueTooLargeError) as error:
             self._not_stored(lease, type(error).__name__, str(error))
         return content
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -68,6 +68,14 @@ class Options:
             Lifetime.parse(None, self.sliding, now)
         else:
             Lifetime.parse(self.ttl, self.sliding, now)  # type: ignore[arg-type]  # a callable was excluded
+
+    def packages(self) -> tuple[str, ...]:
+        """The names in `depends_on`, which may be one text."""
+        given: object = self.depends_on
+        names = (given,) if isinstance(given, str) else given
+        if not isinstance(names, Iterable):
+            raise InvalidOptionError(f"depends_on={given!r} is no list of packages; give their names")
+        return tuple(names)
 
     def wait_seconds(self) -> float | None:
         """How long to wait for another's result; None for as long as that lives."""

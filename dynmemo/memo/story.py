@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from dataclasses import fields, replace
@@ -50,7 +51,7 @@ class Memo:
         self._identity = CodeIdentity(
             function,
             code=options.code,
-            depends_on=tuple(options.depends_on),
+            depends_on=options.packages(),
             version=options.version,
             walked=self.recent.saw_code,
         )
@@ -105,7 +106,7 @@ class Memo:
 
     def recompute(self, args: Arguments, kwargs: Keywords) -> Story:
         """Compute and store, whatever lies there."""
-        entries, key = self._entries_or_none(), self.key(args, kwargs)
+        entries, key = None if is_disabled() else self._entries_or_none(), self.key(args, kwargs)
         self._remember(key, args, kwargs)
         return compute() if entries is None else self._miss(entries, key, Looked(None)).story_anew()
 
@@ -207,7 +208,8 @@ class Memo:
 
     def _remember(self, key: str, args: Arguments, kwargs: Keywords) -> None:
         _, code, arguments = key.rsplit(":", 2)
-        self.recent.saw_call(code, arguments, self._arguments.each(args, kwargs, is_small))
+        with contextlib.suppress(Exception):  # it serves explain() only, and objects may do anything when looked at
+            self.recent.saw_call(code, arguments, self._arguments.each(args, kwargs, is_small))
 
     def parameters(self) -> dict[str, Any]:
         """The options by name, with the name in force."""

@@ -648,3 +648,37 @@ def test_a_recompute_that_asks_for_its_own_key_does_not_wait_for_itself(cache: C
 def test_a_lease_lasts_from_a_second_to_an_hour(tmp_path: Path, seconds: Any) -> None:
     with pytest.raises(InvalidOptionError, match="lease_seconds="):
         Cache.sqlite(tmp_path / "a.db", lease_seconds=seconds)
+
+
+@pytest.mark.parametrize("option", ["cache_if", "ttl"])
+def test_a_result_survives_an_option_that_raises_on_it(
+    cache: Cache, caplog: pytest.LogCaptureFixture, option: str
+) -> None:
+    def broken(result: object) -> Any:
+        raise ValueError("what the result says")
+
+    one = dynamo_cached(cache=cache, code="off", **{option: broken})(lambda: 1)
+    with caplog.at_level(logging.WARNING, "dynmemo"):
+        assert [one(), one()] == [1, 1]
+    assert len(caplog.records) == 1
+    assert "raised ValueError" in caplog.text
+    assert "what the result says" not in caplog.text
+    assert one.cache_info().bypassed == 2
+
+
+def test_disabled_functions_recompute_without_the_cache(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = dynamo_cached(cache=cache)(lambda: 1)
+    monkeypatch.setenv("DYNMEMO_DISABLE", "true")
+    assert one.recompute() == 1
+    assert one.cache_info().requests == 0
+    monkeypatch.setenv("DYNMEMO_DISABLE", "false")
+    one()
+    assert one.cache_info().requests > 0
+
+
+def test_one_name_may_stand_for_a_list_of_names_and_other_kinds_are_refused(cache: Cache) -> None:
+    one = dynamo_cached(cache=cache, depends_on="pytest")(lambda: 1)
+    assert one.cache_key() == dynamo_cached(cache=cache, depends_on=["pytest"])(lambda: 1).cache_key()
+    for wrong in ({"depends_on": 5}, {"ignore": None}, {"ignore": 5}):
+        with pytest.raises(InvalidOptionError, match="no list of"):
+            dynamo_cached(**wrong)(lambda: 1)
