@@ -657,7 +657,8 @@ def test_a_result_survives_an_option_that_raises_on_it(
     def broken(result: object) -> Any:
         raise ValueError("what the result says")
 
-    one = dynamo_cached(cache=cache, code="off", **{option: broken})(lambda: 1)
+    options: dict[str, Any] = {option: broken}
+    one = dynamo_cached(cache=cache, code="off", **options)(lambda: 1)
     with caplog.at_level(logging.WARNING, "dynmemo"):
         assert [one(), one()] == [1, 1]
     assert len(caplog.records) == 1
@@ -679,6 +680,7 @@ def test_disabled_functions_recompute_without_the_cache(cache: Cache, monkeypatc
 def test_one_name_may_stand_for_a_list_of_names_and_other_kinds_are_refused(cache: Cache) -> None:
     one = dynamo_cached(cache=cache, depends_on="pytest")(lambda: 1)
     assert one.cache_key() == dynamo_cached(cache=cache, depends_on=["pytest"])(lambda: 1).cache_key()
-    for wrong in ({"depends_on": 5}, {"ignore": None}, {"ignore": 5}):
+    wrongs: list[dict[str, Any]] = [{"depends_on": 5}, {"ignore": None}, {"ignore": 5}]
+    for wrong in wrongs:
         with pytest.raises(InvalidOptionError, match="no list of"):
             dynamo_cached(**wrong)(lambda: 1)
