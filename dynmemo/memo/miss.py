@@ -12,6 +12,7 @@ from dynmemo.errors import InvalidOptionError, UnreadableValueError, ValueTooLar
 from dynmemo.expiry import Dates
 from dynmemo.flight import Lease, Spot, Verdict, Waited, Watch, flights, judge
 from dynmemo.item import Expect, Refused
+from dynmemo.keys import lease_key
 from dynmemo.memo.entries import Looked
 from dynmemo.memo.steps import Blocking, Computed, Failed, Found, Sleep, Step, Wait, compute
 from dynmemo.memo.unled import Unled
@@ -102,7 +103,9 @@ class Miss:
     def _anew(self) -> Steps[Landed]:
         generation = yield self._guarded(self._entries.generation, None)
         if generation is not None:
-            lease = yield self._guarded(self._entries.leases.claim, Spot.at(self._key), generation, None)
+            # Beside the value, whatever that is: it stays readable, and is not lost if computing raises.
+            spot = Spot(lease_key(self._key), self._key)
+            lease = yield self._guarded(self._entries.leases.claim, spot, generation, None)
             if isinstance(lease, Lease):
                 return (yield from self._under(lease))
         return Landed((yield from compute()))

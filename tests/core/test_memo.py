@@ -684,3 +684,22 @@ def test_one_name_may_stand_for_a_list_of_names_and_other_kinds_are_refused(cach
     for wrong in wrongs:
         with pytest.raises(InvalidOptionError, match="no list of"):
             dynamo_cached(**wrong)(lambda: 1)
+
+
+def test_a_recompute_that_raises_loses_nothing(cache: Cache) -> None:
+    answers: list[Any] = [1, ValueError("mine"), 3]
+
+    @dynamo_cached(cache=cache, code="off")
+    def following() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert following() == 1
+    with pytest.raises(ValueError, match="mine"):
+        following.recompute()
+    assert following() == 1
+    assert following.recompute() == 3
+    assert following() == 3
+    assert cache.store.read(f"{following.cache_key()}#lease") is None
