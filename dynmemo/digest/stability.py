@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 import pickle
+from types import FunctionType
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -68,7 +69,7 @@ class _Bounded(io.BytesIO):
 
 def _rebuilt(value: object) -> object:
     buffers: list[pickle.PickleBuffer] = []
-    data = _Bounded()
+    data, code = _Bounded(), _Code()
     try:
         pickle.Pickler(data, 5, buffer_callback=buffers.append).dump(value)
     except _TooLarge:
@@ -77,6 +78,30 @@ def _rebuilt(value: object) -> object:
         buffers.clear()
         data = _Bounded()
         cloudpickle = importlib.import_module("cloudpickle")
-        cloudpickle.Pickler(data, 5, buffer_callback=buffers.append).dump(value)
+        pickler = cloudpickle.Pickler(data, 5, buffer_callback=buffers.append)
+        # A class that cloudpickle reads back in its own process gets the copies of its methods for its methods.
+        pickler.persistent_id = code.mark
+        pickler.dump(value)
     # Large arrays are not copied. They are read-only in the copy: nothing that it does reaches the original.
-    return pickle.loads(data.getbuffer(), buffers=[buffer.raw().toreadonly() for buffer in buffers])
+    data.seek(0)
+    unpickler = pickle.Unpickler(data, buffers=[buffer.raw().toreadonly() for buffer in buffers])
+    unpickler.persistent_load = code.of  # type: ignore[method-assign]
+    return unpickler.load()
+
+
+class _Code:
+    """Functions and classes that an object and its copy share."""
+
+    def __init__(self) -> None:
+        self._known: list[object] = []
+
+    def mark(self, thing: object) -> int | None:
+        """What stands for `thing` in the pickle; None for what is no code."""
+        if not isinstance(thing, (type, FunctionType)):
+            return None
+        self._known.append(thing)
+        return len(self._known) - 1
+
+    def of(self, mark: int) -> object:
+        """What `mark` stands for."""
+        return self._known[mark]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from dynmemo.identity.bytecode import bytecode_facts, structure
 from dynmemo.identity.facts import Facts
+from dynmemo.identity.own import MAIN_MODULES, is_own_function
 from dynmemo.identity.source import source_facts
 
 if TYPE_CHECKING:
-    import types
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _known: dict[tuple[int, bool], tuple[weakref.ref[types.CodeType], Facts]] = {}
 _travelled: dict[str, Facts] = {}
@@ -36,9 +37,25 @@ def _find(code: types.CodeType, namespace: Mapping[str, Any]) -> Facts:
     return travelled or source_facts(code, namespace) or bytecode_facts(code)
 
 
+def functions_in(namespace: Mapping[str, Any]) -> Iterator[types.FunctionType]:
+    """The user's functions in a namespace, and the methods of the classes that were defined there."""
+    for thing in list(namespace.values()):
+        if isinstance(thing, staticmethod | classmethod):
+            thing = thing.__func__
+        if isinstance(thing, property):
+            parts = {"get": thing.fget, "set": thing.fset, "del": thing.fdel}
+            yield from functions_in(parts)
+        elif type(thing) is types.FunctionType:
+            if is_own_function(thing):
+                yield thing
+        elif isinstance(thing, type) and thing.__module__ in MAIN_MODULES:
+            yield from functions_in(vars(thing))
+
+
 def pack(functions: Iterable[types.FunctionType]) -> dict[str, tuple[object, ...]]:
-    """The facts of these functions as plain data, by the structure of their code."""
-    return {structure(function.__code__): facts_of(function).dump() for function in functions}
+    """The facts of these functions as plain data, by the structure of their code; without those of bytecode alone."""
+    found = {structure(function.__code__): facts_of(function) for function in functions}
+    return {key: facts.dump() for key, facts in found.items() if facts.from_source}
 
 
 def install(packed: Mapping[str, tuple[object, ...]]) -> None:

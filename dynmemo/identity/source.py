@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from dynmemo.identity.compiled import Candidate
     from dynmemo.identity.facts import Facts
 
+_SENT = "<dynamic-code>"
+"""What cloudpickle (3.1.3 and later) calls the file of every code object that it sends by value."""
+
 _FUTURE_FLAGS = 0
 for _feature in __future__.all_feature_names:
     _FUTURE_FLAGS |= getattr(__future__, _feature).compiler_flag
@@ -37,14 +40,29 @@ def source_facts(code: types.CodeType, namespace: Mapping[str, Any]) -> Facts | 
         code: of a function or lambda.
         namespace: the globals of the function, whose loader may know the source of a zipped module.
     """
-    for text in _texts(code.co_filename, namespace):
-        found = _sources.find(code.co_filename, text, code)
-        if found is not None:
-            try:
-                return tree_facts(found.node, found.owner)
-            except RecursionError:
-                return None
+    names = (code.co_filename,) if code.co_filename != _SENT else _likely_files(namespace)
+    for name in names:
+        for text in _texts(name, namespace):
+            found = _sources.find(name, text, code)
+            if found is not None:
+                try:
+                    return tree_facts(found.node, found.owner)
+                except RecursionError:
+                    return None
     return None
+
+
+def _likely_files(namespace: Mapping[str, Any]) -> Iterator[str]:
+    """Where code that came by value may have been written, also a copy that came back to where it was written.
+
+    The file of its module, which cloudpickle tells, else the cells of this notebook, the latest first.
+    """
+    file = namespace.get("__file__")
+    if isinstance(file, str):
+        yield file
+    else:
+        # Cells have no time of change.
+        yield from [name for name, entry in reversed(linecache.cache.copy().items()) if entry[1:2] == (None,)]
 
 
 def _texts(filename: str, namespace: Mapping[str, Any]) -> Iterator[str]:

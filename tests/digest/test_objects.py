@@ -218,6 +218,16 @@ def test_the_original_is_not_touched_by_the_look_at_its_copy() -> None:
     assert digest(value) == before
 
 
+def test_the_look_at_a_copy_leaves_the_methods_of_the_class_as_they_are() -> None:
+    class Local:
+        def __getstate__(self) -> dict[str, object]:
+            return {"add": lambda x: x + 1}
+
+    before = dict(vars(Local))
+    assert digest(Local()) == digest(Local())
+    assert dict(vars(Local)) == before
+
+
 def test_many_objects_that_know_each_other_all_end() -> None:
     people = [Point(name) for name in range(60)]
     for person in people:

@@ -512,6 +512,41 @@ TWO_KERNELS: dict[str, tuple[Scenario, Scenario]] = {
             Ask("cleaned(1)", 0, True),
         ],
     ),
+    "an instance of a class that came back from a worker": (
+        [
+            """
+            class Rate:
+                def __init__(self, rate):
+                    self.rate = rate
+                def of(self, x):
+                    return self.rate * x
+            @cached
+            def rated(rate, x):
+                print('computing')
+                return rate.of(x)
+            """,
+            Ask("rated(Rate(3), 2)", 6, True),
+        ],
+        [
+            """
+            class Rate:
+                def __init__(self, rate):
+                    self.rate = rate
+                def of(self, x):
+                    return self.rate * x
+            @cached
+            def rated(rate, x):
+                print('computing')
+                return rate.of(x)
+            """,
+            """
+            import cloudpickle
+            back = cloudpickle.loads(cloudpickle.dumps(Rate(3)))
+            """,
+            Ask("rated(back, 2)", 6, False),
+            Ask("rated(Rate(3), 2)", 6, False),
+        ],
+    ),
     "a set and strings under another hash seed": (
         [
             """

@@ -19,8 +19,6 @@ SCRIPT = Path(program.__file__)
 
 @pytest.mark.parametrize("way", [*multiprocessing.get_all_start_methods(), "loky", "file"])
 def test_functions_of_a_script_arrive_whole(way: str, tmp_path: Path) -> None:
-    if way == "loky":
-        pytest.importorskip("joblib", reason="joblib is not installed")
     done = subprocess.run(
         [sys.executable, str(SCRIPT), way, (tmp_path / "file").as_posix()],
         capture_output=True,
@@ -30,6 +28,70 @@ def test_functions_of_a_script_arrive_whole(way: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"{name}: arrived" for name in program.travellers()]
+
+
+def test_arguments_of_classes_of_the_script_have_the_same_key_where_its_source_is_not(tmp_path: Path) -> None:
+    script, sent, cache = tmp_path / "script.py", tmp_path / "sent", tmp_path / "cache.db"
+    script.write_text(
+        f"""
+import enum, cloudpickle, attrs
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from dynmemo import dynamo_cached
+
+class Plain:
+    def __init__(self, x): self.x = x
+    def double(self): return 2 * self.x
+    half = property(lambda self: self.x / 2)
+    @staticmethod
+    def one(): return 1
+
+class Custom(Plain):
+    def __getstate__(self): return {{"x": self.x}}
+    def __setstate__(self, state): self.x = state["x"]
+
+@dataclass
+class Data:
+    x: int = 1
+    def double(self): return 2 * self.x
+
+@attrs.define
+class Defined:
+    x: int = 1
+    def double(self): return 2 * self.x
+
+class Colour(enum.Enum):
+    red = 1
+    def double(self): return 2 * self.value
+
+class Pair(NamedTuple):
+    x: int
+    def double(self): return 2 * self.x
+
+def add(x): return x + 1
+
+@dynamo_cached(cache="sqlite:///{cache.as_posix()}")
+def used(thing): return None
+
+things = [Plain(1), Custom(2), Data(), Defined(), Colour.red, Pair(3), add]
+for thing in things:
+    used(thing)
+Path({str(sent)!r}).write_bytes(cloudpickle.dumps((used, things)))
+"""
+    )
+    receiver = (
+        "import pickle, sys\n"
+        "with open(sys.argv[1], 'rb') as file: used, things = pickle.load(file)\n"
+        "for thing in things: used(thing)\n"
+        "print(used.cache_info().hits, used.cache_info().misses)"
+    )
+    subprocess.run([sys.executable, str(script)], check=True)
+    script.unlink()
+    done = subprocess.run(
+        [sys.executable, "-c", receiver, str(sent)], check=True, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.stdout.split() == ["7", "0"]
 
 
 def test_a_function_of_a_module_travels_by_reference() -> None:
