@@ -59,6 +59,8 @@ class Item:
     """Seconds by which both stored dates lie after the real ones (`stale_if_error`)."""
     no_store: str | None = None
     """Why the result of this call is not shared."""
+    lease_waits: str | None = None
+    """Key of another lease row, for which the one who holds this lease waits; as of the last renewal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,8 @@ class Store(Protocol):
         """
         ...
 
-    def renew(self, key: str, etag: str, ttl_date: int) -> bool:
-        """Add one to `lease_beat` and set `ttl_date` if the row carries `etag`; whether it was done."""
+    def renew(self, key: str, etag: str, ttl_date: int, lease_waits: str | None = None) -> bool:
+        """Add one to `lease_beat`, set `ttl_date` and `lease_waits` if the row carries `etag`; whether it was done."""
         ...
 
     def touch(self, key: str, seen: Item, ttl_date: int) -> bool:

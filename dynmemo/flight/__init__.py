@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynmemo.flight.deadlock import is_deadlock, waiting_for_row
 from dynmemo.flight.inflight import Flight, Flights, Waited, flights
 from dynmemo.flight.lease import DEFAULT_SECONDS, Lease, Leases, Spot, Verdict, judge
 from dynmemo.flight.watch import Watch
@@ -17,5 +18,7 @@ __all__ = [
     "Waited",
     "Watch",
     "flights",
+    "is_deadlock",
     "judge",
+    "waiting_for_row",
 ]

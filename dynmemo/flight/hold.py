@@ -67,6 +67,8 @@ class Hold:
         """Whoever computed is gone or has stopped; the keeper shall give it up."""
         self.is_computing: Callable[[], bool] = _yes
         """Whether the computation still runs; what does not is not renewed."""
+        self.waits_for: Callable[[], str | None] = _nothing
+        """For which other lease row the computation waits."""
         self.due = claimed_at
         """When the keeper has something to do; it alone changes this."""
         self.keeper = keeper
@@ -82,7 +84,7 @@ class Hold:
     def renew(self) -> bool:
         """Let the lease begin anew, if it is still ours. Raises as the store does."""
         asked = self._monotonic()
-        if self.store.renew(self.key, self.etag, lease_date(self._clock(), self.seconds)):
+        if self.store.renew(self.key, self.etag, lease_date(self._clock(), self.seconds), self.waits_for()):
             self.renewed_at = asked
         else:
             self.end(lost=True)
@@ -119,3 +121,7 @@ class Hold:
 
 def _yes() -> bool:
     return True
+
+
+def _nothing() -> None:
+    return None

@@ -17,7 +17,7 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dynmemo.flight.alive import witness
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 # Ctrl-C does not interrupt waiting for a lock on Windows. Elsewhere, how often to see whether the leader still runs.
 _LOOK_SECONDS = 0.5 if sys.platform == "win32" else 1.0
 
-_led: ContextVar[tuple[Flight[Any], ...]] = ContextVar("dynmemo_led", default=())
+led: ContextVar[tuple[Flight[Any], ...]] = ContextVar("dynmemo_led", default=())
 """The flights that cannot end before the running code returns; copied into the tasks that it starts."""
 
 
@@ -42,6 +42,22 @@ class Waited(enum.Enum):
     DEADLOCK = "it could not end before this wait did: compute without waiting"
 
 
+class RowOf(NamedTuple):
+    """A row of a store."""
+
+    location: str
+    """Of the store."""
+    key: str
+
+
+class RowWait(NamedTuple):
+    """A wait for a lease of another process."""
+
+    number: int
+    """The older of two waits has the smaller one."""
+    row: RowOf
+
+
 class Flight(Generic[T]):
     """One computation of this process and the wait for it. The leader calls `leading` and `land`, all others wait."""
 
@@ -52,6 +68,10 @@ class Flight(Generic[T]):
         self.thread = threading.get_ident()
         self.awaits: list[Flight[Any]] = []
         """The flights for which code waits that this one's leader waits for."""
+        self.lease: RowOf | None = None
+        """The lease row under which its leader computes."""
+        self.row_waits: list[RowWait] = []
+        """The lease rows of others for which code waits that this one's leader waits for."""
         self._registry = registry
         self._key = key
         self._is_led = witness()
@@ -61,12 +81,12 @@ class Flight(Generic[T]):
     @contextmanager
     def leading(self) -> Iterator[None]:
         """Everything that the leader does. Left without `land`, whatever the reason, the flight is handed over."""
-        token = _led.set((*_led.get(), self))
+        token = led.set((*led.get(), self))
         try:
             yield
         finally:
             with suppress(ValueError):  # a generator or coroutine that is closed by somebody else
-                _led.reset(token)
+                led.reset(token)
             self.hand_over()
 
     def land(self, outcome: T) -> None:
@@ -86,7 +106,7 @@ class Flight(Generic[T]):
         signal = threading.Lock()
         signal.acquire()
         # Besides what this call belongs to, nothing else in this thread can go on: tasks of its loop, for example.
-        with self._awaited(signal.release, (*_led.get(), *self._of_this_thread())) as may_wait:
+        with self._awaited(signal.release, (*led.get(), *self._of_this_thread())) as may_wait:
             for seconds in self._pauses(timeout) if may_wait else ():
                 signal.acquire(timeout=seconds)
             return self._ending(may_wait)
@@ -95,7 +115,7 @@ class Flight(Generic[T]):
         """Wait in this task, as `wait` does. Cancelling it harms neither the flight nor others who wait."""
         loop = asyncio.get_running_loop()
         signal: asyncio.Future[None] = loop.create_future()
-        with self._awaited(partial(_wake, loop, signal), _led.get()) as may_wait:
+        with self._awaited(partial(_wake, loop, signal), led.get()) as may_wait:
             for seconds in self._pauses(timeout) if may_wait else ():
                 await asyncio.wait((signal,), timeout=seconds)
             return self._ending(may_wait)
@@ -123,24 +143,23 @@ class Flight(Generic[T]):
             flight.awaits.append(self)
         self._wakers.append(wake)
         try:
-            yield not self._depends_on({flight for flight in waiting if not flight.is_over})
+            yield {flight for flight in waiting if not flight.is_over}.isdisjoint(self.reached())
         finally:
             with suppress(ValueError):
                 self._wakers.remove(wake)
             for flight in waiting:
                 flight.awaits.remove(self)
 
-    def _depends_on(self, flights: set[Flight[Any]]) -> bool:
+    def reached(self) -> Iterator[Flight[Any]]:
+        """All flights whose end the end of this one depends on, itself first."""
         seen: set[Flight[Any]] = set()
         ahead: list[Flight[Any]] = [self]
         while ahead:
             flight = ahead.pop()
-            if flight in flights:
-                return True
             if flight not in seen:
                 seen.add(flight)
                 ahead.extend(flight.awaits)
-        return False
+                yield flight
 
     def _of_this_thread(self) -> list[Flight[T]]:
         thread = threading.get_ident()
@@ -195,6 +214,10 @@ class Flights(Generic[T]):
         """
         flight = self._flights[key] = Flight(self._flights, key)
         return flight
+
+    def running(self) -> list[Flight[T]]:
+        """Those that have not ended."""
+        return list(self._flights.values())
 
     def forget(self) -> None:
         """Begin anew, in a forked child: what was in flight in its parent is in flight only there."""

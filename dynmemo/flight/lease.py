@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.flight.alive import witness
+from dynmemo.flight.deadlock import computing_under
 from dynmemo.flight.hold import Hold, lease_date
 from dynmemo.flight.owner import owner_name
 from dynmemo.flight.renewer import renewer
@@ -180,6 +181,7 @@ class Lease:
         A lease that was not ended within is given up by the renewing thread; nobody waits for that.
         """
         self._hold.is_computing = witness()
+        self._hold.waits_for = computing_under(self._hold.store, self._hold.key)
         try:
             yield self
         finally:

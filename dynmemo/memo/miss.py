@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from dynmemo.codec import CannotSerialize
 from dynmemo.errors import InvalidOptionError, UnreadableValueError, ValueTooLargeError
 from dynmemo.expiry import Dates
-from dynmemo.flight import Lease, Spot, Verdict, Waited, Watch, flights, judge
+from dynmemo.flight import Lease, Spot, Verdict, Waited, Watch, flights, is_deadlock, judge, waiting_for_row
 from dynmemo.item import Expect, Refused
 from dynmemo.keys import lease_key
 from dynmemo.memo.entries import Looked
@@ -18,6 +18,7 @@ from dynmemo.memo.steps import Blocking, Computed, Failed, Found, Sleep, Step, W
 from dynmemo.memo.unled import Unled
 
 if TYPE_CHECKING:
+    from dynmemo.item import Item
     from dynmemo.memo.entries import Entries
     from dynmemo.memo.options import Options
     from dynmemo.memo.steps import Outcome, Story
@@ -139,33 +140,52 @@ class Miss:
         if self._unreadable is not None and not self._entries.may_overwrite(self._key, self._unreadable.cause):
             return Landed((yield from compute()))
         spot = self._spot()
+        with waiting_for_row(self._entries.store, spot.key):
+            found = yield from self._claim(spot)
+        if isinstance(found, Lease):
+            return (yield from self._under(found))
+        if isinstance(found, Looked):
+            return self._first_was(found)
+        if isinstance(found, Expect):
+            return (yield from self._unled(found))
+        return Landed((yield from compute()))
+
+    def _claim(self, spot: Spot) -> Steps[Lease | Looked | Expect | None]:
+        """Wait until the lease is ours, or somebody's result is there.
+
+        Or the row as it is expected where the result cannot be shared, or None: compute without storing.
+        """
         row = self._value_row if spot.key == self._key else None
         watch = Watch()
         while True:
             generation = yield self._guarded(self._entries.generation, row)
             if generation is None:
-                return Landed((yield from compute()))
+                return None
             verdict = judge(row, self._entries.cache.clock(), generation)
             expect: Expect | None = Expect.seen(row)
             if verdict is Verdict.NO_STORE:
-                return (yield from self._unled(expect))
+                return expect
             if verdict is Verdict.HELD and row is not None:
                 expect = watch.may_take_over(row)
             if expect is not None:
                 claimed = yield self._guarded(self._entries.leases.claim, spot, generation, expect)
                 if isinstance(claimed, Lease):
-                    return (yield from self._under(claimed))
+                    return claimed
                 looked = yield self._guarded(self._judge, spot, claimed)
-            elif self._time_left() == 0.0:
-                looked = None
+            elif self._time_left() == 0.0 or (yield from self._waits_for_us(row)):
+                return None
             else:
                 yield Sleep(watch.next_delay())
                 looked = yield self._guarded(self._look_again, spot)
-            if looked is None:
-                return Landed((yield from compute()))
-            if looked.decoded is not None:
-                return self._first_was(looked)
+            if looked is None or looked.decoded is not None:
+                return looked  # type: ignore[no-any-return]
             row = looked.row
+
+    def _waits_for_us(self, lease: Item | None) -> Steps[bool]:
+        """Whether who holds the lease waits for what runs here, so that waiting for it would never end."""
+        if lease is None or lease.lease_waits is None:
+            return False
+        return (yield self._guarded(is_deadlock, self._entries.store, lease)) is not False
 
     def _spot(self) -> Spot:
         """Where to claim: beside a value that must stay readable, over everything else."""

@@ -75,8 +75,8 @@ class OverflowStore:
         self._delete(answer.replaced or before)
         return answer
 
-    def renew(self, key: str, etag: str, ttl_date: int) -> bool:
-        return self._store.renew(key, etag, ttl_date)
+    def renew(self, key: str, etag: str, ttl_date: int, lease_waits: str | None = None) -> bool:
+        return self._store.renew(key, etag, ttl_date, lease_waits)
 
     def touch(self, key: str, seen: Item, ttl_date: int) -> bool:
         return self._store.touch(key, seen, ttl_date)

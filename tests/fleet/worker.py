@@ -54,6 +54,22 @@ async def slow_async(x: int) -> int:
     return x * x
 
 
+@dynamo_cached(name="fleet.ring", version=1, ignore="depth")
+def crossing(x: int, depth: int = 0) -> int:
+    if depth:
+        return x
+    arrive(f"ring {x}")
+    return x + crossing(1 - x, 1)
+
+
+def ring() -> None:
+    """One of two that compute a key each and then ask for that of the other."""
+    other = 1 - int(me)
+    _say(f"go ring {me}", lambda: (FOLDER / f"here ring {other} {other}").exists())
+    crossing(int(me))
+    tell(crossing.cache_info()._asdict())
+
+
 def ask() -> None:
     """Call once, and tell what came and what it took."""
     tell({"result": work(), **work.cache_info()._asdict()})
@@ -169,7 +185,7 @@ def tell(what: dict[str, Any]) -> None:
     note(FOLDER / f"told {me}", json.dumps(what))
 
 
-ACTS = {act.__name__: act for act in (ask, ask_again, forget, crowd, interrupted, fork)}
+ACTS = {act.__name__: act for act in (ask, ask_again, forget, crowd, interrupted, fork, ring)}
 
 
 def main(act: str, name: str) -> None:

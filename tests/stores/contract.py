@@ -36,6 +36,7 @@ FULL = Item(
     lease_beat=7,
     stale_for=3600,
     no_store="too large",
+    lease_waits="f:c:other",
 )
 """Every attribute set, though no real row has them all at once."""
 
@@ -231,7 +232,16 @@ class StoreContract:
         etag = put(store, "k", FULL)
         assert store.renew("k", etag, 1_900_000_000)
         assert store.renew("k", etag, 1_900_000_001)
-        assert store.read("k") == replace(FULL, etag=etag, lease_beat=9, ttl_date=1_900_000_001)
+        assert store.read("k") == replace(FULL, etag=etag, lease_beat=9, ttl_date=1_900_000_001, lease_waits=None)
+
+    def test_renew_says_for_what_the_holder_waits_and_that_it_waits_no_more(self, store: Store) -> None:
+        etag = put(store, "k", LEASE)
+        assert store.renew("k", etag, 2_000, "other")
+        assert existing(store, "k") == replace(LEASE, etag=etag, lease_beat=1, ttl_date=2_000, lease_waits="other")
+        assert store.renew("k", etag, 2_000, "another")
+        assert existing(store, "k").lease_waits == "another"
+        assert store.renew("k", etag, 2_000)
+        assert existing(store, "k").lease_waits is None
 
     def test_renew_is_only_for_the_row_with_that_etag(self, store: Store) -> None:
         lost = put(store, "k", LEASE)

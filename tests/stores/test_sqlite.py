@@ -136,6 +136,22 @@ def test_an_odd_path_is_a_path(tmp_path: Path) -> None:
         assert existing(store, "k").value == b"v"
 
 
+def test_a_file_of_an_earlier_release_gets_the_columns_that_it_lacks_and_serves_both(path: Path) -> None:
+    with closing(SqliteStore(path)) as store:
+        put(store, "k", Item(b"v", fn="f"))
+    with database(path) as connection:
+        connection.execute("ALTER TABLE entries DROP COLUMN lease_waits")
+    with closing(SqliteStore(path)) as store:
+        assert existing(store, "k").value == b"v"
+        etag = put(store, "lease", Item(lease_owner="me", lease_beat=0))
+        assert store.renew("lease", etag, 1, "other")
+        assert existing(store, "lease").lease_waits == "other"
+    with database(path) as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(entries)")]
+    assert columns.count("lease_waits") == 1
+    assert number(path, "user_version") == 1
+
+
 @pytest.mark.parametrize("content", ["", "CREATE TABLE t (a); DROP TABLE t; PRAGMA schema_version = 0"])
 def test_a_file_that_holds_nothing_counts_as_new(path: Path, store: SqliteStore, content: str) -> None:
     path.touch()

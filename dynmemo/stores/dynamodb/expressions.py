@@ -28,14 +28,18 @@ def expected(expect: Expect) -> dict[str, Any]:
     return _parameters(names, values, ConditionExpression=condition)
 
 
-def renewal(etag: str, ttl_date: int, ttl_name: str) -> dict[str, Any]:
-    """Beat and date of the lease with that etag."""
+def renewal(etag: str, ttl_date: int, lease_waits: str | None, ttl_name: str) -> dict[str, Any]:
+    """Beat and date of the lease with that etag, and for what its holder waits."""
     condition, values = _etag_is(etag)
+    update = "SET #ttl = :ttl REMOVE #waits ADD #beat :one"
+    if lease_waits is not None:
+        update = "SET #ttl = :ttl, #waits = :waits ADD #beat :one"
+        values = {**values, ":waits": {"S": lease_waits}}
     return _parameters(
-        {"#etag": "etag", "#beat": "lease_beat", "#ttl": ttl_name},
+        {"#etag": "etag", "#beat": "lease_beat", "#ttl": ttl_name, "#waits": "lease_waits"},
         {**values, ":one": {"N": "1"}, ":ttl": {"N": str(ttl_date)}},
         ConditionExpression=condition,
-        UpdateExpression="SET #ttl = :ttl ADD #beat :one",
+        UpdateExpression=update,
     )
 
 

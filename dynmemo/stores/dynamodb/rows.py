@@ -12,7 +12,7 @@ Row = dict[str, dict[str, Any]]
 NULL = {"NULL": True}
 
 # The TTL attribute, which may have any name, and the value have rules of their own; so has `parts`.
-_TEXTS = ("fn", "gen", "lease_owner", "no_store")
+_TEXTS = ("fn", "gen", "lease_owner", "no_store", "lease_waits")
 _NUMBERS = ("lease_seconds", "lease_beat", "stale_for")
 WITHOUT_VALUE = ("ttl_deadline", "ttl_window", "etag", "parts", *_TEXTS, *_NUMBERS)
 """All attributes of an item with a fixed name, but the value."""
@@ -67,6 +67,7 @@ def decode(row: Row, ttl_name: str) -> Item:
         _integer(row, "lease_beat"),
         _integer(row, "stale_for"),
         _typed(row, "no_store", "S"),
+        _typed(row, "lease_waits", "S"),
     )
 
 

@@ -133,8 +133,10 @@ class DynamoDBStore:
             return self._large().write(key, item, lambda small: self._put(key, self._row(key, small), expect))
         return self._put(key, row, expect)
 
-    def renew(self, key: str, etag: str, ttl_date: int) -> bool:
-        return self._conditional("update_item", key, expressions.renewal(etag, ttl_date, self._names().ttl))
+    def renew(self, key: str, etag: str, ttl_date: int, lease_waits: str | None = None) -> bool:
+        return self._conditional(
+            "update_item", key, expressions.renewal(etag, ttl_date, lease_waits, self._names().ttl)
+        )
 
     def touch(self, key: str, seen: Item, ttl_date: int) -> bool:
         return self._conditional("update_item", key, expressions.touching(seen, ttl_date, self._names().ttl))

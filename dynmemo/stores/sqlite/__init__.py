@@ -55,7 +55,10 @@ _PUT = (
 )
 _PUT_OVER_NO_ETAG = f"{_PUT} WHERE etag IS NULL"
 _PUT_OVER_ETAG = f"UPDATE entries SET {', '.join(f'{name} = ?' for name in _ASSIGNED)} WHERE {_SAME_ETAG}"  # noqa: S608
-_RENEW = "UPDATE entries SET lease_beat = coalesce(lease_beat, 0) + 1, ttl_date = ? WHERE key = ? AND etag = ?"
+_RENEW = (
+    "UPDATE entries SET lease_beat = coalesce(lease_beat, 0) + 1, ttl_date = ?, lease_waits = ? "
+    "WHERE key = ? AND etag = ?"
+)
 _TOUCH = "UPDATE entries SET ttl_date = ? WHERE key = ? AND ttl_date < ? AND etag = ?"
 _TOUCH_FOREIGN = (
     "UPDATE entries SET ttl_date = ? WHERE key = ? AND ttl_date < ? AND etag IS NULL "
@@ -180,8 +183,8 @@ class SqliteStore:
 
         return self._file.run(act, "write", key)
 
-    def renew(self, key: str, etag: str, ttl_date: int) -> bool:
-        return self._change("renew", key, _RENEW, ttl_date, PREFIX + key, etag)
+    def renew(self, key: str, etag: str, ttl_date: int, lease_waits: str | None = None) -> bool:
+        return self._change("renew", key, _RENEW, ttl_date, lease_waits, PREFIX + key, etag)
 
     def touch(self, key: str, seen: Item, ttl_date: int) -> bool:
         if seen.etag is None:

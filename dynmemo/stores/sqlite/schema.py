@@ -127,6 +127,24 @@ def prepare(connection: sqlite3.Connection, path: Path, journal_mode: str) -> No
             for statement in _schema():
                 connection.execute(statement)
         connection.execute("COMMIT")
+    _add_columns(connection)
+
+
+def _add_columns(connection: sqlite3.Connection) -> None:
+    """Add what a file of an earlier release lacks, with which that release can go on.
+
+    They come after the value, which costs nothing where they are NULL: the row's header says so.
+    """
+    if _missing(connection):
+        connection.execute("BEGIN IMMEDIATE")
+        for name in _missing(connection):
+            connection.execute(f"ALTER TABLE entries ADD COLUMN {name} {_TYPES.get(name, 'TEXT')}")
+        connection.execute("COMMIT")
+
+
+def _missing(connection: sqlite3.Connection) -> list[str]:
+    present = {row[1] for row in connection.execute("PRAGMA table_info(entries)")}
+    return [name for name in ATTRIBUTES if name not in present]
 
 
 def is_blank(connection: sqlite3.Connection) -> bool:

@@ -1,0 +1,153 @@
+"""Computations of several workers that ask for each other's results: rings end, chains are waited for."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fleet.helpers import done, notes, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.fleet.helpers import Fleet, Worker
+
+
+class Crossing:
+    """A function of which each worker computes another key and asks for the next worker's meanwhile.
+
+    `depth` is no part of the key: a computation that begins within another one asks for nothing.
+    """
+
+    def __init__(self, workers: list[Worker], *, ring: bool) -> None:
+        self.count = len(workers)
+        self.runs: list[tuple[int, int]] = []
+        self._ring = ring
+        self._together = threading.Barrier(self.count)
+        self.functions = [
+            worker.decorate(self._of(n), ignore="depth", wait_timeout=60) for n, worker in enumerate(workers)
+        ]
+
+    def _of(self, worker: int) -> Callable[[int, int], int]:
+        def cross(x: int, depth: int = 0) -> int:
+            self.runs.append((worker, x))
+            if depth:
+                return x
+            self._together.wait(60)
+            if x + 1 == self.count and not self._ring:
+                return x
+            return x + int(self.functions[worker]((x + 1) % self.count, 1))
+
+        return cross
+
+    def __call__(self) -> list[int]:
+        with ThreadPoolExecutor(self.count) as pool:
+            calls = [pool.submit(function, n) for n, function in enumerate(self.functions)]
+            return [call.result(50) for call in calls]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_workers_that_wait_for_each_other_in_a_ring_go_on(worker: Callable[..., Worker], count: int) -> None:
+    crossing = Crossing([worker(lease_seconds=1) for _ in range(count)], ring=True)
+    for x, result in enumerate(crossing()):
+        # Either what the next one has stored, whatever that waited for, or its own short computation.
+        assert result >= x
+    assert count < len(crossing.runs) <= 2 * count
+    assert all(function(n) >= n for n, function in enumerate(crossing.functions))
+    assert sum(function.cache_info().errors for function in crossing.functions) == 0
+
+
+def test_a_chain_of_waits_is_no_ring(worker: Callable[..., Worker]) -> None:
+    workers = [worker(lease_seconds=1) for _ in range(3)]
+    gate = threading.Event()
+
+    def compute(x: int) -> int:
+        runs.append(x)
+        if x == 2:
+            assert gate.wait(60)
+            return x
+        return x + int(functions[x](x + 1))
+
+    runs: list[int] = []
+    functions = [each.decorate(compute) for each in workers]
+    with ThreadPoolExecutor(3) as pool:
+        calls = []
+        for x in (2, 1, 0):
+            calls.append(pool.submit(functions[x], x))
+            until(lambda: len(runs) == 3 - x)  # noqa: B023 - it is asked at once
+        keys = [functions[0].cache_key(x) for x in range(3)]
+        until(lambda: [waits(workers[0], key) for key in keys] == [keys[1], keys[2], None])
+        gate.set()
+        assert [call.result() for call in calls] == [2, 3, 3]
+    assert sorted(runs) == [0, 1, 2]
+    assert set(workers[0].trips[1:-1]) == {"write", "read"}
+
+
+def waits(worker: Worker, key: str) -> str | None:
+    row = worker.row(key)
+    return None if row is None else row.lease_waits
+
+
+def test_a_wait_that_ended_is_no_longer_told(worker: Callable[..., Worker]) -> None:
+    one, other = worker(lease_seconds=1), worker(lease_seconds=1)
+    gates = threading.Event(), threading.Event()
+
+    def outer(x: int) -> int:
+        result = int(asking(x))
+        assert gates[1].wait(60)
+        return result
+
+    def inner(x: int) -> int:
+        assert gates[0].wait(60)
+        return x
+
+    asking = one.decorate(inner, name="inner")
+    function = one.decorate(outer, name="outer")
+    with ThreadPoolExecutor(2) as pool:
+        computing = pool.submit(other.decorate(inner, name="inner"), 1)
+        until(lambda: other.row(asking.cache_key(1)))
+        call = pool.submit(function, 1)
+        until(lambda: waits(one, function.cache_key(1)) == asking.cache_key(1))
+        gates[0].set()
+        until(lambda: waits(one, function.cache_key(1)) is None)
+        gates[1].set()
+        assert call.result() == computing.result() == 1
+
+
+def test_a_ring_through_threads_of_one_process_ends(worker: Callable[..., Worker]) -> None:
+    """One worker leads `a`, whose computation waits in memory for `b`, for which a thread of it waits with the other
+    worker, which waits for `a`."""
+    here, there = worker(lease_seconds=1), worker(lease_seconds=1)
+    asked = threading.Event()
+    runs: list[str] = []
+
+    def letters(x: str, depth: int = 0) -> str:
+        runs.append(x)
+        if depth:
+            return x
+        if x == "a":
+            until(lambda: there.row(mine.cache_key("b")))
+            asker = pool.submit(mine, "b", 1)
+            until(lambda: mine.cache_info().misses == 2)
+            asked.set()
+            return x + str(mine("b", 1)) + str(asker.result(50))
+        assert asked.wait(60)
+        return x + str(theirs("a", 1))
+
+    mine, theirs = (each.decorate(letters, ignore="depth") for each in (here, there))
+    with ThreadPoolExecutor(3) as pool:
+        first, second = pool.submit(mine, "a"), pool.submit(theirs, "b")
+        results: list[Any] = [call.result(50) for call in (first, second)]
+    assert results[0].startswith("a")
+    assert results[1].startswith("b")
+    assert len(runs) <= 4
+
+
+def test_processes_in_a_ring_go_on(fleet: Fleet) -> None:
+    processes = [fleet.start("ring", f"{n}", lease_seconds=1) for n in range(2)]
+    done(*processes)
+    assert {json.loads(notes(fleet.folder / f"told {n}")[-1])["computed"] for n in range(2)} <= {1, 2}
