@@ -67,6 +67,8 @@ class Spot:
     value_key: str
     over: Expect | None = None
     """The row over which the value is written, when the lease lies beside it."""
+    insists: bool = False
+    """Whether the value is also written over whatever has taken the place of that row, but not where it was removed."""
 
     @classmethod
     def at(cls, key: str) -> Self:
@@ -74,9 +76,9 @@ class Spot:
         return cls(key, key)
 
     @classmethod
-    def beside(cls, key: str, row: Item | None) -> Self:
+    def beside(cls, key: str, row: Item | None, *, insists: bool = False) -> Self:
         """Beside the row `row` under `key`, which stays readable until the new value takes its place."""
-        return cls(lease_key(key), key, Expect.seen(row))
+        return cls(lease_key(key), key, Expect.seen(row), insists)
 
 
 class Leases:
@@ -190,7 +192,8 @@ class Lease:
     def finish(self, item: Item) -> bool:
         """Store the result; False if the lease was lost, or its row or the one beside it removed or replaced.
 
-        Two writes for a lease beside its value, one otherwise. `ValueTooLargeError` leaves the lease as it was.
+        Two writes for a lease beside its value, three if it insists, one otherwise. `ValueTooLargeError` leaves the
+        lease as it was.
         """
         if not self._hold.is_ours:
             return False
@@ -219,11 +222,15 @@ class Lease:
         return written
 
     def _finish_beside(self, item: Item) -> bool:
-        hold = self._hold
-        # The value's row does not tell whose turn it is, so one who was stopped for long asks first.
-        if hold.is_overdue() and not hold.renew():
+        hold, spot = self._hold, self.spot
+        # The value's row does not tell whose turn it is, so one who was stopped for long, or who heeds no row that
+        # has changed, asks first.
+        if (hold.is_overdue() or spot.insists) and not hold.renew():
             return False
-        written = isinstance(hold.store.write(self.spot.value_key, item, self.spot.over), Written)
+        answer = hold.store.write(spot.value_key, item, spot.over)
+        while spot.insists and isinstance(answer, Refused) and answer.row is not None:
+            answer = hold.store.write(spot.value_key, item, Expect.seen(answer.row))
+        written = isinstance(answer, Written)
         with suppress(StoreUnavailableError):  # the value stands there, and an ended lease harms for its time at most
             hold.remove()
         return written

@@ -12,7 +12,6 @@ from dynmemo.errors import InvalidOptionError, UnreadableValueError, ValueTooLar
 from dynmemo.expiry import Dates
 from dynmemo.flight import Lease, Spot, Verdict, Waited, Watch, flights, is_deadlock, judge, waiting_for_row
 from dynmemo.item import Expect, Refused
-from dynmemo.keys import lease_key
 from dynmemo.memo.entries import Looked
 from dynmemo.memo.steps import Blocking, Computed, Failed, Found, Sleep, Step, Wait, compute
 from dynmemo.memo.unled import Unled
@@ -103,13 +102,19 @@ class Miss:
 
     def _anew(self) -> Steps[Landed]:
         generation = yield self._guarded(self._entries.generation, None)
-        if generation is not None:
-            # Beside the value, whatever that is: it stays readable, and is not lost if computing raises.
-            spot = Spot(lease_key(self._key), self._key)
+        spot = None if generation is None else (yield self._guarded(self._spot_anew))
+        if spot is not None:
             lease = yield self._guarded(self._entries.leases.claim, spot, generation, None)
             if isinstance(lease, Lease):
                 return (yield from self._under(lease))
         return Landed((yield from compute()))
+
+    def _spot_anew(self) -> Spot:
+        """Beside a value, which stays readable and is not lost if computing raises; over anything else, leases too."""
+        row = self._entries.store.read(self._key, consistent=True)
+        if row is None or row.value is None:
+            return Spot.at(self._key)
+        return Spot.beside(self._key, row, insists=True)
 
     # -- in this process ---------------------------------------------------------------------------
 
@@ -231,7 +236,9 @@ class Miss:
     def _under(self, lease: Lease) -> Steps[Landed]:
         """Compute under a lease."""
         with lease.renewed():
-            if lease.spot.over is not None:  # what lay beside the lease may have been renewed before it was ours
+            if (
+                lease.spot.over is not None and not lease.spot.insists
+            ):  # what lay beside the lease may have been renewed before it was ours
                 looked = yield self._guarded(self._entries.peek, self._key)
                 if looked is not None and looked.decoded is not None and Expect.seen(looked.row) != lease.spot.over:
                     yield self._guarded(lease.give_up)

@@ -235,7 +235,77 @@ def test_recompute_stores_its_result_over_who_computes(worker: Callable[..., Wor
         assert second.result() == "new"
         work.go.set()
         assert first.result() == "old"
-    assert other.trips == ["write", "write", "remove"]  # a lease beside the row, the value, the lease's end
+    assert other.trips == ["read", "write", "write"]  # the row, a lease over it whoever has one, the value
     assert computing.cache_info().bypassed == 1
     assert computing() == "new"
     assert (work.runs, new.runs) == (1, 1)
+
+
+def test_recompute_leaves_the_value_readable_until_it_takes_its_place(worker: Callable[..., Worker]) -> None:
+    only, reader, work = worker(), worker(), Work("old")
+    function, reading = only.decorate(work), reader.decorate(Work("never"))
+    function()
+    work.result = "new"
+    work.go.clear()
+    del only.trips[:]
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(function.recompute)
+        until(lambda: work.runs == 2)
+        assert reading() == "old"
+        work.go.set()
+        assert call.result() == "new"
+    assert reading() == function() == "new"
+    # The value, a lease beside it, the new value, the lease's end; a renewal before the value is a touch of the lease.
+    assert only.trips == ["read", "write", "write", "remove", "read"]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_what_is_invalidated_while_it_is_recomputed_is_not_stored(worker: Callable[..., Worker], stored: bool) -> None:
+    only, other, work = worker(), worker(), Work("old")
+    function, forgetting = only.decorate(work), other.decorate(Work("after"))
+    if stored:
+        function()
+    before = work.runs
+    work.go.clear()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(function.recompute)
+        until(lambda: work.runs > before)
+        forgetting.invalidate()
+        work.go.set()
+        assert call.result() == "old"
+    assert function.cache_info().bypassed == 1
+    assert forgetting() == "after"
+
+
+def test_of_two_recomputations_the_one_that_began_later_is_stored(worker: Callable[..., Worker]) -> None:
+    early, late = worker(), worker()
+    slow, quick = Work("first", hold=True), Work("second")
+    first, second = early.decorate(slow), late.decorate(quick)
+    second()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(first.recompute)
+        until(lambda: slow.runs)
+        quick.result = "newest"
+        assert second.recompute() == "newest"
+        slow.go.set()
+        assert call.result() == "first"
+    assert [first(), second()] == ["newest"] * 2
+    assert first.cache_info().bypassed == 1
+
+
+def test_recompute_stores_over_what_another_stored_meanwhile(worker: Callable[..., Worker]) -> None:
+    one, other = worker(), worker()
+    work = Work("first")
+    function = one.decorate(work)
+    function()
+    stored = one.row(function.cache_key())
+    assert stored is not None
+    work.result = "recomputed"
+    work.go.clear()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(function.recompute)
+        until(lambda: work.runs == 2)
+        other.cache.store.write(function.cache_key(), stored)  # as one does that was late
+        work.go.set()
+        assert call.result() == "recomputed"
+    assert function() == "recomputed"

@@ -313,18 +313,16 @@ def test_an_interrupted_leader_gives_its_lease_up(
     assert sqlite_store.read("k") is None
 
 
-def test_a_clear_by_deletion_during_the_computation_lets_others_compute_and_refuses_the_late_result(
-    sqlite_store: SqliteStore,
-) -> None:
-    leader, other, compute = Process(sqlite_store), Process(sqlite_store), Computation()
+def test_a_removal_during_the_computation_lets_others_compute_and_refuses_the_late_result(store: Store) -> None:
+    leader, other, compute = Process(store), Process(store), Computation()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(leader.call, compute)
         until(lambda: compute.runs)
-        sqlite_store.remove_all(FN)
+        store.remove("k")
         assert other.call(lambda: b"new") == b"new"
         compute.go.set()
         assert first.result() == b"result"
-    assert read(sqlite_store).value == b"new"
+    assert read(store).value == b"new"
 
 
 def test_a_lease_of_this_process_is_not_taken_for_that_of_a_dead_one(store: Store) -> None:

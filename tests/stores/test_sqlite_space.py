@@ -185,6 +185,12 @@ def test_remove_all_of_all_functions_leaves_generations_and_rows_of_nobody(path:
     assert keys_of(path) == {"session", "f#gen", "#gen"}
 
 
+def test_remove_all_leaves_leases(store: SqliteStore) -> None:
+    store.write("k", Item(fn="f", lease_owner="me", lease_seconds=30.0, lease_beat=0))
+    assert store.remove_all("f") == store.remove_all(None) == 0
+    assert store.read("k") is not None
+
+
 def test_remove_all_leaves_what_is_stored_after_it_began(path: Path, clock: Clock) -> None:
     # A call that came after the clearing holds a lease by then, or has stored its result.
     class Late(Clock):
