@@ -355,7 +355,7 @@ _caches: dict[object, Cache] = {}
 def _given(arguments: dict[str, object]) -> dict[str, object]:
     """The arguments that differ from their defaults: what a URL or a pickle has to carry."""
     return {
-        name: value
+        name: tuple(value) if isinstance(value, list) else value  # several secrets, and hashable
         for name, value in arguments.items()
         if name != "cls" and value is not None and not (name in _DEFAULTS and value == _DEFAULTS[name])
     }
@@ -407,6 +407,10 @@ def _check_key(key: object) -> None:
         raise InvalidOptionError(f"a key is a text, not {type(key).__name__}")
     if not key:
         raise InvalidOptionError("a key has at least one character; the given one is empty")
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        raise InvalidOptionError("a key has no half of a surrogate pair in it; the given one has") from None
 
 
 def _secrets(secret: object) -> tuple[bytes, ...]:

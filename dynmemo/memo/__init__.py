@@ -52,6 +52,7 @@ class _Decorator:
     def __call__(self, func: Callable[P, R], /) -> CachedFunction[P, R]: ...
     def __call__(self, func: Any, /) -> Any:
         check_function(func)
+        self._options.check()
         inner = func.__func__ if isinstance(func, (classmethod, staticmethod)) else func
         kind = AsyncCachedFunction if inspect.iscoroutinefunction(inner) else CachedFunction
         return kind(func, Memo(inner, self._options))

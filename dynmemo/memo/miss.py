@@ -33,6 +33,8 @@ class Landed(NamedTuple):
     outcome: Outcome
     content: bytes | None = None
     """The result as stored, from which each of them makes an object of its own; None where it has no stored form."""
+    is_stale: bool = False
+    """Whether it has expired and stands in for a result that could not be computed."""
 
 
 class Miss:
@@ -122,7 +124,7 @@ class Miss:
         """What the leader of this process landed, as an object of our own; None if it cannot be copied."""
         if landed is None:
             return None
-        outcome, content = landed
+        outcome, content, is_stale = landed
         if isinstance(outcome, Failed):
             return outcome
         try:
@@ -133,7 +135,10 @@ class Miss:
             decoded = self._entries.decode(self._key, content)
         except (CannotSerialize, ValueTooLargeError, UnreadableValueError):
             return None
-        self._trouble.stats.share(decoded.seconds)
+        if is_stale:
+            self._trouble.stats.add("stale")
+        else:
+            self._trouble.stats.share(decoded.seconds)
         return Found(decoded.value)
 
     def _time_left(self) -> float | None:
@@ -265,7 +270,8 @@ class Miss:
             stale = self._entries.stale(self._key, self._value_row) if self._options.stale_if_error else None
             if stale is not None:
                 self._trouble.stale(outcome.error)
-                return Landed(Found(stale.value), None if self._value_row is None else self._value_row.value)
+                content = None if self._value_row is None else self._value_row.value
+                return Landed(Found(stale.value), content, is_stale=True)
         return Landed(outcome)
 
     def _store(self, lease: Lease | Unled, computed: Computed) -> bytes | None:

@@ -139,8 +139,14 @@ def _check_part(part: object) -> None:
 
 
 def _check_name(name: object) -> None:
-    if name is not None and (not isinstance(name, str) or not name):
+    if name is None:
+        return
+    if not isinstance(name, str) or not name:
         raise InvalidOptionError(f"name={name!r} is no name; give a text of at least one character")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidOptionError(f"name={name!r} has half a surrogate pair in it, which no store takes") from None
 
 
 def check_function(function: object) -> None:

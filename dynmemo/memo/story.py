@@ -37,10 +37,9 @@ if TYPE_CHECKING:
 
 
 class Memo:
-    """One decorated function: its options, counters and keys, and what its calls do."""
+    """One decorated function: its options, which were checked, its counters and keys, and what its calls do."""
 
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
-        options.check()
         self.function = function
         self.options = options
         self.name = options.name or _name(function)
@@ -78,9 +77,10 @@ class Memo:
         if looked.decoded is not None:
             if self.options.refresh_ahead is not None and self._is_due(entries, key, looked):
                 story = self._miss(entries, key, looked).story_ahead()
-                threading.Thread(
-                    target=self._in_background, args=(story, args, kwargs), name="dynmemo-ahead", daemon=True
-                ).start()
+                with contextlib.suppress(RuntimeError):  # too many threads: a later hit tries again
+                    threading.Thread(
+                        target=self._in_background, args=(story, args, kwargs), name="dynmemo-ahead", daemon=True
+                    ).start()
             return looked.decoded.value
         self._remember(key, args, kwargs)
         return self.play(self._miss(entries, key, looked).story(), args, kwargs)

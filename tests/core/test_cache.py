@@ -254,6 +254,13 @@ def test_wrong_options_are_refused_at_construction(tmp_path: Path, options: dict
     assert not (tmp_path / "a.db").exists()
 
 
+def test_equal_caches_with_several_secrets_arrive_as_one(tmp_path: Path) -> None:
+    cache = Cache.sqlite(tmp_path / "a.db", secret=["new", "old"])
+    first, second = (pickle.loads(pickle.dumps(cache)) for _ in range(2))
+    assert first is second
+    assert first.secrets == (b"new", b"old")
+
+
 def test_a_secret_shows_nowhere(tmp_path: Path) -> None:
     cache = Cache.sqlite(tmp_path / "a.db", secret="correct horse battery")
     assert cache.secrets == (b"correct horse battery",)

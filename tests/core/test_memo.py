@@ -475,6 +475,8 @@ def test_disabled_functions_just_compute(cache: Cache, monkeypatch: pytest.Monke
         ({"cache": "redis://x"}, "starts with"),
         ({"cache": 5}, "Cache or a URL"),
         ({"name": ""}, "name="),
+        ({"name": "\ud800"}, "surrogate"),
+        ({"ttl": datetime(2020, 1, 1, tzinfo=UTC)}, "lies in the past"),
         ({"key": 5}, "key=5"),
         ({"cache_if": "x"}, "cache_if='x'"),
         ({"on_error": "ignore"}, "on_error='ignore'"),

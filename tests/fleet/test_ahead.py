@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,21 @@ def test_a_refresh_that_raises_is_said_once_and_tried_again_later(
     ]
     work.result = "new"
     until(lambda: function() == "new")
+
+
+def test_a_hit_stays_a_hit_where_no_thread_can_be_started(
+    worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clock, work = Clock(), Work("old")
+    function = worker(clock).decorate(work, **LIFE)
+    function()
+    clock.now += 901
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert function() == "old"
+    assert work.runs == 1
 
 
 def test_async_functions_are_refreshed_in_a_task(worker: Callable[..., Worker]) -> None:

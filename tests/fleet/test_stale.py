@@ -161,6 +161,8 @@ def test_followers_in_the_process_get_the_expired_value_too(worker: Callable[...
         threading.Timer(0.1, work.go.set).start()  # the last of them may not yet wait
         assert [call.result() for call in calls] == ["old"] * 4
     assert work.runs == 2
+    info = function.cache_info()
+    assert (info.stale, info.waited) == (4, 0)
 
 
 def test_what_was_cleared_is_not_served_when_computing_raises(worker: Callable[..., Worker]) -> None:

@@ -6,6 +6,8 @@ import multiprocessing
 import pickle
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cloudpickle
@@ -98,6 +100,17 @@ def test_a_function_of_a_module_travels_by_reference() -> None:
     for pickler in (pickle, cloudpickle):
         assert pickle.loads(pickler.dumps(program.recursive)) is program.recursive
         assert len(pickler.dumps(program.recursive)) < 100
+
+
+def test_a_function_whose_fixed_end_has_passed_arrives_and_computes(tmp_path: Path) -> None:
+    end = datetime.now(UTC) + timedelta(seconds=0.2)
+    local = dynamo_cached(cache=Cache.sqlite(tmp_path / "cache.db"), ttl=end)(lambda: 1)
+    sent = cloudpickle.dumps(local)
+    while datetime.now(UTC) <= end:
+        time.sleep(0.01)
+    arrived = pickle.loads(sent)
+    assert arrived() == 1
+    assert arrived.cache_info().bypassed == 1
 
 
 def test_a_function_with_a_cache_from_a_live_client_says_what_to_do() -> None:

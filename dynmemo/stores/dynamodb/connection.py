@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 1.5
 ATTEMPTS = 3
-"""With botocore's pauses in between, an endpoint that refuses, swallows or never answers costs less than 5 s.
-botocore's own settings wait 60 s each."""
+"""With botocore's pauses of up to 1 s and 2 s in between, a request that is never answered ends within 7.5 s; see
+docs/explanation/failures.md. botocore's own settings wait 60 s each."""
 
 BULK_CONNECT_SECONDS = 10.0
 BULK_READ_SECONDS = 20.0
