@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pkgutil
 import sys
 from importlib.util import find_spec
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 _CLI = ("typer", "rich")
 _DEMO = ("pandas", "statsmodels", "vega_datasets")
@@ -23,7 +25,7 @@ import typer  # noqa: E402 - the line above says what to install when it is miss
 from rich.console import Console  # noqa: E402
 
 import dynmemo  # noqa: E402
-from dynmemo.errors import DynmemoError  # noqa: E402
+from dynmemo.errors import DynmemoError, InvalidOptionError  # noqa: E402
 
 app = typer.Typer(
     help=dynmemo.__doc__,
@@ -88,16 +90,42 @@ def purge(
     orphans: Annotated[bool, typer.Option("--orphans", help="Parts of large values without an entry.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing; count, and estimate the cost.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before everything is deleted.")] = False,
+    load: Annotated[
+        bool,
+        typer.Option(
+            "--import",
+            help="Import NAME, found from this folder, so that --superseded means entries of other versions of its "
+            "code too, and its own cache is the default.",
+        ),
+    ] = False,
     url: Url = None,
 ) -> None:
     """Delete results for real: all, or those that the options name. Reads the whole table."""
+    from dynmemo.memo import rows_of
     from dynmemo.purge_report import run, summary
 
     cache = dynmemo.configure(url)
+    rows = rows_of(_imported(name) if load else name)
+    if url is None and rows.cache is not None:
+        cache = rows.cache
     if not (name or expired or superseded or orphans or dry_run or yes) and sys.stdin.isatty():
         typer.confirm(f"Delete the results of all functions in {cache.store.location}?", abort=True)
-    done = run(cache, name, expired=expired, superseded=superseded, orphans=orphans, dry_run=dry_run)
+    done = run(cache, rows, expired=expired, superseded=superseded, orphans=orphans, dry_run=dry_run)
     print(summary(done, cache.store.location, dry_run=dry_run))
+
+
+def _imported(name: str | None) -> Any:
+    """The decorated function of that name, module.qualname."""
+    if name is None:
+        raise InvalidOptionError("--import needs a NAME to import, such as package.module.function")
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it
+    try:
+        return pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidOptionError(
+            f"{name} cannot be imported from this folder ({error}); a function with a name= of its own is imported "
+            "by where it stands, module.qualname"
+        ) from error
 
 
 def main() -> None:

@@ -156,8 +156,15 @@ class Store(Protocol):
         """Remove the row if it is there (and as expected); False if `expect` was not met."""
         ...
 
-    def scan(self, prefix: str = "", *, fn: str | None = None) -> Iterator[tuple[str, Item]]:
-        """All rows with an `fn` (that one, if given) whose key starts with `prefix`, without their values."""
+    def scan(self, prefix: str = "", *, fn: str | None = None, segments: int = 1) -> Iterator[tuple[str, Item]]:
+        """All rows with an `fn` (that one, if given) whose key starts with `prefix`, without their values.
+
+        In any order. A store may read so many `segments` at once.
+        """
+        ...
+
+    def patient(self) -> Self:
+        """The same store for long jobs that nobody waits for: what is throttled is tried for a minute or two."""
         ...
 
     def open(self) -> None:

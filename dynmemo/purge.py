@@ -1,7 +1,8 @@
 """Deleting for real what `clear` only forgets: rows of decorated functions, and parts that no row points to.
 
-The whole table is read, page by page, and each row is deleted only if it is still the one that was read: writers may
-go on meanwhile. Rows without `fn` (of other programs and of `Cache.set`), generations and leases stay.
+The whole table is read, several segments of it at once, and each row is deleted only if it is still the one that was
+read: writers may go on meanwhile. Rows without `fn` (of other programs and of `Cache.set`), generations and leases
+stay.
 """
 
 from __future__ import annotations
@@ -28,9 +29,14 @@ if TYPE_CHECKING:
 ORPHAN_SECONDS = 3600
 """Parts are written before their row; a write that began so long ago has ended."""
 
+SEGMENTS = 4
+"""Of a table that are read at once; a page of each is some 130 read units, and others use the table too."""
+
 THREADS = 8
 _BACKLOG = 64
 _SCANNED_BYTES_PER_UNIT = 8192
+_ROUNDED_UP_BYTES = 2048
+"""A request is billed by 4 KB."""
 _PART_UNITS = 400
 """DynamoDB bills a deletion by the KB; a part has at most 400."""
 
@@ -125,7 +131,8 @@ class _Purge:
         self, cache: Cache, choice: _Choice, *, dry_run: bool, progress: Callable[[Purged], None] | None
     ) -> None:
         self._meter = Meter()
-        self._store = cache.store.metered(self._meter)
+        self._quick = cache.store.metered(self._meter)
+        self._store = self._quick.patient()
         self._clock = cache.clock
         self._choice = choice
         self._dry_run = dry_run
@@ -136,6 +143,7 @@ class _Purge:
         self._scanned = self._rows = self._parts = self._parts_seen = self._bytes_in_parts = 0
 
     def run(self, fn: str | None, *, orphans: bool) -> Purged:
+        self._quick.open()  # a place that cannot serve says so at once
         try:
             parts: dict[tuple[str, str], list[tuple[str, Item]]] = {}
             for key, row, part_of in self._pass(fn):
@@ -155,7 +163,7 @@ class _Purge:
 
     def _pass(self, fn: str | None) -> Iterator[tuple[str, Item, tuple[str, str] | None]]:
         """All rows, with what a part belongs to; `_pointed` learns which parts have a row."""
-        for key, row in self._store.scan(fn=fn):
+        for key, row in self._store.scan(fn=fn, segments=SEGMENTS):
             self._scanned += 1
             part_of = owner(key)
             self._parts_seen += part_of is not None
@@ -217,7 +225,8 @@ class _Purge:
         """A scan tells no sizes of rows, only what all of them together cost; parts are known by their row."""
         if not self._meter.read_units:
             return 0.0
-        scanned = self._meter.read_units * _SCANNED_BYTES_PER_UNIT - self._parts_seen * _PART_UNITS * 1024
+        scanned = self._meter.read_units * _SCANNED_BYTES_PER_UNIT - self._meter.requests * _ROUNDED_UP_BYTES
+        scanned -= self._parts_seen * _PART_UNITS * 1024
         others = max(self._scanned - self._parts_seen, 1)
         each = max(scanned / others / 1024, 1.0)
         return float(round(self._rows * each + self._bytes_in_parts / 1024))

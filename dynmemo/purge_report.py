@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dynmemo.keys import key_name
 from dynmemo.purge import purge
 
 if TYPE_CHECKING:
     from dynmemo.cache import Cache
+    from dynmemo.memo import RowsOf
     from dynmemo.purge import Purged
 
 
-def run(cache: Cache, name: str | None, *, expired: bool, superseded: bool, orphans: bool, dry_run: bool) -> Purged:
+def run(cache: Cache, rows: RowsOf, *, expired: bool, superseded: bool, orphans: bool, dry_run: bool) -> Purged:
     """Purge, with a bar on a terminal. How many rows there are nobody knows before the end, so it only moves."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -23,9 +23,10 @@ def run(cache: Cache, name: str | None, *, expired: bool, superseded: bool, orph
         task = bar.add_task("reading", total=None)
         return purge(
             cache,
-            fn=key_name(name) if name else None,
+            fn=rows.fn,
             expired=expired,
             superseded=superseded,
+            code=rows.code() if superseded else None,
             orphans=orphans,
             dry_run=dry_run,
             progress=lambda now: bar.update(task, description=f"{now.scanned:,} read, {_what(now)}"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, overload
 
 from dynmemo.clear import clear_functions
 from dynmemo.defaults import default_cache
@@ -191,23 +191,43 @@ def purge(
         InvalidOptionError: neither a decorated function nor a name.
         StoreUnavailableError, InvalidTableError: the store failed; what was deleted before is gone.
     """
-    cache, fn, code = None, None, None
-    if isinstance(function_or_name, str) and function_or_name:
-        fn = key_name(function_or_name)
-    elif isinstance(function_or_name, (CachedFunction, AsyncCachedFunction, BoundCachedFunction)):
-        memo = function_or_name._self_memo
-        cache, fn, code = memo.entries().cache, memo.fn, memo.code() if superseded else None
-    elif function_or_name is not None:
-        raise InvalidOptionError(
-            "purge() takes a function decorated with dynamo_cached, its name, or nothing for all functions, "
-            f"not {type(function_or_name).__name__}"
-        )
+    rows = rows_of(function_or_name)
     return purge_rows(
-        cache or default_cache(),
-        fn=fn,
+        rows.cache or default_cache(),
+        fn=rows.fn,
         expired=expired,
         superseded=superseded,
-        code=code,
+        code=rows.code() if superseded else None,
         orphans=orphans,
         dry_run=dry_run,
+    )
+
+
+class RowsOf(NamedTuple):
+    """Which rows belong to what `purge` was given."""
+
+    fn: str | None = None
+    """The key name of a function; None for all functions."""
+    cache: Cache | None = None
+    """That of a function that was given itself."""
+    code: Callable[[], str | None] = lambda: None
+    """The present code part of its keys; None where it is not known."""
+
+
+def rows_of(function_or_name: Callable[..., Any] | str | None) -> RowsOf:
+    """The rows of a function, of one of this name, or of all.
+
+    Raises:
+        InvalidOptionError: neither a decorated function nor a name.
+    """
+    if function_or_name is None:
+        return RowsOf()
+    if isinstance(function_or_name, str) and function_or_name:
+        return RowsOf(key_name(function_or_name))
+    if isinstance(function_or_name, (CachedFunction, AsyncCachedFunction, BoundCachedFunction)):
+        memo = function_or_name._self_memo
+        return RowsOf(memo.fn, memo.entries().cache, memo.code)
+    raise InvalidOptionError(
+        "purge() takes a function decorated with dynamo_cached, its name, or nothing for all functions, "
+        f"not {type(function_or_name).__name__}"
     )

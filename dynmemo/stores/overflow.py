@@ -87,8 +87,13 @@ class OverflowStore:
             self._delete(before)
         return removed
 
-    def scan(self, prefix: str = "", *, fn: str | None = None) -> Iterator[tuple[str, Item]]:
-        return self._store.scan(prefix, fn=fn)
+    def scan(self, prefix: str = "", *, fn: str | None = None, segments: int = 1) -> Iterator[tuple[str, Item]]:
+        return self._store.scan(prefix, fn=fn, segments=segments)
+
+    def patient(self) -> Self:
+        twin = copy.copy(self)
+        twin._store = self._store.patient()
+        return twin
 
     def open(self) -> None:
         self._store.open()

@@ -50,7 +50,9 @@ class Bucket:
             raise InvalidOptionError(f"overflow={url!r} is no place in S3; give s3://bucket/prefix")
         self._bucket = match["bucket"]
         self._prefix = f"{match['prefix']}/" if match["prefix"] else ""
-        self._connection = Connection(connection.own_of("s3", region, profile, None, config, bulk=True), None, own=True)
+        self._connection = Connection(
+            connection.own_of("s3", region, profile, None, config, connection.BULK), None, own=True
+        )
 
     @property
     def url(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -16,12 +17,13 @@ import pytest
 from typer.testing import CliRunner
 
 import dynmemo
-from dynmemo import Cache, InvalidOptionError, dynamo_cached
+from dynmemo import Cache, InvalidOptionError, StoreUnavailableError, dynamo_cached
 from dynmemo.__main__ import app
 from dynmemo.item import Item, Parts, Written
 from dynmemo.parts import new_write_id, owner, part_key
-from dynmemo.purge import purge
+from dynmemo.purge import SEGMENTS, purge
 from dynmemo.stores.sqlite import PAGE
+from tests.proxy import Proxy, denied, error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +67,11 @@ def put(cache: Cache, key: str, item: Item) -> None:
     assert isinstance(cache.store.write(key, item), Written)
 
 
+def later() -> float:
+    """By which something is over that the engine, which deletes what has expired, leaves alone."""
+    return NOW + 100.0
+
+
 def write_id(age: float) -> str:
     return new_write_id(time.time() - age)
 
@@ -105,11 +112,12 @@ def test_what_is_neither_function_nor_name_is_refused() -> None:
 
 
 def test_expired_only_deletes_what_is_over_and_not_what_is_kept_for_errors(cache: Cache) -> None:
-    put(cache, "f:-:over", Item(b"", NOW - 10, NOW - 10, fn="f", gen="g"))
+    cache.clock = later
+    put(cache, "f:-:over", Item(b"", NOW + 99, NOW + 99, fn="f", gen="g"))
     put(cache, "f:-:live", Item(b"", NOW + 999, NOW + 999, fn="f", gen="g"))
     put(cache, "f:-:kept", Item(b"", NOW + 999, NOW + 999, fn="f", gen="g", stale_for=2000))
     put(cache, "f:-:ever", Item(b"", fn="f", gen="g"))
-    put(cache, "other", Item(b"", NOW - 10, NOW - 10))
+    put(cache, "other", Item(b"", NOW + 99, NOW + 99))
     assert purge(cache, expired=True).rows == 1
     assert keys(cache) == {"f:-:live", "f:-:kept", "f:-:ever"}
     assert cache.store.read("other") is not None
@@ -119,7 +127,8 @@ def test_a_live_lease_stays_and_one_long_over_goes(cache: Cache) -> None:
     lease = {"lease_owner": "somebody", "lease_seconds": 30.0, "lease_beat": 0}
     put(cache, "f:-:a", Item(ttl_date=NOW + 999, fn="f", gen="g", **lease))  # type: ignore[arg-type]
     put(cache, "f:-:b#lease", Item(ttl_date=NOW + 999, fn="f", gen="g", **lease))  # type: ignore[arg-type]
-    put(cache, "f:-:c", Item(ttl_date=NOW - 1, fn="f", gen="g", **lease))  # type: ignore[arg-type]
+    put(cache, "f:-:c", Item(ttl_date=NOW + 99, fn="f", gen="g", **lease))  # type: ignore[arg-type]
+    cache.clock = later
     assert purge(cache).rows == 1
     assert keys(cache) == {"f:-:a", "f:-:b#lease"}
 
@@ -273,17 +282,18 @@ def test_purging_while_others_write_changes_no_result(cache: Cache) -> None:
     assert (info.errors, info.unreadable) == (0, 0)
 
 
-def command(*arguments: str) -> str:
+def command(*arguments: str, folder: Path | None = None, exit_code: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "dynmemo", "purge", *arguments],
         env={**os.environ, "PYTHONUTF8": "1"},
+        cwd=folder,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == exit_code, done.stderr
+    return done.stderr if exit_code else done.stdout
 
 
 def test_the_command_counts_deletes_and_says_so(tmp_path: Path) -> None:
@@ -297,6 +307,41 @@ def test_the_command_counts_deletes_and_says_so(tmp_path: Path) -> None:
     assert said.startswith("Deleted 1 entries")
     assert "units" not in said
     cache.close()
+
+
+def test_the_command_imports_a_function_to_know_its_present_code(tmp_path: Path) -> None:
+    program = (
+        "from dynmemo import dynamo_cached\n"
+        "class Model:\n"
+        "    @dynamo_cached(cache='sqlite:///own.db')\n"
+        "    @staticmethod\n"
+        "    def fit(x): return x + {}\n"
+        "if __name__ == '__main__':\n"
+        "    import weather; weather.Model.fit(1)\n"
+    )
+    for number in (1, 2):  # the second is an edit
+        (tmp_path / "weather.py").write_text(program.format(number))
+        subprocess.run([sys.executable, "-B", "weather.py"], cwd=tmp_path, check=True)
+    by_name = ["weather.Model.fit", "--superseded", "--url", "sqlite:///own.db"]
+    assert command(*by_name, folder=tmp_path).startswith("Deleted 0 entries")
+    imported = ["weather.Model.fit", "--superseded", "--import"]
+    assert command(*imported, "--dry-run", folder=tmp_path).startswith("Would delete 1 entries and 0 parts of 3 looked")
+    assert command(*imported, folder=tmp_path).startswith("Deleted 1 entries")
+    assert command(*imported, folder=tmp_path).startswith("Deleted 0 entries and 0 parts of 2 looked")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--import"], "--import needs a NAME"),
+        (["nowhere.f", "--import"], "nowhere.f cannot be imported from this folder (No module named 'nowhere')"),
+        (["json.dumps", "--import"], "purge() takes a function decorated with dynamo_cached"),
+    ],
+)
+def test_the_command_says_what_cannot_be_imported(arguments: list[str], message: str, tmp_path: Path) -> None:
+    said = command(*arguments, "--url", "sqlite:///own.db", folder=tmp_path, exit_code=1)
+    assert said.startswith(f"InvalidOptionError: {message}")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -321,6 +366,78 @@ def test_the_command_tells_the_units_of_dynamodb(dynamodb_endpoint: str, dynamod
     url = f"dynamodb://{dynamodb_table}?region=eu-west-1&endpoint_url={dynamodb_endpoint}"
     cache = Cache.from_url(url)
     numbers(cache)(1)
-    assert "; write units: about 2." in command("--dry-run", "--url", url)
+    assert re.search(r"; write units: about [1-5]\.", command("--dry-run", "--url", url))
     assert "; write units: 1." in command("--url", url)
+    cache.close()
+
+
+def filled(cache: Cache, rows: int) -> set[str]:
+    """Rows of some KB, so that a table has several pages."""
+    for number in range(rows):
+        put(cache, f"f:-:{number}", Item(os.urandom(200_000), fn="f", gen="g"))
+    return keys(cache)
+
+
+def test_a_table_of_several_pages_is_read_in_segments_at_once(dynamodb_endpoint: str, dynamodb_table: str) -> None:
+    with Proxy(dynamodb_endpoint) as proxy:
+        cache = Cache.dynamodb(dynamodb_table, endpoint_url=proxy.endpoint, region="eu-west-1")
+        stored = filled(cache, 40)
+        before = len(proxy.requests)
+        done = purge(cache, dry_run=True)
+        scans = [request.body for request in proxy.requests[before:] if request.operation == "Scan"]
+        assert done.scanned == len(stored) == 40
+        assert {(body["Segment"], body["TotalSegments"]) for body in scans} == {(n, SEGMENTS) for n in range(SEGMENTS)}
+        assert len(scans) > SEGMENTS  # of 8 MB each segment has more than one page
+        assert done.read_units == pytest.approx(8_000_000 / 8192, rel=0.1)
+        assert purge(cache).rows == 40
+        assert keys(cache) == set()
+        cache.close()
+
+
+def test_a_purge_that_is_throttled_is_patient(dynamodb_endpoint: str, dynamodb_table: str) -> None:
+    with Proxy(dynamodb_endpoint) as proxy:
+        cache = Cache.dynamodb(dynamodb_table, endpoint_url=proxy.endpoint, region="eu-west-1")
+        for number in range(3):
+            put(cache, f"f:-:{number}", Item(b"v", fn="f", gen="g"))
+        for operation in ("Scan", "DeleteItem"):
+            # More than the attempts of a call.
+            proxy.breaks(operation, error("ProvisionedThroughputExceededException", "slow down"), times=4)
+        assert purge(cache).rows == 3
+        assert proxy.counts["DeleteItem"] == 3 + 4
+        cache.close()
+
+
+def test_a_segment_that_fails_ends_the_purge_and_leaves_no_thread(dynamodb_endpoint: str, dynamodb_table: str) -> None:
+    with Proxy(dynamodb_endpoint) as proxy:
+        cache = Cache.dynamodb(dynamodb_table, endpoint_url=proxy.endpoint, region="eu-west-1")
+        put(cache, "f:-:a", Item(b"v", fn="f", gen="g"))
+        proxy.breaks("Scan", denied("Scan"))
+        with pytest.raises(StoreUnavailableError, match="allow dynamodb:Scan"):
+            purge(cache)
+        proxy.heals()
+        assert keys(cache) == {"f:-:a"}
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("dynmemo-")]
+        cache.close()
+
+
+def test_a_scan_that_is_left_early_fetches_no_more_and_leaves_no_thread(
+    dynamodb_endpoint: str, dynamodb_table: str
+) -> None:
+    with Proxy(dynamodb_endpoint) as proxy:
+        cache = Cache.dynamodb(dynamodb_table, endpoint_url=proxy.endpoint, region="eu-west-1")
+        filled(cache, 40)
+        before = proxy.counts["Scan"]
+        rows = cache.store.scan(segments=2)
+        next(rows)
+        rows.close()  # type: ignore[attr-defined]  # it is a generator
+        assert proxy.counts["Scan"] - before <= 4
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("dynmemo-scan")]
+        cache.close()
+
+
+def test_an_engine_that_is_not_there_is_said_before_anything_is_tried_for_long() -> None:
+    cache = Cache.dynamodb("t", endpoint_url="http://127.0.0.1:9", region="eu-west-1")
+    with pytest.raises(StoreUnavailableError) as caught:
+        purge(cache)
+    assert caught.value.operation != "Scan"
     cache.close()

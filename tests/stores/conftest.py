@@ -24,7 +24,7 @@ def own_client(dynamodb_endpoint: str) -> DynamoDBClient:
 @pytest.fixture(scope="session")
 def bulk_client(dynamodb_endpoint: str) -> DynamoDBClient:
     """The same with the timeouts that a store has for large values."""
-    client: DynamoDBClient = connection.own_of("dynamodb", None, None, dynamodb_endpoint, None, bulk=True)()
+    client: DynamoDBClient = connection.own_of("dynamodb", None, None, dynamodb_endpoint, None, connection.BULK)()
     return client
 
 

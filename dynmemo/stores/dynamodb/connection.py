@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dynmemo._version import __version__
 from dynmemo.errors import StoreUnavailableError
@@ -17,16 +17,27 @@ if TYPE_CHECKING:
     from botocore.session import Session
     from mypy_boto3_dynamodb import DynamoDBClient
 
-CONNECT_SECONDS = 1.0
-READ_SECONDS = 1.5
-ATTEMPTS = 3
-"""With botocore's pauses of up to 1 s and 2 s in between, a request that is never answered ends within 7.5 s; see
-docs/explanation/failures.md. botocore's own settings wait 60 s each."""
 
-BULK_CONNECT_SECONDS = 10.0
-BULK_READ_SECONDS = 20.0
-"""For requests of some MB: behind a slow uplink (10 Mbit/s) they lie longer in buffers than the times above. botocore's
-time to connect also holds for sending."""
+class Pace(NamedTuple):
+    """How much time a request gets; botocore's own settings wait 60 s each."""
+
+    connect_seconds: float
+    """Also for sending, as botocore has it."""
+    read_seconds: float
+    attempts: int
+    mode: Literal["standard", "adaptive"] = "standard"
+
+
+QUICK = Pace(1.0, 1.5, 3)
+"""For calls, which can go on without an answer. With botocore's pauses of up to 1 s and 2 s in between, a request that
+is never answered ends within 7.5 s; see docs/explanation/failures.md."""
+
+BULK = Pace(10.0, 20.0, 3)
+"""For requests of some MB: behind a slow uplink (10 Mbit/s) they lie longer in buffers than the times above."""
+
+PATIENT = Pace(10.0, 20.0, 10, "adaptive")
+"""For jobs of many requests, which a table of little capacity throttles: botocore then sends more slowly, and tries
+each for a minute or two."""
 
 CONNECTIONS = 32
 """As many as the cache has threads for its async methods."""
@@ -136,10 +147,9 @@ def own_of(
     profile: str | None,
     endpoint_url: str | None,
     config: Config | None,
-    *,
-    bulk: bool = False,
+    pace: Pace = QUICK,
 ) -> Callable[[], Any]:
-    """The same for any service of AWS, and for requests of many MB."""
+    """The same for any service of AWS."""
 
     def make() -> Any:
         import boto3
@@ -150,7 +160,7 @@ def own_of(
         # A session of its own: the default one is not safe to share between threads while clients are made.
         core = botocore.session.get_session()
         session = boto3.session.Session(region_name=region, profile_name=profile, botocore_session=core)
-        client = session.client(service, endpoint_url=endpoint_url, config=_settings(config, core, bulk))
+        client = session.client(service, endpoint_url=endpoint_url, config=_settings(config, core, pace))
         if service == "dynamodb":  # objects of S3 may be read for as long as they arrive
             bound_answers(client)
         return client
@@ -158,14 +168,14 @@ def own_of(
     return make
 
 
-def _settings(given: Config | None, session: Session, bulk: bool) -> Config:
+def _settings(given: Config | None, session: Session, pace: Pace) -> Config:
     """Our botocore settings, replaced by those `given`; both user agents are told."""
     from botocore.config import Config
 
     ours = Config(
-        connect_timeout=BULK_CONNECT_SECONDS if bulk else CONNECT_SECONDS,
-        read_timeout=BULK_READ_SECONDS if bulk else READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        connect_timeout=pace.connect_seconds,
+        read_timeout=pace.read_seconds,
+        retries={"mode": pace.mode, "total_max_attempts": pace.attempts},
         max_pool_connections=CONNECTIONS,
         tcp_keepalive=True,
         # We build the requests ourselves; checking them again takes 2 % of the CPU of a hit.

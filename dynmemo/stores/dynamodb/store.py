@@ -14,6 +14,7 @@ from dynmemo.stores.dynamodb.batches import Batches
 from dynmemo.stores.dynamodb.connection import Connection, Names
 from dynmemo.stores.dynamodb.errors import CREDENTIAL_TROUBLE, ConditionNotMetError, NoRequestIdError, translate
 from dynmemo.stores.dynamodb.large import LargeValues
+from dynmemo.stores.dynamodb.scan import pages
 from dynmemo.stores.dynamodb.table import discover
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class DynamoDBStore:
             a second old (half a unit). A scan is always of the second kind.
         region, profile, endpoint_url: for boto3. Default: its own chain of configuration.
         config: botocore settings that replace ours: 1 s to connect, 1.5 s without an answer,
-            3 attempts, 32 connections. For the parts of large values 10 s and 20 s.
+            3 attempts, 32 connections. For the parts of large values 10 s and 20 s, for purges also 10 attempts.
         client: a boto3 DynamoDB client to use as it is, in this process only.
         client_factory: called without arguments, once per process, for such a client.
 
@@ -90,10 +91,12 @@ class DynamoDBStore:
             make = connection.live(client)
         own = client is None and client_factory is None
         self._connection = Connection(make, names, own=own)
-        self._bulk_connection = self._connection
+        self._quick_connection = self._bulk_connection = self._patient_connection = self._connection
         if own:
-            make = connection.own_of("dynamodb", region, profile, endpoint_url, config, bulk=True)
-            self._bulk_connection = Connection(make, None, own=True)
+            self._bulk_connection, self._patient_connection = (
+                Connection(connection.own_of("dynamodb", region, profile, endpoint_url, config, pace), None, own=True)
+                for pace in (connection.BULK, connection.PATIENT)
+            )
         self._meters: tuple[Meter, ...] = ()
 
     @property
@@ -158,23 +161,24 @@ class DynamoDBStore:
         self._large().delete(key, removed.parts)
         return True, removed.parts
 
-    def scan(self, prefix: str = "", *, fn: str | None = None) -> Iterator[tuple[str, Item]]:
+    def scan(self, prefix: str = "", *, fn: str | None = None, segments: int = 1) -> Iterator[tuple[str, Item]]:
         names = self._names()
         request = expressions.scanning(names, self._prefix + prefix, fn)
-        more = True
-        while more:
-            response = self._call("scan", None, **request)
-            for row in response["Items"]:
+        for page in pages(lambda parameters: self._call("scan", None, **parameters), request, segments):
+            for row in page["Items"]:
                 yield row[names.key]["S"][len(self._prefix) :], rows.decode(row, names.ttl)
-            more = "LastEvaluatedKey" in response
-            request["ExclusiveStartKey"] = response.get("LastEvaluatedKey")
+
+    def patient(self) -> Self:
+        twin = copy.copy(self)
+        twin._quick_connection = twin._bulk_connection = self._patient_connection
+        return twin
 
     def open(self) -> None:
         # One read says whether credentials, table and key are right, also where no Describe action is allowed.
         self.read("#open")
 
     def close(self) -> None:
-        for connected in (self._connection, self._bulk_connection):
+        for connected in self._connections():
             connected.close()
 
     def _names(self) -> Names:
@@ -264,7 +268,7 @@ class DynamoDBStore:
             parameters["TableName"] = self._table
         requests = 0
         try:
-            send = getattr((self._bulk_connection if bulk else self._connection).client(), method)
+            send = getattr((self._bulk_connection if bulk else self._quick_connection).client(), method)
             requests = 1
             response: dict[str, Any] = send(**parameters)
             if "RequestId" not in response["ResponseMetadata"]:
@@ -280,9 +284,12 @@ class DynamoDBStore:
         operation = "".join(word.capitalize() for word in method.split("_"))
         failure = translate(error, operation, self._table, key)
         if getattr(failure, "code", None) in CREDENTIAL_TROUBLE:
-            for connected in (self._connection, self._bulk_connection):
+            for connected in self._connections():
                 connected.forget()
         return failure
+
+    def _connections(self) -> tuple[Connection, ...]:
+        return self._connection, self._bulk_connection, self._patient_connection
 
     def _count(self, method: str, response: dict[str, Any], requests: int) -> None:
         if not self._meters:

@@ -210,7 +210,10 @@ class SqliteStore:
         self._count()
         return remove_all(self._file, fn, int(self._clock() * 1e6))
 
-    def scan(self, prefix: str = "", *, fn: str | None = None) -> Iterator[tuple[str, Item]]:
+    def patient(self) -> Self:
+        return self  # who writes waits for no longer than `busy_timeout` for the others
+
+    def scan(self, prefix: str = "", *, fn: str | None = None, segments: int = 1) -> Iterator[tuple[str, Item]]:
         statement, of_fn = (_SCAN, ()) if fn is None else (_SCAN_FN, (fn,))
         bounds = (PREFIX + prefix, after_all(PREFIX + prefix))
         last = ""
