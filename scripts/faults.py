@@ -58,12 +58,10 @@ def _say(name: str, outcome: Outcome) -> bool:
         or outcome.slowest_call > STATED.call
         or outcome.heals_after >= 120
     )
-    print(
-        f"{name:<10} {outcome.calls:>7,} calls  {outcome.broken:>6,} requests broken  {outcome.errors:>5,} errors  "
-        f"{outcome.computed:>6,} computed  {outcome.wrong} wrong  "
-        f"slowest operation {outcome.slowest_operation:5.2f} s, call {outcome.slowest_call:5.2f} s  all hit after {outcome.heals_after:4.1f} s{'  FAILED' if wrong else ''}",
-        flush=True,
-    )
+    counts = f"{outcome.calls:>7,} calls  {outcome.broken:>6,} requests broken  {outcome.errors:>5,} errors"
+    seconds = f"slowest operation {outcome.slowest_operation:5.2f} s, call {outcome.slowest_call:5.2f} s"
+    end = f"all hit after {outcome.heals_after:4.1f} s{'  FAILED' if wrong else ''}"
+    print(f"{name:<10} {counts}  {outcome.computed:>6,} computed  {outcome.wrong} wrong  {seconds}  {end}", flush=True)
     return wrong
 
 

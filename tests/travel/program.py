@@ -1,10 +1,11 @@
 """A script whose decorated functions are sent to other processes; says for each whether it arrived whole.
 
-Its arguments: the way of sending (fork, spawn, forkserver, loky or file), and a file to use.
+Its arguments: the way of sending (fork, spawn, forkserver, loky, dask or file), and a file to use.
 """
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import subprocess
 import sys
@@ -100,6 +101,28 @@ def through_a_file(path: str) -> Callable[[Any, int], tuple[Any, int, str]]:
     return send
 
 
+def through_dask() -> Callable[[Any, int], tuple[Any, int, str]]:
+    """Workers of a cluster on this machine, which import nothing of this script."""
+    from dask import config
+    from distributed import Client, LocalCluster
+
+    config.set({"distributed.worker.memory.terminate": False})
+    cluster = LocalCluster(
+        n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, host="127.0.0.1", silence_logs=50
+    )
+    client = Client(cluster)
+
+    def send(function: Any, x: int) -> tuple[Any, int, str]:
+        # The function itself as a task, as people write it, and mapped; then what it counted where it ran.
+        assert client.submit(function, x).result() == function(x)
+        assert client.gather(client.map(function, [x, x])) == [function(x)] * 2
+        answer: tuple[Any, int, str] = client.submit(probe, function, x).result()
+        return answer
+
+    atexit.register(lambda: (client.close(), cluster.close()))
+    return send
+
+
 def main(way: str, path: str) -> None:
     dynmemo.configure(f"sqlite:///{path}.db")
     pool = None
@@ -113,6 +136,8 @@ def main(way: str, path: str) -> None:
 
     elif way == "file":
         send = through_a_file(path)
+    elif way == "dask":
+        send = through_dask()
     else:
         pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(way))
 

@@ -19,7 +19,7 @@ from tests.travel import program
 SCRIPT = Path(program.__file__)
 
 
-@pytest.mark.parametrize("way", [*multiprocessing.get_all_start_methods(), "loky", "file"])
+@pytest.mark.parametrize("way", [*multiprocessing.get_all_start_methods(), "loky", "dask", "file"])
 def test_functions_of_a_script_arrive_whole(way: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), way, (tmp_path / "file").as_posix()],
