@@ -15,6 +15,14 @@ from typing import TYPE_CHECKING, TypeVar
 from dynmemo import expiry
 from dynmemo._log import Once
 from dynmemo.breaker import Breaker
+from dynmemo.cache.options import (
+    check_key,
+    checked_encrypt,
+    checked_lease_seconds,
+    checked_max_value_bytes,
+    checked_refresh_after,
+    checked_secrets,
+)
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.expiry import Lifetime
 from dynmemo.item import Item
@@ -37,7 +45,6 @@ MAX_VALUE_BYTES = {"dynamodb": 64_000_000, "sqlite": 990_000_000}
 demand in 2026), which a new table takes in 16 s; SQLite holds no more in a row."""
 
 LEASE_SECONDS = 30.0
-LONGEST_LEASE = 3600.0
 
 ASYNC_THREADS = 32
 """Threads for the async methods, as many as the DynamoDB client keeps connections."""
@@ -83,12 +90,12 @@ class Cache:
     ) -> None:
         self.store = store
         self.clock = clock
-        self.secrets = _secrets(secret)
-        self.encrypt = _encrypt(encrypt, self.secrets)
-        self.max_value_bytes = _max_value_bytes(max_value_bytes)
+        self.secrets = checked_secrets(secret)
+        self.encrypt = checked_encrypt(encrypt, self.secrets)
+        self.max_value_bytes = checked_max_value_bytes(max_value_bytes)
         self.default_ttl = None if default_ttl is None else expiry.parse_duration(default_ttl, "default_ttl")
-        self.refresh_after = _refresh_after(refresh_after)
-        self.lease_seconds = _lease_seconds(lease_seconds)
+        self.refresh_after = checked_refresh_after(refresh_after)
+        self.lease_seconds = checked_lease_seconds(lease_seconds)
         self.breaker = Breaker()
         """For decorated functions; the methods of this class always ask the store."""
         self._once = Once()
@@ -242,7 +249,7 @@ class Cache:
             ValueTooLargeError: the value is larger than `max_value_bytes` or than the store can hold.
             StoreUnavailableError, InvalidTableError: see `get`.
         """
-        _check_key(key)
+        check_key(key)
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise InvalidOptionError(f"Cache.set stores bytes, not {type(value).__name__}; encode the value first")
         now = self.clock()
@@ -261,7 +268,7 @@ class Cache:
 
     def remove(self, key: str) -> None:
         """Remove the entry if it is there. Errors as in `get`."""
-        _check_key(key)
+        check_key(key)
         self.store.remove(key)
 
     async def aget(self, key: str) -> bytes | None:
@@ -311,7 +318,7 @@ class Cache:
             self._once.warning(("touch", error.code), "dynmemo could not extend an entry's sliding window: %s", error)
 
     def _live(self, key: str) -> Item | None:
-        _check_key(key)
+        check_key(key)
         item = self.store.read(key)
         if item is None or item.value is None or expiry.is_expired(item, self.clock()):
             return None
@@ -364,7 +371,7 @@ def _given(arguments: dict[str, object]) -> dict[str, object]:
 def _make(kind: str, arguments: dict[str, object]) -> Cache:
     of_store = {name: value for name, value in arguments.items() if name in _STORE_OPTIONS}
     of_cache = {name: value for name, value in arguments.items() if name not in _STORE_OPTIONS}
-    limit = _max_value_bytes(of_cache.pop("max_value_bytes", MAX_VALUE_BYTES[kind]))
+    limit = checked_max_value_bytes(of_cache.pop("max_value_bytes", MAX_VALUE_BYTES[kind]))
     overflow = of_cache.pop("overflow", None)
     store = _store(kind, of_store)
     if overflow is not None:
@@ -400,66 +407,3 @@ def _shared(kind: str, arguments: dict[str, object]) -> Cache:
     except TypeError:
         return _make(kind, arguments)
     return _caches.get(key) or _caches.setdefault(key, _make(kind, _given(arguments)))
-
-
-def _check_key(key: object) -> None:
-    if not isinstance(key, str):
-        raise InvalidOptionError(f"a key is a text, not {type(key).__name__}")
-    if not key:
-        raise InvalidOptionError("a key has at least one character; the given one is empty")
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        raise InvalidOptionError("a key has no half of a surrogate pair in it; the given one has") from None
-
-
-def _secrets(secret: object) -> tuple[bytes, ...]:
-    if secret is None:
-        secret = [text.strip() for text in os.environ.get("DYNMEMO_SECRET", "").split(",")]
-    several = [secret] if isinstance(secret, (str, bytes)) else secret
-    keys = [_key_bytes(one) for one in several] if isinstance(several, Sequence) else [None]
-    if None in keys:
-        raise InvalidOptionError("secret= takes text, bytes, or a list of these (the first signs, all are accepted)")
-    return tuple(key for key in keys if key)
-
-
-def _key_bytes(secret: object) -> bytes | None:
-    if isinstance(secret, str):
-        return secret.encode()
-    return secret if isinstance(secret, bytes) else None
-
-
-def _encrypt(encrypt: object, secrets: tuple[bytes, ...]) -> bool:
-    if not isinstance(encrypt, bool):
-        raise InvalidOptionError(f"encrypt= takes True or False, not {encrypt!r}")
-    if encrypt and not secrets:
-        raise InvalidOptionError(
-            "encrypt=True needs a secret to derive its key from; give secret= or set DYNMEMO_SECRET"
-        )
-    return encrypt
-
-
-def _max_value_bytes(limit: object) -> int | None:
-    if limit is None:
-        return None
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise InvalidOptionError(f"max_value_bytes={limit!r} is no size; give a number of bytes from 1, or None")
-    return limit
-
-
-def _lease_seconds(given: object) -> float:
-    seconds = expiry.parse_duration(given, "lease_seconds")
-    if seconds > LONGEST_LEASE:
-        raise InvalidOptionError(
-            f"lease_seconds={given!r} is over an hour, after which everybody takes a silent computation for dead; "
-            "it is renewed while it runs, so a short lease serves long computations too"
-        )
-    return seconds
-
-
-def _refresh_after(part: object) -> float | None:
-    if part is None:
-        return None
-    if isinstance(part, bool) or not isinstance(part, (int, float)) or not 0 <= part <= 1:
-        raise InvalidOptionError(f"refresh_after={part!r} is no part of the window; give a number from 0 to 1")
-    return part
