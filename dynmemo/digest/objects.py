@@ -137,7 +137,8 @@ def _reducer(cls: type) -> Any:
     if _is_frozen_dataclass_with_slots(cls):
         return lambda value: (copyreg.__newobj__, (cls,), object.__getstate__(value))  # type: ignore[attr-defined]
     registered = copyreg.dispatch_table.get(cls)
-    if registered is not None:
+    # tblib, which Dask brings along, registers every exception for the sake of its traceback.
+    if registered is not None and not issubclass(cls, BaseException):
         return registered
     return lambda value: value.__reduce_ex__(4)
 

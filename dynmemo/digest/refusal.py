@@ -38,13 +38,17 @@ class Refusal(Exception):  # noqa: N818 - never leaves this package
 
     def __init__(self, cls: type, reason: str, hint: str = "") -> None:
         super().__init__(reason)
-        self.cls = cls
+        self.type_name = type_name(cls)
         self.reason = reason
         self.hint = hint
 
     def at(self, path: str) -> NoStableContent:
         advice = f"{self.hint}, n{_ADVICE}" if self.hint else f"N{_ADVICE}"
-        return NoStableContent(path, type_name(self.cls), self.reason, advice)
+        return NoStableContent(path, self.type_name, self.reason, advice)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Dask sends the context of an exception along.
+        return self.at("value").__reduce__()
 
 
 _LIST, _PATH, _OPEN_INSIDE = "Pass a list", "Pass its path or its content", "Pass what it takes to open it"

@@ -6,6 +6,8 @@ import enum
 import functools
 import itertools
 import os
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -226,6 +228,17 @@ def test_the_look_at_a_copy_leaves_the_methods_of_the_class_as_they_are() -> Non
     before = dict(vars(Local))
     assert digest(Local()) == digest(Local())
     assert dict(vars(Local)) == before
+
+
+def test_tblib_which_dask_brings_along_changes_no_digest_of_an_exception() -> None:
+    errors = "[ValueError('x'), KeyError(1, 2), ExceptionGroup('g', [OSError(1)])]"
+    show = f"from dynmemo.digest import digest; print(digest({errors}))"
+    install = "import tblib.pickling_support; tblib.pickling_support.install()\n"
+    digests = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        for program in (show, install + show)
+    ]
+    assert digests[0] == digests[1]
 
 
 def test_many_objects_that_know_each_other_all_end() -> None:

@@ -178,5 +178,6 @@ def test_a_refusal_can_be_pickled_for_the_parent_process() -> None:
     import pickle
 
     refused = refusal([generator()])
+    assert str(pickle.loads(pickle.dumps(refused.__context__))) == str(refused.__context__.at("value"))  # type: ignore[union-attr]
     copy = pickle.loads(pickle.dumps(refused))
     assert (str(copy), copy.path, copy.advice) == (str(refused), refused.path, refused.advice)

@@ -25,10 +25,16 @@ def _scalars() -> dict[str, object]:
         "bytes": np.bytes_(b"1"),
         "datetime64 of a day": np.datetime64("2024-02-29"),
         "datetime64 of a second": np.datetime64("2024-02-29", "s"),
-        "NaT": np.datetime64("NaT"),
+        "NaT": _no_time(),
         "timedelta64": np.timedelta64(1, "s"),
         "record": RECORDS[0],
     }
+
+
+def _no_time() -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # numpy 2.5 wants a unit
+        return np.datetime64("NaT")
 
 
 _NUMBERS = (
