@@ -10,7 +10,7 @@ import importlib
 import io
 import pickle
 from types import FunctionType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from dynmemo.digest.code import code_by_name
@@ -77,16 +77,10 @@ def _rebuilt(value: object) -> object:
     except Exception:  # noqa: BLE001 - a class in a notebook, a lambda inside: that is cloudpickle's work
         buffers.clear()
         data = _Bounded()
-        cloudpickle = importlib.import_module("cloudpickle")
-        pickler = cloudpickle.Pickler(data, 5, buffer_callback=buffers.append)
-        # A class that cloudpickle reads back in its own process gets the copies of its methods for its methods.
-        pickler.persistent_id = code.mark
-        pickler.dump(value)
+        _pickler_of(code)(data, 5, buffer_callback=buffers.append).dump(value)
     # Large arrays are not copied. They are read-only in the copy: nothing that it does reaches the original.
     data.seek(0)
-    unpickler = pickle.Unpickler(data, buffers=[buffer.raw().toreadonly() for buffer in buffers])
-    unpickler.persistent_load = code.of  # type: ignore[method-assign]
-    return unpickler.load()
+    return _Unpickler(code, data, buffers=[buffer.raw().toreadonly() for buffer in buffers]).load()
 
 
 class _Code:
@@ -105,3 +99,28 @@ class _Code:
     def of(self, mark: int) -> object:
         """What `mark` stands for."""
         return self._known[mark]
+
+
+def _pickler_of(code: _Code) -> Any:
+    """A kind of cloudpickle's pickler that copies no code.
+
+    A class that cloudpickle reads back in its own process gets the copies of its methods for its methods.
+    """
+    base: Any = importlib.import_module("cloudpickle").Pickler
+
+    class Pickler(base):  # type: ignore[misc]
+        def persistent_id(self, thing: object) -> int | None:
+            return code.mark(thing)
+
+    return Pickler
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads what the pickler of `code` wrote."""
+
+    def __init__(self, code: _Code, data: io.BytesIO, buffers: list[memoryview]) -> None:
+        super().__init__(data, buffers=buffers)
+        self._code = code
+
+    def persistent_load(self, mark: int) -> object:
+        return self._code.of(mark)
