@@ -511,7 +511,7 @@ class TestWithoutContent:
             "import threading\nx = threading.local()",
             "import logging\nx = logging.getLogger('a')",
             "import logging\nx = logging.LoggerAdapter(logging.getLogger('a'), {})",
-            "import sqlite3\nx = sqlite3.connect(':memory:')",
+            "import sqlite3\nx = sqlite3.connect(':memory:')\nx.close()",
             "import boto3\nx = boto3.client('s3', region_name='eu-west-1')",
             "import concurrent.futures\nx = concurrent.futures.ThreadPoolExecutor()",
             "import sys\nx = sys.stderr",
