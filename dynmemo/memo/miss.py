@@ -112,11 +112,14 @@ class Miss:
         return Landed((yield from compute()))
 
     def _spot_anew(self) -> Spot:
-        """Beside a value, which stays readable and is not lost if computing raises; over anything else, leases too."""
-        row = self._entries.store.read(self._key, consistent=True)
-        if row is None or row.value is None:
+        """Beside a value that may be served still, so that it is not lost if computing raises.
+
+        Over anything else, leases too: then who misses waits.
+        """
+        looked = self._entries.peek(self._key, consistent=True)
+        if looked.decoded is None and self._entries.stale(self._key, looked.row) is None:
             return Spot.at(self._key)
-        return Spot.beside(self._key, row, insists=True)
+        return Spot.beside(self._key, looked.row, insists=True)
 
     # -- in this process ---------------------------------------------------------------------------
 
@@ -198,11 +201,11 @@ class Miss:
         return (yield self._guarded(is_deadlock, self._entries.store, lease)) is not False
 
     def _spot(self) -> Spot:
-        """Where to claim: beside a value that must stay readable, over everything else."""
+        """Where to claim: beside a value that must stay readable or may be refreshed just now, over everything else."""
         row = self._value_row
-        if self._options.stale_if_error is not None and self._entries.stale(self._key, row) is not None:
-            return Spot.beside(self._key, row)
-        return Spot.at(self._key)
+        is_kept = self._options.stale_if_error is not None and self._entries.stale(self._key, row) is not None
+        may_be_refreshed = self._options.refresh_ahead is not None and row is not None and row.value is not None
+        return Spot.beside(self._key, row) if is_kept or may_be_refreshed else Spot.at(self._key)
 
     def _judge(self, spot: Spot, refused: Refused | None) -> Looked | None:
         """The row that refused a claim: a hit, or what to go on from. None when the store is out of order."""

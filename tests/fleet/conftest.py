@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.fleet.helpers import Fleet, SpiedDynamoDB, SpiedSqlite, Worker
+from tests.fleet.helpers import Fleet, SpiedDynamoDB, SpiedSqlite, Worker, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,5 +70,7 @@ def worker(kind: str, url: str, request: pytest.FixtureRequest, tmp_path: Path) 
         return made[-1]
 
     yield make
+    # What runs in the background still needs the table, and logs into the next test when that is gone.
+    until(lambda: not any(thread.name == "dynmemo-ahead" for thread in threading.enumerate()))
     for each in made:
         each.cache.close()

@@ -149,6 +149,29 @@ def test_a_value_that_has_expired_meanwhile_is_waited_for_by_all(worker: Callabl
     assert work.runs == 2
 
 
+def test_a_value_that_expires_while_one_worker_refreshes_it_is_waited_for_by_the_others(
+    worker: Callable[..., Worker],
+) -> None:
+    clock, work = Clock(), Work("old")
+    one, other = worker(clock), worker(clock)
+    first, second = one.decorate(work, **LIFE), other.decorate(Work("never"), **LIFE)
+    first()
+    assert second() == "old"
+    clock.now += 901
+    work.go.clear()
+    work.result = "new"
+    assert first() == "old"
+    until(lambda: work.runs == 2)
+    clock.now += 100
+    seen = len(other.trips)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(second)
+        until(lambda: len(other.trips) >= seen + 3)
+        work.go.set()
+        assert call.result() == "new"
+    assert second.cache_info().computed == 0
+
+
 def test_together_with_stale_if_error_the_real_end_of_its_life_counts(worker: Callable[..., Worker]) -> None:
     clock, work = Clock(), Work("old")
     only = worker(clock)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fleet.helpers import Work, until
+from tests.fleet.helpers import Clock, Work, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -257,6 +257,24 @@ def test_recompute_leaves_the_value_readable_until_it_takes_its_place(worker: Ca
     assert reading() == function() == "new"
     # The value, a lease beside it, the new value, the lease's end; a renewal before the value is a touch of the lease.
     assert only.trips == ["read", "write", "write", "remove", "read"]
+
+
+def test_who_misses_waits_for_a_recomputation_of_what_has_expired(worker: Callable[..., Worker]) -> None:
+    clock = Clock()
+    one, other, work = worker(clock), worker(clock), Work("old")
+    function, waiting = one.decorate(work, ttl=100), other.decorate(Work("never"), ttl=100)
+    function()
+    clock.now += 101
+    work.result = "new"
+    work.go.clear()
+    with ThreadPoolExecutor(2) as pool:
+        call = pool.submit(function.recompute)
+        until(lambda: work.runs == 2)
+        waits = pool.submit(waiting)
+        until(lambda: len(other.trips) >= 3)
+        work.go.set()
+        assert call.result() == waits.result() == "new"
+    assert set(other.trips) == {"read"}
 
 
 @pytest.mark.parametrize("stored", [True, False])
