@@ -139,12 +139,16 @@ class Codec:
             if self._format.name != "pickle":  # else bytes for a harmless serializer would be unpickled
                 raise envelope.unreadable("format", "only pickled values have buffers")
             kind = compression.ZstdReader if header.flags & envelope.ZSTD else compression.PlainReader
-            return pickling.load_with_buffers(kind(payload, header.length))
+            code = bool(header.flags & envelope.BY_VALUE)
+            return pickling.load_with_buffers(kind(payload, header.length), code=code)
+        decode = self._format.decode
+        if header.flags & envelope.BY_VALUE and self._format.name == "pickle":
+            decode = pickling.load_with_code
         if header.flags & envelope.ZSTD:
-            return self._format.decode(compression.decompress(payload, header.length))
+            return decode(compression.decompress(payload, header.length))
         if len(payload) != header.length:
             raise envelope.unreadable("format", "the payload is not as long as announced")
-        return self._format.decode(payload)
+        return decode(payload)
 
     def _undecodable(self, error: BaseException) -> UnreadableValueError:
         if isinstance(error, MemoryError):

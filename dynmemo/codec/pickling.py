@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import io
 import pickle
 import struct
@@ -43,17 +44,58 @@ def dump(value: object) -> Encoded:
 
 
 def load(payload: Bytes) -> object:
-    """The value of a stream without buffers beside it."""
+    """The value of a stream without buffers beside it and without code in it."""
     return pickle.loads(payload)
 
 
-def load_with_buffers(reader: Reader) -> object:
+def load_with_code(payload: Bytes) -> object:
+    """The value of a stream without buffers beside it that may hold code by value."""
+    return _UnpicklerOfCode(io.BytesIO(payload)).load()
+
+
+def load_with_buffers(reader: Reader, *, code: bool) -> object:
     """Count of buffers, length of the stream, lengths of the buffers, then all of them. The value owns the buffers."""
     (count,) = _COUNT.unpack(reader.take(_COUNT.size))
     lengths = [_LENGTH.unpack(reader.take(_LENGTH.size))[0] for _ in range(count + 1)]
     stream, *buffers = [reader.take(length) for length in lengths]
     reader.finish()
+    if code:
+        return _UnpicklerOfCode(io.BytesIO(stream), buffers=buffers).load()
     return pickle.loads(stream, buffers=buffers)
+
+
+class _UnpicklerOfCode(pickle.Unpickler):
+    """Leaves the classes that live here as they are.
+
+    A class that cloudpickle reads back where it was defined is that very class, and gets copies of its methods for its
+    methods, which see none of the later edits of what they use.
+    """
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        found = super().find_class(module, name)
+        if name == "_class_setstate" and module.startswith("cloudpickle"):
+            return functools.partial(_set_state_of_copy, found)
+        return found
+
+
+def _set_state_of_copy(set_state: Callable[[type, object], type], cls: type, state: object) -> type:
+    return cls if _lives_here(cls) else set_state(cls, state)
+
+
+def _lives_here(cls: type) -> bool:
+    """Whether this process has defined the class, and not read it from a pickle."""
+    home = sys.modules.get(cls.__module__)
+    found: Any = home
+    for name in cls.__qualname__.split("."):
+        found = inspect.getattr_static(found, name, None)
+    # The methods of a copy have globals of their own.
+    return found is cls or any(
+        getattr(value, "__globals__", None) is vars(home) for value in _functions_in(cls) if home
+    )
+
+
+def _functions_in(cls: type) -> Iterator[object]:
+    return (getattr(value, "__func__", value) for value in list(vars(cls).values()))
 
 
 def _dump_by_value(value: object) -> Encoded:

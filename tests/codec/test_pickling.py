@@ -267,3 +267,42 @@ def test_small_arrays_stay_in_the_pickle_stream_and_large_ones_do_not() -> None:
 
 def test_a_value_pickled_by_somebody_else_with_a_right_digest_is_read() -> None:
     assert read(Codec(), forge(pickle.dumps([1, 2], protocol=2))).value == [1, 2]
+
+
+HIT = f"""
+import types
+from dynmemo.codec import Codec
+
+RATE = 1
+
+class Model:
+    table = []
+    def of(self, x): return x * RATE
+
+def make():
+    class Local:
+        def of(self): return RATE
+    return Local
+
+Local = make()
+
+def through(value):
+    data = Codec().dumps(value, key={KEY!r}, computed_at=1.0, seconds=1.0, deadline=None)
+    return Codec().loads(data, key={KEY!r}, now={NOW!r}).value
+
+import numpy
+before = Model.of, Model.table, Local.of
+copies = [through(Model()), through([Model(), numpy.zeros(9_000)])[0]]
+local = through(Local())
+assert all(now is then for now, then in zip((Model.of, Model.table, Local.of), before))
+RATE = 100
+assert [copy.of(1) for copy in copies] == [100, 100] and local.of() == Model().of(1) == 100
+assert {{type(copy) for copy in copies}} == {{Model}} and type(local) is Local
+"""
+
+
+def test_a_hit_leaves_the_classes_of_this_process_as_they_are(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(HIT)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

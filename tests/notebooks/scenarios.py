@@ -21,6 +21,35 @@ Step = str | Ask
 Scenario = list[Step]
 
 ONE_NOTEBOOK: dict[str, Scenario] = {
+    "a hit brings an instance of a class, and then what the class uses is edited": [
+        """
+        def shift(x):
+            return x + 1
+        class Shifter:
+            def of(self, x):
+                return shift(x)
+        @cached
+        def make_shifter():
+            print('computing')
+            return Shifter()
+        @cached
+        def shifted(x):
+            print('computing')
+            return Shifter().of(x)
+        """,
+        Ask("shifted(1)", 2, True),
+        Ask("make_shifter().of(1)", 2, True),
+        Ask("make_shifter().of(1)", 2, False),
+        Ask("shifted(1)", 2, False),
+        """
+        def shift(x):
+            return x + 100
+        """,
+        Ask("Shifter().of(1)", 101, False),
+        Ask("make_shifter().of(1)", 101, True),
+        Ask("make_shifter().of(1)", 101, False),
+        Ask("shifted(1)", 101, True),
+    ],
     "a helper is edited in another cell": [
         """
         def add_tax(x):
