@@ -161,7 +161,12 @@ def _fields(state: object, *, custom: bool) -> list[object] | None:
 
     Only a state that is not `custom` may be a pair of the two; in a class of one's own a pair is just a pair.
     """
-    parts = state if type(state) is tuple and len(state) == 2 and not custom else (state,)
+    if type(state) is tuple and len(state) == 2 and not custom:
+        parts: tuple[object, ...] = state
+        if all(type(part) is dict for part in state):
+            parts = ({**state[0], **state[1]},)  # in a copy of a class with slots, an attribute may be in both
+    else:
+        parts = (state,)
     fields: list[object] = []
     for part in parts:
         if part is None and not custom:

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from dynmemo.identity.fingerprint import CodeIdentity, class_identity
 from dynmemo.identity.ingredients import Ingredient
+from dynmemo.identity.written import take_written, written
 
-__all__ = ["CodeIdentity", "Ingredient", "class_identity"]
+__all__ = ["CodeIdentity", "Ingredient", "class_identity", "take_written", "written"]

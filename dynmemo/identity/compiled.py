@@ -47,6 +47,11 @@ def functions_in(statement: ast.stmt, imports: Sequence[ast.stmt], flags: int) -
         yield from _lambdas(statement, imports, lambdas, flags)
 
 
+def names_of_functions(statement: ast.stmt) -> set[str]:
+    """The names of the functions in a top-level statement, as their code objects have them."""
+    return {getattr(node, "name", "<lambda>") for node in ast.walk(statement) if isinstance(node, FUNCTIONS)}
+
+
 def _lambdas(
     statement: ast.stmt, imports: Sequence[ast.stmt], lambdas: list[Candidate], flags: int
 ) -> Iterator[tuple[str, Candidate]]:
@@ -75,6 +80,8 @@ def _move(node: ast.AST, by: int, stride: int, numbers: Mapping[int, int]) -> No
 
 def _compile(statement: ast.stmt, imports: Sequence[ast.stmt], flags: int) -> types.CodeType:
     module = ast.Module([*imports, statement], [])
+    # In cells an `await` may stand outside of a function.
+    flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     code: types.CodeType = compile(module, "<source>", "exec", flags=flags, dont_inherit=True)
     return code
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import types
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,14 +84,14 @@ class CodeIdentity:
         """What a process without the source of this code needs for the same fingerprint; plain data, to be pickled.
 
         Bytecode travels with cloudpickle and source does not, so the digests of the trees go along, by the
-        bytecode that they belong to: of everything that the function reaches, and of everything in ``__main__``,
-        for an argument may be an instance of a class that is defined there.
+        bytecode that they belong to.
         """
-        nodes = [] if self._pinned is not None else self._tracker.snapshot().nodes
-        reached = (
+        if self._pinned is not None:
+            return {}
+        nodes = self._tracker.snapshot().nodes
+        return lookup.pack(
             node.thing for node in nodes if type(node.thing) is types.FunctionType and node.label.startswith("tree:")
         )
-        return lookup.pack((*reached, *lookup.functions_in(vars(sys.modules["__main__"]))))
 
     @staticmethod
     def install(portable: Mapping[str, tuple[object, ...]]) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from dynmemo.identity.bytecode import bytecode_facts, structure
 from dynmemo.identity.facts import Facts
-from dynmemo.identity.own import MAIN_MODULES, is_own_function
+from dynmemo.identity.own import SENT
 from dynmemo.identity.source import source_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    import types
+    from collections.abc import Iterable, Mapping
 
 _known: dict[tuple[int, bool], tuple[weakref.ref[types.CodeType], Facts]] = {}
 _travelled: dict[str, Facts] = {}
+_seen: dict[str, Facts] = {}
+_MOST_SEEN = 20_000
 
 
 def facts_of(function: types.FunctionType, *, own: bool = True) -> Facts:
@@ -32,24 +34,15 @@ def facts_of(function: types.FunctionType, *, own: bool = True) -> Facts:
 
 
 def _find(code: types.CodeType, namespace: Mapping[str, Any]) -> Facts:
-    # What travelled goes first: the sender's source is the one that its keys were made from.
-    travelled = _travelled.get(structure(code)) if _travelled else None
-    return travelled or source_facts(code, namespace) or bytecode_facts(code)
-
-
-def functions_in(namespace: Mapping[str, Any]) -> Iterator[types.FunctionType]:
-    """The user's functions in a namespace, and the methods of the classes that were defined there."""
-    for thing in list(namespace.values()):
-        if isinstance(thing, staticmethod | classmethod):
-            thing = thing.__func__
-        if isinstance(thing, property):
-            parts = {"get": thing.fget, "set": thing.fset, "del": thing.fdel}
-            yield from functions_in(parts)
-        elif type(thing) is types.FunctionType:
-            if is_own_function(thing):
-                yield thing
-        elif isinstance(thing, type) and thing.__module__ in MAIN_MODULES:
-            yield from functions_in(vars(thing))
+    key = structure(code)
+    # What travelled goes first: the sender's source is the one that its keys were made from. Then, for code that came
+    # by value, what was found for its original or for an earlier copy: with every one come new code objects.
+    known = _travelled.get(key) or (_seen.get(key) if code.co_filename == SENT else None)
+    facts = known or source_facts(code, namespace) or bytecode_facts(code)
+    if len(_seen) >= _MOST_SEEN:
+        _seen.clear()
+    _seen[key] = facts
+    return facts
 
 
 def pack(functions: Iterable[types.FunctionType]) -> dict[str, tuple[object, ...]]:

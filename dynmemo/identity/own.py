@@ -16,9 +16,12 @@ from dynmemo.digest.names import module_name
 
 if TYPE_CHECKING:
     import types
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
+
+SENT = "<dynamic-code>"
+"""What cloudpickle (3.1.3 and later) calls the file of every code object that it sends by value."""
 
 _PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
 _HERE = str(Path(__file__).resolve().parent.parent)
@@ -75,9 +78,19 @@ def is_own_function(function: types.FunctionType) -> bool:
     code = function.__code__
     if code.co_qualname.startswith("__create_fn__."):  # dataclasses
         return False
+    if code.co_filename == SENT:
+        return _was_own(function.__globals__)
     if code.co_filename.startswith("<"):
         return is_own_file(code.co_filename) and is_own_module(function.__globals__.get("__name__", "__main__"))
     return is_own_file(code.co_filename)
+
+
+def _was_own(namespace: Mapping[str, object]) -> bool:
+    """Whether code that came by value, with what cloudpickle tells of its module, was the user's where it was sent."""
+    module, file = namespace.get("__name__", "__main__"), namespace.get("__file__")
+    if module in MAIN_MODULES:
+        return True
+    return isinstance(module, str) and is_own_module(module) and (not isinstance(file, str) or is_own_file(file))
 
 
 def is_own_class(cls: type) -> bool:

@@ -185,10 +185,13 @@ class Memo:
         code = getattr(self.function, "__code__", None)
         return f"{self.name}:{'' if code is None else structure(code)}"
 
-    def sent(self) -> tuple[Options, Portable]:
+    def sent(self) -> Options:
         """What another process needs beside the function itself: the options, name and cache in force filled in."""
-        cache = self._cache or default_cache()
-        return replace(self.options, name=self.name, cache=cache), self._identity.portable()
+        return replace(self.options, name=self.name, cache=self._cache or default_cache())
+
+    def facts(self) -> Portable:
+        """What the fingerprint needs in a process that has no source."""
+        return self._identity.portable()
 
     def code(self) -> str:
         """The code part of the keys now."""

@@ -3,8 +3,8 @@
 A function of an importable module travels by reference, as plain functions do. One of ``__main__``, a notebook or
 another function travels by reference too where the receiver has it, as a spawned child of a script does, and by value
 where not, as in the workers of joblib and Dask. No pickler says which receiver it writes for, so both ways
-go along. With the value go the cache in force here, the function's name, and what its fingerprint needs where
-there is no source.
+go along. With the value go the cache in force here and the function's name; beside it goes what its fingerprint, and
+those of its arguments' classes, need where there is no source.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from dynmemo.errors import DynmemoError
-from dynmemo.identity import CodeIdentity
+from dynmemo.identity import CodeIdentity, take_written, written
 from dynmemo.memo.story import Memo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dynmemo.identity.fingerprint import Portable
 
 _MAIN = {"__main__", "__mp_main__"}
 
@@ -40,7 +42,8 @@ def reduce_function(wrapper: Any) -> str | tuple[Any, ...]:
     if memo in _departing.get():
         return _fellow, (id(memo), type(wrapper))
     value = _value(wrapper, memo, needed=found is not wrapper)
-    return _arrive, (id(memo), memo.token(), module, qualname, sys.version_info[:2], value)
+    beside = None if value is None else (memo.facts(), written())
+    return _arrive, (id(memo), memo.token(), module, qualname, sys.version_info[:2], value, beside)
 
 
 def reduce_bound(bound: Any) -> tuple[Any, ...]:
@@ -61,7 +64,7 @@ def _value(wrapper: Any, memo: Memo, *, needed: bool) -> bytes | None:
 
     token = _departing.set((*_departing.get(), memo))
     try:
-        value: bytes = cloudpickle.dumps((type(wrapper), wrapper.__wrapped__, *memo.sent()))
+        value: bytes = cloudpickle.dumps((type(wrapper), wrapper.__wrapped__, memo.sent()))
     except DynmemoError:
         raise  # a cache that refuses to travel says what to do
     except Exception:
@@ -73,18 +76,29 @@ def _value(wrapper: Any, memo: Memo, *, needed: bool) -> bytes | None:
     return value
 
 
-def _arrive(mark: int, token: str, module: str, qualname: str, python: tuple[int, int], value: bytes | None) -> Any:
+def _arrive(
+    mark: int,
+    token: str,
+    module: str,
+    qualname: str,
+    python: tuple[int, int],
+    value: bytes | None,
+    beside: tuple[Portable, tuple[bytes, ...]] | None,
+) -> Any:
     found = _lookup(module, qualname)
     memo = getattr(found, "_self_memo", None)
     if isinstance(memo, Memo) and memo.token() == token:
         return found
-    if value is None:
+    if value is None or beside is None:
         raise AttributeError(f"there is no function {qualname!r} in {module!r} here, and it could not be sent by value")
     if python != sys.version_info[:2]:
         sent = ".".join(map(str, python))
         raise pickle.UnpicklingError(
             f"{qualname}() was sent by value from Python {sent}, whose bytecode runs only there"
         )
+    facts, others = beside
+    CodeIdentity.install(facts)
+    take_written(others)
     known = hashlib.sha256(value).hexdigest()
     if known not in _arrived:
         _arrived[known] = _rebuilt(mark, value)
@@ -105,10 +119,9 @@ def _rebuilt(mark: int, value: bytes) -> Any:
     shells = {kind: kind.__new__(kind) for kind in (CachedFunction, AsyncCachedFunction)}
     reset = _arriving.set({**_arriving.get(), mark: shells})
     try:
-        kind, function, options, portable = cloudpickle.loads(value)
+        kind, function, options = cloudpickle.loads(value)
     finally:
         _arriving.reset(reset)
-    CodeIdentity.install(portable)
     wrapper = shells[kind]
     inner = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
     kind.__init__(wrapper, function, Memo(inner, options))

@@ -36,8 +36,8 @@ def test_arguments_of_classes_of_the_script_have_the_same_key_where_its_source_i
     script, sent, cache = tmp_path / "script.py", tmp_path / "sent", tmp_path / "cache.db"
     script.write_text(
         f"""
-import enum, cloudpickle, attrs
-from dataclasses import dataclass
+import enum, functools, cloudpickle, attrs
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from dynmemo import dynamo_cached
@@ -73,10 +73,35 @@ class Pair(NamedTuple):
 
 def add(x): return x + 1
 
+def loud(function):
+    @functools.wraps(function)
+    def inner(*args): return function(*args)
+    return inner
+
+class Wrapped:
+    @loud
+    def double(self): return 2
+
+@dataclass(slots=True)
+class Slots:
+    x: int = 1
+    def double(self): return 2 * self.x
+
+@dataclass
+class Child(Data):
+    y: list = field(default_factory=lambda: [3])
+
+def factory(n): return lambda x: x + n
+
+class Itself:
+    def double(self): return 2
+Itself.again = Itself
+
 @dynamo_cached(cache="sqlite:///{cache.as_posix()}")
 def used(thing): return None
 
 things = [Plain(1), Custom(2), Data(), Defined(), Colour.red, Pair(3), add]
+things += [Wrapped(), Slots(), Child(), factory(3), lambda x: x - 1, Itself()]
 for thing in things:
     used(thing)
 Path({str(sent)!r}).write_bytes(cloudpickle.dumps((used, things)))
@@ -93,7 +118,7 @@ Path({str(sent)!r}).write_bytes(cloudpickle.dumps((used, things)))
     done = subprocess.run(
         [sys.executable, "-c", receiver, str(sent)], check=True, capture_output=True, text=True, cwd=tmp_path
     )
-    assert done.stdout.split() == ["7", "0"]
+    assert done.stdout.split() == ["13", "0"]
 
 
 def test_a_function_of_a_module_travels_by_reference() -> None:
