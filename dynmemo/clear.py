@@ -70,6 +70,11 @@ class Generations:
             self._read(store, fn, now) or self._create(store, fn),
         )
 
+    def is_over(self, fn: str, generation: str) -> bool:
+        """Whether `generation` is not the last one that was heard of, however long ago. Reads nothing."""
+        rows = self._rows.get(ALL), self._rows.get(fn)
+        return None not in rows and generation != ".".join(row[0] or "-" for row in rows if row is not None)
+
     def renew(self, store: Store, fn: str) -> None:
         """Begin a new generation: what was stored before is forgotten by every process."""
         generation = secrets.token_hex(8)

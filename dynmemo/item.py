@@ -164,7 +164,7 @@ class Store(Protocol):
         ...
 
     def patient(self) -> Self:
-        """The same store for long jobs that nobody waits for: what is throttled is tried for a minute or two."""
+        """The same store for long jobs that nobody waits for: what is throttled is tried for half a minute or more."""
         ...
 
     def open(self) -> None:

@@ -8,10 +8,10 @@ stay.
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dynmemo._daemons import Daemons
 from dynmemo.clear import generations
 from dynmemo.expiry import is_expired
 from dynmemo.item import Expect
@@ -137,7 +137,7 @@ class _Purge:
         self._choice = choice
         self._dry_run = dry_run
         self._progress = progress
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="dynmemo-purge")
+        self._pool = Daemons(THREADS, "dynmemo-purge")
         self._pointed: set[tuple[str, str]] = set()
         self._pending: deque[Future[tuple[int, int]]] = deque()
         self._scanned = self._rows = self._parts = self._parts_seen = self._bytes_in_parts = 0
@@ -158,7 +158,7 @@ class _Purge:
                     self._remove_orphans(of, lost)
             self._settle(0)
         finally:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.end()
         return self._so_far()
 
     def _pass(self, fn: str | None) -> Iterator[tuple[str, Item, tuple[str, str] | None]]:

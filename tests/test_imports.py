@@ -21,6 +21,7 @@ PACKAGE = Path(dynmemo.__file__).parent
 # From the ground up. A room may import those further up in this list and its own modules, nothing else of ours.
 ROOMS = [
     "_version",
+    "_daemons",
     "_forks",
     "_log",
     "breaker",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dynmemo.flight.deadlock import is_deadlock, waiting_for_row
-from dynmemo.flight.inflight import Flight, Flights, Waited, flights
+from dynmemo.flight.deadlock import is_deadlock, waiting_for_row, waiting_here
+from dynmemo.flight.inflight import Flight, Flights, Waited, flights, led
 from dynmemo.flight.lease import DEFAULT_SECONDS, Lease, Leases, Spot, Verdict, judge
 from dynmemo.flight.watch import Watch
 
@@ -20,5 +20,7 @@ __all__ = [
     "flights",
     "is_deadlock",
     "judge",
+    "led",
     "waiting_for_row",
+    "waiting_here",
 ]

@@ -7,6 +7,9 @@ no short wait is ever told, and a ring is seen once all in it have renewed: afte
 A computation that waits for several tells the oldest wait only. That is enough: of those that can never end, each
 tells one that can never end, and whoever follows them comes around. Processes that meet in a ring all go on without
 waiting, and the rest of the ring then ends by itself.
+
+A ring over several stores is not seen, for a row names rows of its own store, nor one through threads that the user's
+function starts: they do not know for whom they work.
 """
 
 from __future__ import annotations
@@ -16,20 +19,32 @@ import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dynmemo.flight.inflight import RowOf, RowWait, flights, led
+from dynmemo.errors import InvalidOptionError
+from dynmemo.flight.inflight import RowWait, flights, led
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from dynmemo.flight.hold import Hold
+    from dynmemo.flight.inflight import Flight
     from dynmemo.item import Item, Store
 
 _numbers = itertools.count()
 
 
+def waiting_here(*, blocks_thread: bool) -> list[Flight[object]]:
+    """The flights that cannot go on while the running code waits: those that it is part of.
+
+    And, if its wait `blocks_thread`, all of this thread: tasks of its event loop, for example.
+    """
+    found = [*led.get(), *(flights.of_this_thread() if blocks_thread else ())]
+    return [flight for flight in found if not flight.is_over]
+
+
 @contextmanager
-def waiting_for_row(store: Store, key: str) -> Iterator[None]:
-    """While this block runs, the running code, and all that waits for it, waits for the lease row `key`."""
-    wait, waiting = RowWait(next(_numbers), RowOf(store.location, key)), led.get()
+def waiting_for_row(waiting: Sequence[Flight[object]], store: Store, key: str) -> Iterator[None]:
+    """While this block runs, the flights `waiting` wait for the lease row `key`."""
+    wait = RowWait(next(_numbers), _place(store), key)
     for flight in waiting:
         flight.row_waits.append(wait)
     try:
@@ -39,40 +54,63 @@ def waiting_for_row(store: Store, key: str) -> Iterator[None]:
             flight.row_waits.remove(wait)
 
 
-def computing_under(store: Store, key: str) -> Callable[[], str | None]:
-    """Note that the running code computes under the lease row `key`.
+def computing_under(hold: Hold) -> Callable[[], str | None]:
+    """Note that the running code computes under a lease.
 
     Returns a question that any thread may ask later: for which other lease row of the store does that code wait?
     """
-    location, running = store.location, led.get()
+    running = led.get()
     if not running:
         return lambda: None
-    running[-1].lease = RowOf(location, key)
-    reference = weakref.ref(running[-1])
+    running[-1].hold = hold
+    place, reference = _place(hold.store), weakref.ref(running[-1])
 
     def waits_for() -> str | None:
         flight = reference()
         if flight is None:
             return None
-        waits = [wait for each in flight.reached() for wait in list(each.row_waits) if wait.row.location == location]
-        return min(waits).row.key if waits else None
+        waits = [wait for each in flight.reached() for wait in list(each.row_waits) if wait.place == place]
+        return min(waits).key if waits else None
 
     return waits_for
 
 
-def is_deadlock(store: Store, row: Item) -> bool:
-    """Whether who holds the lease `row`, for which the running code waits, itself waits for that code.
+def is_deadlock(waiting: Sequence[Flight[object]], store: Store, row: Item) -> bool:
+    """Whether who holds the lease `row`, for which the flights `waiting` wait, itself waits for one of these.
 
-    Reads one row for every further process on the way.
+    Reads one row for every further process on the way, and one to be sure.
     """
-    location, mine = store.location, set(led.get())
+    mine = {flight for flight in waiting if not flight.is_over}
     seen: set[str] = set()
     standing: Item | None = row
     while standing is not None and standing.lease_waits is not None and standing.lease_waits not in seen:
         key = standing.lease_waits
         seen.add(key)
-        holders = (flight for flight in (*mine, *flights.running()) if flight.lease == RowOf(location, key))
-        if any(not mine.isdisjoint(flight.reached()) for flight in holders):
+        try:
+            standing = store.read(key)
+        except InvalidOptionError:  # no key of ours: another program's row
+            return False
+        owner = None if standing is None else standing.lease_owner
+        if owner is not None and any(_waits(flight, mine) for flight in _holders(store, key, owner, mine)):
             return True
-        standing = store.read(key)
     return False
+
+
+def _holders(store: Store, key: str, owner: str, mine: set[Flight[object]]) -> list[Flight[object]]:
+    """The flights of this process that compute under the lease row `key`, which names `owner`."""
+    place = _place(store)
+    return [
+        flight
+        for flight in {*mine, *flights.running()}
+        if flight.hold is not None and (flight.hold.key, flight.hold.owner) == (key, owner)
+        if _place(flight.hold.store) == place
+    ]
+
+
+def _waits(flight: Flight[object], mine: set[Flight[object]]) -> bool:
+    return not mine.isdisjoint(flight.reached())
+
+
+def _place(store: Store) -> tuple[str, str]:
+    """Which keys mean the same rows."""
+    return store.location, store.partition_key("")

@@ -24,6 +24,8 @@ from dynmemo.flight.alive import witness
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
+    from dynmemo.flight.hold import Hold
+
 T = TypeVar("T")
 
 # Ctrl-C does not interrupt waiting for a lock on Windows. Elsewhere, how often to see whether the leader still runs.
@@ -42,20 +44,15 @@ class Waited(enum.Enum):
     DEADLOCK = "it could not end before this wait did: compute without waiting"
 
 
-class RowOf(NamedTuple):
-    """A row of a store."""
-
-    location: str
-    """Of the store."""
-    key: str
-
-
 class RowWait(NamedTuple):
     """A wait for a lease of another process."""
 
     number: int
     """The older of two waits has the smaller one."""
-    row: RowOf
+    place: tuple[str, str]
+    """Which store it is, and what stands before its keys."""
+    key: str
+    """Of the lease row."""
 
 
 class Flight(Generic[T]):
@@ -68,8 +65,8 @@ class Flight(Generic[T]):
         self.thread = threading.get_ident()
         self.awaits: list[Flight[Any]] = []
         """The flights for which code waits that this one's leader waits for."""
-        self.lease: RowOf | None = None
-        """The lease row under which its leader computes."""
+        self.hold: Hold | None = None
+        """The lease under which its leader computes."""
         self.row_waits: list[RowWait] = []
         """The lease rows of others for which code waits that this one's leader waits for."""
         self._registry = registry
@@ -106,7 +103,7 @@ class Flight(Generic[T]):
         signal = threading.Lock()
         signal.acquire()
         # Besides what this call belongs to, nothing else in this thread can go on: tasks of its loop, for example.
-        with self._awaited(signal.release, (*led.get(), *self._of_this_thread())) as may_wait:
+        with self._awaited(signal.release, (*led.get(), *_of_this_thread(self._registry))) as may_wait:
             for seconds in self._pauses(timeout) if may_wait else ():
                 signal.acquire(timeout=seconds)
             return self._ending(may_wait)
@@ -161,10 +158,6 @@ class Flight(Generic[T]):
                 ahead.extend(flight.awaits)
                 yield flight
 
-    def _of_this_thread(self) -> list[Flight[T]]:
-        thread = threading.get_ident()
-        return [flight for flight in list(self._registry.values()) if flight.thread == thread]
-
     def _pauses(self, timeout: float | None) -> Iterator[float]:
         """How long to wait until the next look, until there is nothing to wait for."""
         end = math.inf if timeout is None else time.monotonic() + timeout
@@ -180,6 +173,11 @@ class Flight(Generic[T]):
         if self.is_over:
             return Waited.HANDED_OVER if self.outcome is None else Waited.LANDED
         return Waited.TIMED_OUT if may_wait else Waited.DEADLOCK
+
+
+def _of_this_thread(registry: dict[Hashable, Flight[T]]) -> list[Flight[T]]:
+    thread = threading.get_ident()
+    return [flight for flight in list(registry.values()) if flight.thread == thread]
 
 
 def _wake(loop: asyncio.AbstractEventLoop, signal: asyncio.Future[None]) -> None:
@@ -214,6 +212,10 @@ class Flights(Generic[T]):
         """
         flight = self._flights[key] = Flight(self._flights, key)
         return flight
+
+    def of_this_thread(self) -> list[Flight[T]]:
+        """Those that are led in this thread, by its tasks too."""
+        return _of_this_thread(self._flights)
 
     def running(self) -> list[Flight[T]]:
         """Those that have not ended."""

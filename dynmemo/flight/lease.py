@@ -183,7 +183,7 @@ class Lease:
         A lease that was not ended within is given up by the renewing thread; nobody waits for that.
         """
         self._hold.is_computing = witness()
-        self._hold.waits_for = computing_under(self._hold.store, self._hold.key)
+        self._hold.waits_for = computing_under(self._hold)
         try:
             yield self
         finally:
@@ -192,8 +192,8 @@ class Lease:
     def finish(self, item: Item) -> bool:
         """Store the result; False if the lease was lost, or its row or the one beside it removed or replaced.
 
-        Two writes for a lease beside its value, three if it insists, one otherwise. `ValueTooLargeError` leaves the
-        lease as it was.
+        Two writes for a lease beside its value, three or more if it insists, one otherwise. `ValueTooLargeError` leaves
+        the lease as it was.
         """
         if not self._hold.is_ours:
             return False
@@ -223,13 +223,17 @@ class Lease:
 
     def _finish_beside(self, item: Item) -> bool:
         hold, spot = self._hold, self.spot
-        # The value's row does not tell whose turn it is, so one who was stopped for long, or who heeds no row that
-        # has changed, asks first.
-        if (hold.is_overdue() or spot.insists) and not hold.renew():
-            return False
-        answer = hold.store.write(spot.value_key, item, spot.over)
-        while spot.insists and isinstance(answer, Refused) and answer.row is not None:
-            answer = hold.store.write(spot.value_key, item, Expect.seen(answer.row))
+        over, standing = spot.over, None
+        while True:
+            # The value's row does not tell whose turn it is, so one who was stopped for long, or who heeds no row that
+            # has changed, asks first.
+            if (hold.is_overdue() or spot.insists) and not hold.renew():
+                return False
+            answer = hold.store.write(spot.value_key, item, over)
+            standing = answer.row if isinstance(answer, Refused) else None
+            if standing is None or not spot.insists or standing.gen not in (None, self.generation):
+                break
+            over = Expect.seen(standing)
         written = isinstance(answer, Written)
         with suppress(StoreUnavailableError):  # the value stands there, and an ended lease harms for its time at most
             hold.remove()

@@ -13,6 +13,7 @@ from dynmemo.errors import UnreadableValueError
 from dynmemo.expiry import Dates
 from dynmemo.flight import Leases
 from dynmemo.item import LATEST_TIME, Item
+from dynmemo.keys import lease_key
 
 if TYPE_CHECKING:
     from dynmemo.cache import Cache
@@ -195,8 +196,13 @@ class Entries:
         return self._overwritten.setdefault((key, cause), now) == now
 
     def remove(self, key: str) -> None:
-        """Forget one entry."""
+        """Forget one entry, and what is being computed for it beside it: that began before."""
+        self.store.remove(lease_key(key))
         self.store.remove(key)
+
+    def is_forgotten(self, generation: str) -> bool:
+        """Whether this process knows that the generation is over; asks nobody."""
+        return self._generations.is_over(self._fn, generation)
 
     def _is_current(self, row: Item) -> bool:
         if row.gen == self._generations.known(self.store, self._fn):

@@ -10,13 +10,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from dynmemo.codec import CannotSerialize
 from dynmemo.errors import InvalidOptionError, UnreadableValueError, ValueTooLargeError
 from dynmemo.expiry import Dates
-from dynmemo.flight import Lease, Spot, Verdict, Waited, Watch, flights, is_deadlock, judge, waiting_for_row
+from dynmemo.flight import (
+    Lease,
+    Spot,
+    Verdict,
+    Waited,
+    Watch,
+    flights,
+    is_deadlock,
+    judge,
+    waiting_for_row,
+    waiting_here,
+)
 from dynmemo.item import Expect, Refused
 from dynmemo.memo.entries import Looked
 from dynmemo.memo.steps import Blocking, Computed, Failed, Found, Sleep, Step, Wait, compute
 from dynmemo.memo.unled import Unled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dynmemo.item import Item
     from dynmemo.memo.entries import Entries
     from dynmemo.memo.options import Options
@@ -46,9 +59,12 @@ class Miss:
         looked: what the look-up found.
         options: of the function.
         trouble: counts failures and says them, or raises them.
+        blocks_thread: whether nothing else in the thread goes on while the call waits.
     """
 
-    def __init__(self, entries: Entries, key: str, looked: Looked, options: Options, trouble: Trouble) -> None:
+    def __init__(
+        self, entries: Entries, key: str, looked: Looked, options: Options, trouble: Trouble, *, blocks_thread: bool
+    ) -> None:
         self._entries = entries
         self._key = key
         self._value_row = looked.row
@@ -56,6 +72,7 @@ class Miss:
         self._options = options
         self._trouble = trouble
         self._guard = partial(trouble.guarded, entries.cache.breaker)
+        self._blocks_thread = blocks_thread
         wait = options.wait_seconds()
         self._deadline = None if wait is None else time.monotonic() + wait
 
@@ -153,8 +170,9 @@ class Miss:
         if self._unreadable is not None and not self._entries.may_overwrite(self._key, self._unreadable.cause):
             return Landed((yield from compute()))
         spot = self._spot()
-        with waiting_for_row(self._entries.store, spot.key):
-            found = yield from self._claim(spot)
+        waiting = waiting_here(blocks_thread=self._blocks_thread)
+        with waiting_for_row(waiting, self._entries.store, spot.key):
+            found = yield from self._claim(spot, partial(is_deadlock, waiting, self._entries.store))
         if isinstance(found, Lease):
             return (yield from self._under(found))
         if isinstance(found, Looked):
@@ -163,13 +181,14 @@ class Miss:
             return (yield from self._unled(found))
         return Landed((yield from compute()))
 
-    def _claim(self, spot: Spot) -> Steps[Lease | Looked | Expect | None]:
+    def _claim(self, spot: Spot, is_deadlock: Callable[[Item], bool]) -> Steps[Lease | Looked | Expect | None]:
         """Wait until the lease is ours, or somebody's result is there.
 
-        Or the row as it is expected where the result cannot be shared, or None: compute without storing.
+        Or the row as it is expected where the result cannot be shared, or None: compute without storing, because the
+        store is out of order, the time to wait is over, or who holds the lease waits for what runs here.
         """
         row = self._value_row if spot.key == self._key else None
-        watch = Watch()
+        watch, asked = Watch(), None
         while True:
             generation = yield self._guarded(self._entries.generation, row)
             if generation is None:
@@ -185,20 +204,19 @@ class Miss:
                 if isinstance(claimed, Lease):
                     return claimed
                 looked = yield self._guarded(self._judge, spot, claimed)
-            elif self._time_left() == 0.0 or (yield from self._waits_for_us(row)):
+            elif self._time_left() == 0.0:
                 return None
+            elif row is not None and row.lease_waits is not None and asked != (row.etag, row.lease_beat):
+                asked = (row.etag, row.lease_beat)  # what it waits for changes with a beat only
+                if (yield self._guarded(is_deadlock, row)) is not False:
+                    return None
+                continue
             else:
                 yield Sleep(watch.next_delay())
                 looked = yield self._guarded(self._look_again, spot)
             if looked is None or looked.decoded is not None:
                 return looked  # type: ignore[no-any-return]
             row = looked.row
-
-    def _waits_for_us(self, lease: Item | None) -> Steps[bool]:
-        """Whether who holds the lease waits for what runs here, so that waiting for it would never end."""
-        if lease is None or lease.lease_waits is None:
-            return False
-        return (yield self._guarded(is_deadlock, self._entries.store, lease)) is not False
 
     def _spot(self) -> Spot:
         """Where to claim: beside a value that must stay readable or may be refreshed just now, over everything else."""
@@ -302,7 +320,10 @@ class Miss:
         try:
             content = self._entries.content(self._key, computed, dates)
             row = self._entries.row(content, dates, lease.generation)
-            if self._guard(lease.finish, row) is False:
+            if self._entries.is_forgotten(lease.generation):
+                self._guard(lease.give_up)  # cleared meanwhile: nobody would be served it
+                self._trouble.stats.add("bypassed")
+            elif self._guard(lease.finish, row) is False:
                 self._trouble.stats.add("bypassed")  # somebody removed the row or took the lease over
         except (CannotSerialize, ValueTooLargeError) as error:
             self._not_stored(lease, type(error).__name__, str(error))

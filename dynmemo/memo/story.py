@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
+import inspect
 import threading
 import time
 from dataclasses import fields, replace
@@ -14,6 +16,7 @@ from dynmemo.clear import clear_functions
 from dynmemo.codec import Codec
 from dynmemo.defaults import default_cache, is_disabled
 from dynmemo.errors import InvalidOptionError
+from dynmemo.flight import led
 from dynmemo.identity import CodeIdentity
 from dynmemo.identity.bytecode import structure
 from dynmemo.keys import ArgumentKeys, function_name, key_name
@@ -41,6 +44,7 @@ class Memo:
 
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
         self.function = function
+        self._is_async = inspect.iscoroutinefunction(function)
         self.options = options
         self.name = options.name or _name(function)
         self.fn = key_name(self.name)
@@ -97,7 +101,10 @@ class Memo:
         if looked.decoded is not None:
             if self.options.refresh_ahead is not None and self._is_due(entries, key, looked):
                 story = self._miss(entries, key, looked).story_ahead()
-                task = asyncio.create_task(self._in_background_async(story, args, kwargs))
+                # Whatever computation this hit is part of, it does not wait for the task.
+                context = contextvars.copy_context()
+                context.run(led.set, ())
+                task = asyncio.create_task(self._in_background_async(story, args, kwargs), context=context)
                 self._tasks.add(task)  # a loop keeps only weak references
                 task.add_done_callback(self._tasks.discard)
             return looked.decoded.value
@@ -140,7 +147,7 @@ class Memo:
         return looked
 
     def _miss(self, entries: Entries, key: str, looked: Looked) -> Miss:
-        return Miss(entries, key, looked, self.options, self._trouble)
+        return Miss(entries, key, looked, self.options, self._trouble, blocks_thread=not self._is_async)
 
     # -- ahead of expiry ----------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from dynmemo.item import Item, Parts, Written
 from dynmemo.parts import new_write_id, owner, part_key
 from dynmemo.purge import SEGMENTS, purge
 from dynmemo.stores.sqlite import PAGE
+from tests.fleet.helpers import until
 from tests.proxy import Proxy, denied, error
 
 if TYPE_CHECKING:
@@ -416,7 +417,7 @@ def test_a_segment_that_fails_ends_the_purge_and_leaves_no_thread(dynamodb_endpo
             purge(cache)
         proxy.heals()
         assert keys(cache) == {"f:-:a"}
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("dynmemo-")]
+        until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("dynmemo-")])
         cache.close()
 
 
@@ -431,7 +432,7 @@ def test_a_scan_that_is_left_early_fetches_no_more_and_leaves_no_thread(
         next(rows)
         rows.close()  # type: ignore[attr-defined]  # it is a generator
         assert proxy.counts["Scan"] - before <= 4
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("dynmemo-scan")]
+        until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("dynmemo-")])
         cache.close()
 
 

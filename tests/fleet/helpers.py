@@ -47,6 +47,7 @@ class _Spied:
     """Writes down the trips to a store that are made for calls."""
 
     trips: list[str]
+    keys: list[str]
 
     def read(self, key: str, *, consistent: bool = False) -> Item | None:
         self._made("read", key)
@@ -66,6 +67,7 @@ class _Spied:
     def _made(self, trip: str, key: str) -> None:
         if not key.endswith("#gen"):
             self.trips.append(trip)
+            self.keys.append(key)
 
 
 class SpiedSqlite(_Spied, SqliteStore):
@@ -81,9 +83,11 @@ class Worker:
 
     def __init__(self, store: SpiedSqlite | SpiedDynamoDB, **options: Any) -> None:
         self.trips: list[str] = []
-        store.trips = self.trips
+        self.keys: list[str] = []
+        """For which keys the trips were made."""
+        store.trips, store.keys = self.trips, self.keys
         self._unspied = copy.copy(store)
-        self._unspied.trips = []
+        self._unspied.trips, self._unspied.keys = [], []
         self.cache = Cache(store, **options)
 
     def decorate(self, function: Callable[..., Any], **options: Any) -> Any:

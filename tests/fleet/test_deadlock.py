@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dynmemo.flight import is_deadlock
 from tests.fleet.helpers import done, notes, until
 
 if TYPE_CHECKING:
@@ -151,3 +154,116 @@ def test_processes_in_a_ring_go_on(fleet: Fleet) -> None:
     processes = [fleet.start("ring", f"{n}", lease_seconds=1) for n in range(2)]
     done(*processes)
     assert {json.loads(notes(fleet.folder / f"told {n}")[-1])["computed"] for n in range(2)} <= {1, 2}
+
+
+def test_a_plain_call_that_blocks_an_event_loop_counts_for_all_its_tasks(worker: Callable[..., Worker]) -> None:
+    """A task of one worker leads `k`; in its loop's thread a plain call waits for `x`, which waits for `k`."""
+    here, there = worker(lease_seconds=1), worker(lease_seconds=1)
+    gate = threading.Event()
+
+    async def slow(n: int) -> str:
+        while not gate.is_set():
+            await asyncio.sleep(0.01)
+        return "k"
+
+    def asks_for_slow(n: int) -> str:
+        return f"x {asyncio.run(slow_there(1))}"
+
+    slow_here, slow_there = (each.decorate(slow, name="k") for each in (here, there))
+    plain_here = here.decorate(lambda n: "x alone", name="x")
+    plain_there = there.decorate(asks_for_slow, name="x")
+
+    async def story() -> tuple[str, str]:
+        task = asyncio.create_task(slow_here(1))
+        await asyncio.to_thread(until, lambda: here.row(slow_here.cache_key(1)))
+        call = asyncio.get_running_loop().run_in_executor(pool, plain_there, 1)
+        await asyncio.to_thread(until, lambda: len(there.trips) >= 4)
+        plain = str(plain_here(1))  # blocks the loop
+        gate.set()
+        return plain, await task + str(await call)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert asyncio.run(asyncio.wait_for(story(), 50)) == ("x alone", "kx k")
+
+
+def test_who_waits_in_a_chain_looks_along_it_once_for_each_beat(worker: Callable[..., Worker]) -> None:
+    one, other, third = worker(), worker(), worker()
+    gates = threading.Event(), threading.Event()
+
+    def outer(n: int) -> int:
+        result = int(inner_there(n))
+        assert gates[1].wait(60)
+        return result
+
+    def inner(n: int) -> int:
+        assert gates[0].wait(60)
+        return n
+
+    inner_there, inner_third = (each.decorate(inner, name="inner") for each in (other, third))
+    waiting, outer_there = (each.decorate(outer, name="outer") for each in (one, other))
+    with ThreadPoolExecutor(3) as pool:
+        deepest = pool.submit(inner_third, 1)
+        until(lambda: third.row(inner_third.cache_key(1)))
+        middle = pool.submit(outer_there, 1)
+        until(lambda: other.trips.count("read") >= 4)
+        lease = other.row(outer_there.cache_key(1))
+        assert lease is not None
+        assert lease.etag is not None
+        # As its next renewal, ten seconds later, will say.
+        other.cache.store.renew(outer_there.cache_key(1), lease.etag, 2**32, inner_there.cache_key(1))
+        call = pool.submit(waiting, 1)
+        until(lambda: one.trips.count("read") >= 10)
+        along = [key for key in one.keys if key == inner_there.cache_key(1)]
+        gates[0].set()
+        gates[1].set()
+        assert deepest.result() == middle.result() == call.result() == 1
+    assert len(along) == 1
+
+
+def test_a_computation_that_has_ended_is_waited_for_by_nobody(worker: Callable[..., Worker]) -> None:
+    """A task that was started within a computation asks after its end for what another worker computes."""
+    here, there = worker(lease_seconds=3), worker(lease_seconds=3)
+    k_done = threading.Event()
+    late: list[asyncio.Task[str]] = []
+
+    async def compute_k(n: int) -> str:
+        if not late:
+            late.append(asyncio.create_task(ask_late()))
+        told = lambda: waits(there, x_there.cache_key(1)) == k_here.cache_key(1)  # noqa: E731
+        await asyncio.to_thread(until, told)
+        return "k"
+
+    async def compute_x(n: int) -> str:
+        found = str(await k_there(1))
+        await asyncio.sleep(0.5)
+        return f"x {found}"
+
+    async def ask_late() -> str:
+        await asyncio.to_thread(k_done.wait, 60)
+        return str(await x_here(1))
+
+    k_here, k_there = (each.decorate(compute_k, name="k") for each in (here, there))
+    x_here, x_there = (each.decorate(compute_x, name="x") for each in (here, there))
+
+    async def story() -> str:
+        task = asyncio.create_task(k_here(1))
+        await asyncio.to_thread(until, lambda: here.row(k_here.cache_key(1)))
+        other = asyncio.get_running_loop().run_in_executor(pool, lambda: asyncio.run(x_there(1)))
+        await task
+        k_done.set()
+        return await late[0] + str(await other)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert asyncio.run(asyncio.wait_for(story(), 50)) == "x kx k"
+    assert x_here.cache_info().computed == 0
+
+
+def test_a_row_that_names_no_key_of_ours_is_no_ring(worker: Callable[..., Worker]) -> None:
+    one, other = worker(), worker()
+    function = one.decorate(lambda n: n)
+    function(1)
+    row = one.row(function.cache_key(1))
+    assert row is not None
+    strange = replace(row, lease_waits="", lease_owner="somebody")
+    assert not is_deadlock([], other.cache.store, strange)
+    assert not is_deadlock([], other.cache.store, replace(strange, lease_waits="x" * 3_000))

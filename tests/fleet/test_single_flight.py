@@ -295,6 +295,40 @@ def test_what_is_invalidated_while_it_is_recomputed_is_not_stored(worker: Callab
     assert forgetting() == "after"
 
 
+@pytest.mark.parametrize("after", ["call", "recompute"])
+def test_what_was_computed_after_an_invalidation_stays_when_an_older_recomputation_ends(
+    worker: Callable[..., Worker], after: str
+) -> None:
+    only, other, work = worker(), worker(), Work("old")
+    function, newer = only.decorate(work), other.decorate(Work("new"))
+    function()
+    work.go.clear()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(function.recompute)
+        until(lambda: work.runs == 2)
+        newer.invalidate()
+        assert (newer() if after == "call" else newer.recompute()) == "new"
+        work.go.set()
+        assert call.result() == "old"
+    assert [newer(), function()] == ["new"] * 2
+
+
+def test_an_older_recomputation_leaves_what_a_new_generation_stored(worker: Callable[..., Worker]) -> None:
+    only, other, work = worker(), worker(), Work("old")
+    function, newer = only.decorate(work), other.decorate(Work("new"))
+    function()
+    work.go.clear()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(function.recompute)
+        until(lambda: work.runs == 2)
+        newer.cache_clear()
+        assert newer() == "new"
+        work.go.set()
+        assert call.result() == "old"
+    assert newer() == "new"
+    assert newer.cache_info().computed == 1
+
+
 def test_of_two_recomputations_the_one_that_began_later_is_stored(worker: Callable[..., Worker]) -> None:
     early, late = worker(), worker()
     slow, quick = Work("first", hold=True), Work("second")

@@ -35,9 +35,9 @@ is never answered ends within 7.5 s; see docs/explanation/failures.md."""
 BULK = Pace(10.0, 20.0, 3)
 """For requests of some MB: behind a slow uplink (10 Mbit/s) they lie longer in buffers than the times above."""
 
-PATIENT = Pace(10.0, 20.0, 10, "adaptive")
+PATIENT = Pace(3.0, 5.0, 7, "adaptive")
 """For jobs of many requests, which a table of little capacity throttles: botocore then sends more slowly, and tries
-each for a minute or two."""
+each for half a minute or more."""
 
 CONNECTIONS = 32
 """As many as the cache has threads for its async methods."""
@@ -58,6 +58,7 @@ class Connection:
         self._names = names
         self._own = own
         self._client: DynamoDBClient | None = None
+        self._region: str | None = None
         self._lock = threading.RLock()
         self.batches_denied = False
         """Whether IAM was found not to allow BatchGetItem."""
@@ -87,8 +88,11 @@ class Connection:
 
     @property
     def region(self) -> str | None:
-        """The client's region, once there is a client."""
-        return None if self._client is None else self._client.meta.region_name
+        """The client's region, once there was a client."""
+        client = self._client
+        if client is not None:
+            self._region = client.meta.region_name
+        return self._region
 
     def forget(self) -> None:
         """Look credentials up anew at the next call, with a new client. A client or factory that was given stays."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from typing import TYPE_CHECKING, Any
+
+from dynmemo._daemons import Daemons
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +31,7 @@ def pages(send: Callable[[Page], Page], request: Page, segments: int) -> Iterato
             following = _next(following, page)
             yield page
         return
-    pool = ThreadPoolExecutor(segments, thread_name_prefix="dynmemo-scan")
+    pool = Daemons(segments, "dynmemo-scan")
     try:
         parts = [{**request, "Segment": segment, "TotalSegments": segments} for segment in range(segments)]
         running: dict[Future[Page], Page] = {pool.submit(send, part): part for part in parts}
@@ -41,7 +43,7 @@ def pages(send: Callable[[Page], Page], request: Page, segments: int) -> Iterato
                     running[pool.submit(send, following)] = following
                 yield page
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.end()
 
 
 def _next(request: Page, page: Page) -> Page | None:

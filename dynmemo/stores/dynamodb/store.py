@@ -49,7 +49,7 @@ class DynamoDBStore:
             a second old (half a unit). A scan is always of the second kind.
         region, profile, endpoint_url: for boto3. Default: its own chain of configuration.
         config: botocore settings that replace ours: 1 s to connect, 1.5 s without an answer,
-            3 attempts, 32 connections. For the parts of large values 10 s and 20 s, for purges also 10 attempts.
+            3 attempts, 32 connections. For the parts of large values 10 s and 20 s; for purges 3 s, 5 s and 7 attempts.
         client: a boto3 DynamoDB client to use as it is, in this process only.
         client_factory: called without arguments, once per process, for such a client.
 
