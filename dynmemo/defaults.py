@@ -23,6 +23,8 @@ SECRET_VARIABLE = "DYNMEMO_SECRET"  # noqa: S105  # a name, no secret
 _NO = {"", "0", "false", "no"}
 
 _configured: Cache | None = None
+_adopted: Cache | None = None
+"""What came along with a function, for a process that has nothing configured."""
 _exported: dict[str, tuple[str, str | None]] = {}
 """What `configure` set in the environment, and what stood there before."""
 _looked_up: tuple[str | None, str | None, Cache] | None = None
@@ -44,9 +46,10 @@ def configure(url_or_cache: str | Cache | None) -> Cache:
     Raises:
         InvalidOptionError: neither a Cache nor a valid URL.
     """
-    global _configured
+    global _configured, _adopted
     if url_or_cache is not None and not isinstance(url_or_cache, (str, Cache)):
         raise InvalidOptionError(f"configure() takes a Cache or a URL, not {type(url_or_cache).__name__}")
+    _adopted = None
     _withdraw()  # before the cache is made: it must not take the secret of the one before for its own
     try:
         _configured = Cache.from_url(url_or_cache) if isinstance(url_or_cache, str) else url_or_cache
@@ -106,10 +109,24 @@ def default_cache() -> Cache:
     url, secret = _url(), _secret()
     known = _looked_up  # one read: another thread may replace it
     if known is not None and known[0] == url and known[1] == secret:
-        return known[2]
+        return known[2] if url or _adopted is None else _adopted
+    if not url and _adopted is not None:
+        return _adopted
     cache = Cache.from_url(url) if url else _own_file()
     _looked_up = (url, secret, cache)
     return cache
+
+
+def configured_cache() -> Cache | None:
+    """The default cache if somebody has said which; None where it is the user's own file."""
+    return _configured or (default_cache() if _url() else _adopted)
+
+
+def adopt(cache: Cache | None) -> None:
+    """Take the default cache of the process from which a function came, unless this one has one of its own."""
+    global _adopted
+    if cache is not None and _configured is None and not _url():
+        _adopted = cache
 
 
 def default_path() -> Path:

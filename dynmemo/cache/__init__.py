@@ -214,8 +214,13 @@ class Cache:
     def __repr__(self) -> str:
         return f"<dynmemo.Cache {self.url or self.store.location}>"
 
+    @property
+    def can_travel(self) -> bool:
+        """Whether it can be sent to another process."""
+        return self._recipe is not None and "client" not in self._recipe[1]
+
     def __reduce__(self) -> tuple[object, ...]:
-        if self._recipe is None or "client" in self._recipe[1]:
+        if self._recipe is None or not self.can_travel:
             raise InvalidOptionError(
                 "a Cache made from a live client or store cannot be sent to another process; "
                 "give Cache.dynamodb(..., client_factory=...) or a URL instead"

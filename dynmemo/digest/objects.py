@@ -70,7 +70,8 @@ def object_handler(cls: type) -> Handler:
         return _path_handler(cls)
     if issubclass(cls, (set, frozenset)):
         return _set_handler(cls)
-    if issubclass(cls, tuple) and hasattr(cls, "_fields") and cls.__dictoffset__ == 0:
+    # In a process that got the class by value its instances have a dict.
+    if issubclass(cls, tuple) and hasattr(cls, "_fields") and (cls.__dictoffset__ == 0 or cls.__bases__ == (tuple,)):
         return _namedtuple_handler(cls)
     return _state_handler(cls)
 

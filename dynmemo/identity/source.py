@@ -62,8 +62,15 @@ def _likely_files(namespace: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(file, str):
         yield file
     if namespace.get("__name__") in MAIN_MODULES:
-        # Cells have no time of change.
-        yield from [name for name, entry in reversed(linecache.cache.copy().items()) if entry[1:2] == (None,)]
+        yield from reversed(cells_with(""))
+
+
+def cells_with(word: str) -> list[str]:
+    """The cells of this notebook, or texts of this prompt, in which `word` stands."""
+    # Cells have no time of change.
+    known: dict[str, Any] = dict(linecache.cache)
+    cells = [(name, entry) for name, entry in known.items() if entry[1:2] == (None,)]
+    return [name for name, entry in cells if any(word in line for line in entry[2])]
 
 
 def _texts(filename: str, namespace: Mapping[str, Any]) -> Iterator[str]:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from dynmemo.identity import lookup
-from dynmemo.identity.own import SENT, is_own_file
-from dynmemo.identity.source import FUTURE_FLAGS, text_mark, written_in
+from dynmemo.identity.own import MAIN_MODULES, SENT, is_own_file
+from dynmemo.identity.source import FUTURE_FLAGS, cells_with, text_mark, written_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,6 +92,9 @@ def _namespaces() -> Iterator[dict[str, Any]]:
 def _places(namespace: dict[str, Any]) -> set[Place]:
     """The files and cells from which the functions of a namespace come."""
     found = {(code.co_filename, code.co_flags & FUTURE_FLAGS) for code in _codes(namespace)}
+    if namespace.get("__name__") in MAIN_MODULES:
+        of_cells = {flags for _, flags in found} or {0}
+        found |= {(name, flags) for name in cells_with("lambda") for flags in of_cells}
     return {(name, flags, text_mark(name, namespace)) for name, flags in found if name != SENT and is_own_file(name)}
 
 

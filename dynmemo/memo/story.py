@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from dynmemo.clear import clear_functions
 from dynmemo.codec import Codec
-from dynmemo.defaults import default_cache, is_disabled
+from dynmemo.defaults import configured_cache, default_cache, is_disabled
 from dynmemo.errors import InvalidOptionError
 from dynmemo.flight import led
 from dynmemo.identity import CodeIdentity
-from dynmemo.identity.bytecode import structure
 from dynmemo.keys import ArgumentKeys, function_name, key_name
 from dynmemo.memo.entries import Entries, Looked
 from dynmemo.memo.miss import Miss
@@ -187,14 +186,18 @@ class Memo:
         """What is stored for a call."""
         return self.entries().describe(self.key(args, kwargs))
 
-    def token(self) -> str:
-        """Tells this function from others of its name, the same in processes of one Python version."""
-        code = getattr(self.function, "__code__", None)
-        return f"{self.name}:{'' if code is None else structure(code)}"
-
     def sent(self) -> Options:
         """What another process needs beside the function itself: the options, name and cache in force filled in."""
         return replace(self.options, name=self.name, cache=self._cache or default_cache())
+
+    def whole_code(self) -> str:
+        """Of the function and all that it reaches, whatever part of that the key is made of."""
+        return self._identity.whole()
+
+    def default_to_send(self) -> Cache | None:
+        """The default cache for processes that have none of their own, if this function uses it and it can be sent."""
+        cache = configured_cache() if self._cache is None else None
+        return cache if cache is not None and cache.can_travel else None
 
     def facts(self) -> Portable:
         """What the fingerprint needs in a process that has no source."""

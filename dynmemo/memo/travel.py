@@ -1,35 +1,48 @@
 """Decorated functions on their way to other processes.
 
 A function of an importable module travels by reference, as plain functions do. One of ``__main__``, a notebook or
-another function travels by reference too where the receiver has it, as a spawned child of a script does, and by value
-where not, as in the workers of joblib and Dask. No pickler says which receiver it writes for, so both ways
-go along. With the value go the cache in force here and the function's name; beside it goes what its fingerprint, and
-those of its arguments' classes, need where there is no source.
+another function travels by reference too where the receiver has the very same, as a spawned child of a script does, and
+by value where not, as in the workers of joblib and Dask. No pickler says which receiver it writes for, so both ways go
+along. With the value go the cache in force here and the function's name; beside it goes what its fingerprint, and
+those of its arguments' classes, need where there is no source. With a reference to a function that names no cache goes
+the one that is configured here, for receivers in which none is.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import pickle
 import sys
+import threading
+from collections import OrderedDict
 from contextvars import ContextVar
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from dynmemo._forks import new_lock_in_children
+from dynmemo.cache import Cache
+from dynmemo.defaults import adopt
 from dynmemo.errors import DynmemoError
 from dynmemo.identity import CodeIdentity, take_written, written
+from dynmemo.identity.bytecode import structure
 from dynmemo.memo.story import Memo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dynmemo.identity.fingerprint import Portable
+    from dynmemo.memo.options import Options
+
+    Beside = tuple[Portable, tuple[bytes, ...]]
+
+MOST_ARRIVED = 64
+MOST_ARRIVED_BYTES = 32_000_000
+"""Of functions that came by value, how many are remembered, to be the same when they come again."""
 
 _MAIN = {"__main__", "__mp_main__"}
 
-_departing: ContextVar[tuple[Memo, ...]] = ContextVar("dynmemo_departing", default=())
-_arriving: ContextVar[Mapping[int, Any]] = ContextVar("dynmemo_arriving", default={})  # noqa: B039 - never changed
-_arrived: dict[str, Any] = {}
+_within: ContextVar[bool] = ContextVar("dynmemo_within", default=False)
+"""Whether what is pickled now is the value of a decorated function."""
 
 
 def reduce_function(wrapper: Any) -> str | tuple[Any, ...]:
@@ -37,13 +50,15 @@ def reduce_function(wrapper: Any) -> str | tuple[Any, ...]:
     memo: Memo = wrapper._self_memo
     module, qualname = memo.function.__module__, memo.function.__qualname__
     found = _lookup(module, qualname)
+    cache = memo.default_to_send()
     if found is wrapper and module not in _MAIN and not _is_by_value(module):
-        return qualname
-    if memo in _departing.get():
-        return _fellow, (id(memo), type(wrapper))
-    value = _value(wrapper, memo, needed=found is not wrapper)
+        return qualname if cache is None else (_named, (module, qualname, cache))
+    if _within.get():
+        # One pickle for all that refer to each other, in circles too: the shell is there before its content is read.
+        return _shell, (type(wrapper),), (wrapper.__wrapped__, memo.sent()), None, None, _fill
+    value = _value(wrapper, needed=found is not wrapper)
     beside = None if value is None else (memo.facts(), written())
-    return _arrive, (id(memo), memo.token(), module, qualname, sys.version_info[:2], value, beside)
+    return _arrive, (_token(memo), module, qualname, sys.version_info[:2], value, beside, cache)
 
 
 def reduce_bound(bound: Any) -> tuple[Any, ...]:
@@ -51,20 +66,33 @@ def reduce_bound(bound: Any) -> tuple[Any, ...]:
     name, owner = bound.__name__, getattr(bound.__wrapped__, "__self__", None)
     if owner is None:  # got from the class, and not a classmethod
         return _bind, (bound._self_parent, bound._self_owner, name)
-    return getattr, (owner, name)
+    return _bound, (owner, name, bound._self_memo.default_to_send())
 
 
 def _bind(parent: Any, owner: type | None, name: str) -> Any:
     return parent if owner is None else getattr(owner, name)
 
 
-def _value(wrapper: Any, memo: Memo, *, needed: bool) -> bytes | None:
+def _bound(owner: Any, name: str, cache: Cache | None) -> Any:
+    adopt(cache)
+    return getattr(owner, name)
+
+
+def _named(module: str, qualname: str, cache: Cache) -> Any:
+    adopt(cache)
+    found: Any = importlib.import_module(module)
+    for name in qualname.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def _value(wrapper: Any, *, needed: bool) -> bytes | None:
     """The function itself; None if it cannot be pickled and need not be."""
     import cloudpickle
 
-    token = _departing.set((*_departing.get(), memo))
+    token = _within.set(True)
     try:
-        value: bytes = cloudpickle.dumps((type(wrapper), wrapper.__wrapped__, memo.sent()))
+        value: bytes = cloudpickle.dumps(wrapper)
     except DynmemoError:
         raise  # a cache that refuses to travel says what to do
     except Exception:
@@ -72,60 +100,95 @@ def _value(wrapper: Any, memo: Memo, *, needed: bool) -> bytes | None:
             raise
         return None
     finally:
-        _departing.reset(token)
+        _within.reset(token)
     return value
 
 
+def _shell(kind: Any) -> Any:
+    return kind.__new__(kind)
+
+
+def _fill(shell: Any, content: tuple[Any, Options]) -> None:
+    function, options = content
+    inner = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
+    type(shell).__init__(shell, function, Memo(inner, options))
+
+
 def _arrive(
-    mark: int,
     token: str,
     module: str,
     qualname: str,
     python: tuple[int, int],
     value: bytes | None,
-    beside: tuple[Portable, tuple[bytes, ...]] | None,
+    beside: Beside | None,
+    cache: Cache | None,
 ) -> Any:
     found = _lookup(module, qualname)
     memo = getattr(found, "_self_memo", None)
-    if isinstance(memo, Memo) and memo.token() == token:
+    if isinstance(memo, Memo) and (value is None or _token(memo) == token):
+        adopt(cache)
         return found
     if value is None or beside is None:
         raise AttributeError(f"there is no function {qualname!r} in {module!r} here, and it could not be sent by value")
     if python != sys.version_info[:2]:
-        sent = ".".join(map(str, python))
+        sent, here = (".".join(map(str, version)) for version in (python, sys.version_info[:2]))
         raise pickle.UnpicklingError(
-            f"{qualname}() was sent by value from Python {sent}, whose bytecode runs only there"
+            f"{qualname}() was sent by value from Python {sent}, whose bytecode does not run on Python {here}; "
+            "use the same version, or put the function into a module that both can import"
         )
     facts, others = beside
     CodeIdentity.install(facts)
     take_written(others)
-    known = hashlib.sha256(value).hexdigest()
-    if known not in _arrived:
-        _arrived[known] = _rebuilt(mark, value)
-    return _arrived[known]
+    return _arrived.get(value)
 
 
-def _fellow(mark: int, kind: type) -> Any:
-    """A function whose globals, which are on their way, refer to it."""
-    return _arriving.get()[mark][kind]
+class _Arrived:
+    """Functions that came by value, the same whenever the same value comes again: it goes on counting."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, tuple[int, Any]] = OrderedDict()
+        new_lock_in_children(self)
+
+    def get(self, value: bytes) -> Any:
+        mark = hashlib.sha256(value).hexdigest()
+        with self._lock:
+            known = self._known.get(mark)
+            if known is not None:
+                self._known.move_to_end(mark)
+                return known[1]
+        import cloudpickle
+
+        wrapper = cloudpickle.loads(value)  # outside of the lock: its globals may have functions of their own
+        with self._lock:
+            wrapper = self._known.setdefault(mark, (len(value), wrapper))[1]
+            while len(self._known) > 1 and (len(self._known) > MOST_ARRIVED or self._size() > MOST_ARRIVED_BYTES):
+                self._known.popitem(last=False)
+        return wrapper
+
+    def _size(self) -> int:
+        return sum(size for size, _ in self._known.values())
 
 
-def _rebuilt(mark: int, value: bytes) -> Any:
-    import cloudpickle
+_arrived = _Arrived()
 
-    from dynmemo.memo.wrapper import AsyncCachedFunction, CachedFunction
 
-    # Its globals may refer to it, so it has to be there, empty, before they are read.
-    shells = {kind: kind.__new__(kind) for kind in (CachedFunction, AsyncCachedFunction)}
-    reset = _arriving.set({**_arriving.get(), mark: shells})
-    try:
-        kind, function, options = cloudpickle.loads(value)
-    finally:
-        _arriving.reset(reset)
-    wrapper = shells[kind]
-    inner = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
-    kind.__init__(wrapper, function, Memo(inner, options))
-    return wrapper
+def _token(memo: Memo) -> str:
+    """Tells a function from another one of its name that does something else, the same in every process."""
+    options = (f"{field.name}={_word(getattr(memo.options, field.name))}" for field in fields(memo.options))
+    return "\n".join((memo.name, memo.whole_code(), *options))
+
+
+def _word(option: object) -> str:
+    """An option as text, equal for those that mean the same."""
+    if isinstance(option, Cache):
+        return str(option.url)
+    code = getattr(option, "__code__", None)
+    if code is not None:
+        return structure(code)
+    if isinstance(option, (set, frozenset, list, tuple)):
+        return str(sorted(map(str, option)))
+    return f"{type(option).__qualname__} {getattr(option, 'name', option)}"
 
 
 def _lookup(module: str, qualname: str) -> Any:

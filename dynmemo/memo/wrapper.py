@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import types
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, SupportsIndex, TypeVar, overload
 
@@ -168,6 +169,12 @@ class _Wrapper(_Function):
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         return reduce_function(self)
 
+    def __copy__(self) -> _Wrapper:
+        return self  # as functions are copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Wrapper:
+        return self
+
     # Its own class, not the function's that wrapt would answer: cloudpickle takes whatever is an instance of
     # FunctionType for a plain function, and would ship it undecorated.
     __class__ = property(type)
@@ -186,6 +193,13 @@ class BoundCachedFunction(_BoundFunction):
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         return reduce_bound(self)
+
+    def __copy__(self) -> BoundCachedFunction:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        owner = getattr(self.__wrapped__, "__self__", None)
+        return self if owner is None else getattr(copy.deepcopy(owner, memo), self.__name__)
 
     __class__ = property(type)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import pickle
 import subprocess
@@ -13,7 +14,10 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
+import dynmemo
 from dynmemo import Cache, InvalidOptionError, dynamo_cached
+from dynmemo.defaults import default_cache
+from dynmemo.memo import travel
 from tests.travel import program
 
 SCRIPT = Path(program.__file__)
@@ -36,7 +40,7 @@ def test_arguments_of_classes_of_the_script_have_the_same_key_where_its_source_i
     script, sent, cache = tmp_path / "script.py", tmp_path / "sent", tmp_path / "cache.db"
     script.write_text(
         f"""
-import enum, functools, cloudpickle, attrs
+import collections, enum, functools, cloudpickle, attrs
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -101,7 +105,8 @@ Itself.again = Itself
 def used(thing): return None
 
 things = [Plain(1), Custom(2), Data(), Defined(), Colour.red, Pair(3), add]
-things += [Wrapped(), Slots(), Child(), factory(3), lambda x: x - 1, Itself()]
+Old = collections.namedtuple("Old", "x")
+things += [Old(1), [lambda x: x * 5], Wrapped(), Slots(), Child(), factory(3), lambda x: x - 1, Itself()]
 for thing in things:
     used(thing)
 Path({str(sent)!r}).write_bytes(cloudpickle.dumps((used, things)))
@@ -118,7 +123,7 @@ Path({str(sent)!r}).write_bytes(cloudpickle.dumps((used, things)))
     done = subprocess.run(
         [sys.executable, "-c", receiver, str(sent)], check=True, capture_output=True, text=True, cwd=tmp_path
     )
-    assert done.stdout.split() == ["13", "0"]
+    assert done.stdout.split() == ["15", "0"]
 
 
 def test_a_function_of_a_module_travels_by_reference() -> None:
@@ -150,3 +155,127 @@ def test_what_is_not_there_and_cannot_be_sent_says_so() -> None:
     local = dynamo_cached(lambda: lock)
     with pytest.raises(TypeError, match="lock"):
         cloudpickle.dumps(local)
+
+
+STARTED = """
+import sys
+from concurrent.futures import ProcessPoolExecutor
+import multiprocessing
+import dynmemo
+from dynmemo import dynamo_cached
+import station
+
+RATE = 1
+
+def helper(x): return x * RATE
+
+@dynamo_cached
+def here(x): return helper(x)
+
+def seen(function, *args):
+    result = function(*args)
+    info = function.cache_info()
+    return result, info.hits, info.computed
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pool.submit(abs, 1).result()  # it runs before anything is configured
+        dynmemo.configure("sqlite:///" + sys.argv[1])
+        RATE = 7  # what a worker that imports this script does not do
+        assert (here(5), station.measure(5), station.Model(3).scale(5)) == (35, 10, 15)
+        for function in (here, station.measure, station.Model(3).scale):
+            print(*pool.submit(seen, function, 5).result())
+"""
+STATION = """
+from dynmemo import dynamo_cached
+
+@dynamo_cached
+def measure(x): return 2 * x
+
+class Model:
+    def __init__(self, rate): self.rate = rate
+
+    @dynamo_cached
+    def scale(self, x): return self.rate * x
+"""
+
+
+def test_workers_that_ran_before_get_the_function_as_it_is_here_and_the_cache_configured_since(tmp_path: Path) -> None:
+    (tmp_path / "station.py").write_text(STATION)
+    (tmp_path / "script.py").write_text(STARTED)
+    cache = (tmp_path / "cache.db").as_posix()
+    done = subprocess.run(
+        [sys.executable, "script.py", cache], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["35 1 0", "10 1 0", "15 1 0"]
+
+
+def test_what_is_configured_here_stays_in_force_whatever_arrives(tmp_path: Path) -> None:
+    one, other = (Cache.sqlite(tmp_path / name) for name in ("one.db", "other.db"))
+    dynmemo.configure(one)
+    try:
+        sent = pickle.dumps(program.recursive)
+        dynmemo.configure(other)
+        pickle.loads(sent)
+        assert dynmemo.configure(other) is other
+        assert default_cache() is other
+        dynmemo.configure(None)
+        pickle.loads(sent)
+        assert default_cache().url == one.url
+    finally:
+        dynmemo.configure(None)
+    assert default_cache().url not in (one.url, other.url)
+
+
+def test_functions_that_call_each_other_are_sent_once(tmp_path: Path) -> None:
+    lines = ["from dynmemo import dynamo_cached"]
+    for n in range(16):
+        calls = " + ".join(f"f{m}(x)" for m in (n + 1, n + 2) if m < 16) or "x"
+        lines += ["@dynamo_cached", f"def f{n}(x): return {calls}"]
+    lines += ["import cloudpickle", "print(len(cloudpickle.dumps(f0)))"]
+    (tmp_path / "script.py").write_text("\n".join(lines))
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert int(done.stdout) < 30_000
+
+
+def test_of_functions_that_came_by_value_only_so_many_are_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(travel, "MOST_ARRIVED_BYTES", 250_000)
+    arrived = travel._Arrived()
+    monkeypatch.setattr(travel, "_arrived", arrived)
+    cache = Cache.sqlite(tmp_path / "cache.db")
+
+    def made(number: int) -> bytes:
+        data = bytes([number]) * 100_000
+        return cloudpickle.dumps(dynamo_cached(cache=cache)(lambda: len(data)))  # type: ignore[no-any-return]
+
+    values = [made(number) for number in range(4)]
+    functions = [pickle.loads(value) for value in values]
+    assert pickle.loads(values[3]) is functions[3]
+    assert pickle.loads(values[0]) is not functions[0]
+    assert len(arrived._known) == 2
+    assert functions[0]() == 100_000
+
+
+class Holder:
+    def __init__(self, function: object) -> None:
+        self.function = function
+
+    @dynamo_cached(name="held", version=1)
+    def method(self) -> int:
+        return 1
+
+
+def test_a_copy_of_a_function_is_itself_and_that_of_a_bound_method_is_of_a_copy() -> None:
+    local = dynamo_cached(lambda: 1)
+    assert copy.copy(local) is copy.deepcopy(local) is local
+    holder = Holder(local)
+    assert copy.deepcopy(holder).function is local
+    method = copy.deepcopy(holder.method)
+    assert type(method) is type(holder.method)
+    assert method.__self__ is not holder
+    assert copy.copy(holder.method).__self__ is holder
