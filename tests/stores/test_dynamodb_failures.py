@@ -57,7 +57,14 @@ def failure(store: DynamoDBStore, key: str = "user:1234") -> StoreUnavailableErr
             ["throttles", "TableReadProvisionedThroughputExceeded"],
         ),
         (error("RequestLimitExceeded"), ["throttles", "RequestLimitExceeded"]),
-        (error("ThrottlingException", "Rate exceeded"), ["throttles", "Rate exceeded"]),
+        (
+            error(
+                "ThrottlingException",
+                "Rate exceeded",
+                throttlingReasons=[{"reason": "TableReadKeyRangeThroughputExceeded", "resource": "arn:aws:..."}],
+            ),
+            ["throttles", "Rate exceeded", "TableReadKeyRangeThroughputExceeded"],
+        ),
         (error("InternalServerError", status=500), ["internal error"]),
         (error("ValidationException", "something new"), ["refused", "ValidationException", "something new"]),
         (

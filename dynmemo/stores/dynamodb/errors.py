@@ -152,7 +152,9 @@ def _of_code(code: str, message: str, response: dict[str, Any]) -> str:
     text = _BY_CODE.get(code, "DynamoDB refused the request")
     if code in _QUOTES_SECRETS:
         return text
-    reasons = [str(reason.get("reason", "")) for reason in response.get("ThrottlingReasons", [])]
+    # botocore names the member of ThrottlingException as the other two do not.
+    throttling = response.get("ThrottlingReasons") or response.get("throttlingReasons") or []
+    reasons = [str(reason.get("reason", "")) for reason in throttling]
     return f"{text} ({'; '.join(filter(None, (code, message, *reasons)))})"
 
 
