@@ -324,6 +324,45 @@ def test_creating_without_permission_names_the_missing_action(proxy: Proxy, unus
         store.read("k")
 
 
+def test_a_table_that_is_deleted_meanwhile_is_created_again(
+    unused_name: str, open_store: OpenStore, dynamodb_client: DynamoDBClient
+) -> None:
+    store = open_store(unused_name, create_table_if_not_exists=True)
+    store.write("k", Item(b"v"))
+    dynamodb_client.delete_table(TableName=unused_name)
+    with pytest.raises(InvalidTableError, match="the next call looks for it again, and creates it") as caught:
+        store.read("k")
+    assert "create_table_if_not_exists" not in str(caught.value)
+    assert isinstance(store.write("k", Item(b"new")), Written)
+    ttl = dynamodb_client.describe_time_to_live(TableName=unused_name)["TimeToLiveDescription"]
+    assert ttl["TimeToLiveStatus"] == "ENABLED"
+
+
+def test_a_table_that_is_deleted_and_made_anew_with_other_names_is_found(
+    new_table: NewTable, open_store: OpenStore, dynamodb_client: DynamoDBClient
+) -> None:
+    name = new_table("pk", ttl="expires")
+    store = open_store(name)
+    store.write("k", Item(b"v"))
+    dynamodb_client.delete_table(TableName=name)
+    with pytest.raises(InvalidTableError, match="give create_table_if_not_exists=True"):
+        store.read("k")
+    new_table("id", ttl="ttl_date")
+    assert store.read("k") is None
+
+
+def test_given_names_outlive_the_table(
+    new_table: NewTable, open_store: OpenStore, dynamodb_client: DynamoDBClient
+) -> None:
+    name = new_table(ttl="ttl_date")
+    store = open_store(name, **NAMES)
+    dynamodb_client.delete_table(TableName=name)
+    with pytest.raises(InvalidTableError, match="give create_table_if_not_exists=True"):
+        store.read("k")
+    new_table()  # of which Describe* would find no TTL
+    assert isinstance(store.write("k", Item(b"v", 1_900_000_000)), Written)
+
+
 # --- names beside rows of other programs ---
 
 

@@ -34,6 +34,7 @@ _MISSING = (
     "does not exist in this region and account: create it, give create_table_if_not_exists=True, or correct "
     "table name, region, profile or endpoint_url"
 )
+_GONE = "is not there, or not any more: the next call looks for it again, and creates it when it is missing"
 _WRONG_KEY = (
     "cannot serve as a cache: its key must be the given partition_key_name, be a string, and have no sort key; "
     "leave partition_key_name out to have it looked up"
@@ -109,11 +110,21 @@ CREDENTIAL_TROUBLE = frozenset(
 """Codes after which credentials are to be looked up anew, for they may have been renewed."""
 
 
-def translate(error: Exception, operation: str, table: str, key: str | None = None) -> Exception:
-    """The exception to raise for `error`, which becomes its ``__cause__`` unless that would show a credential."""
+def translate(
+    error: Exception, operation: str, table: str, key: str | None = None, *, create: bool = False
+) -> Exception:
+    """The exception to raise for `error`, which becomes its ``__cause__`` unless that would show a credential.
+
+    Args:
+        error: what was caught.
+        operation, table, key: what was asked.
+        create: whether a missing table is to be created, so that nobody needs to be told of that option.
+    """
     if isinstance(error, DynmemoError):
         return error
     translated = _translate(error, operation, table, key)
+    if create and isinstance(translated, TableMissingError):
+        translated = TableMissingError(f"the DynamoDB table {table!r} {_GONE}")
     if getattr(translated, "code", None) not in _QUOTES_SECRETS:
         translated.__cause__ = error
     return translated

@@ -12,7 +12,13 @@ from dynmemo.item import Refused, Written
 from dynmemo.stores.dynamodb import connection, expressions, options, rows
 from dynmemo.stores.dynamodb.batches import Batches
 from dynmemo.stores.dynamodb.connection import Connection, Names
-from dynmemo.stores.dynamodb.errors import CREDENTIAL_TROUBLE, ConditionNotMetError, NoRequestIdError, translate
+from dynmemo.stores.dynamodb.errors import (
+    CREDENTIAL_TROUBLE,
+    ConditionNotMetError,
+    NoRequestIdError,
+    TableMissingError,
+    translate,
+)
 from dynmemo.stores.dynamodb.large import LargeValues
 from dynmemo.stores.dynamodb.scan import pages
 from dynmemo.stores.dynamodb.table import discover
@@ -282,7 +288,9 @@ class DynamoDBStore:
 
     def _failure(self, error: Exception, method: str, key: str | None) -> Exception:
         operation = "".join(word.capitalize() for word in method.split("_"))
-        failure = translate(error, operation, self._table, key)
+        failure = translate(error, operation, self._table, key, create=self._create)
+        if isinstance(failure, TableMissingError):
+            self._connection.forget_names()  # the table may come back with others, or is to be created
         if getattr(failure, "code", None) in CREDENTIAL_TROUBLE:
             for connected in self._connections():
                 connected.forget()
