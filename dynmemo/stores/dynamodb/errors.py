@@ -22,8 +22,8 @@ class ConditionNotMetError(Exception):
         self.row = row
 
 
-class NoRequestIdError(Exception):
-    """An answer without the request id that every AWS service gives; botocore takes any text for an empty success."""
+class ForeignAnswerError(Exception):
+    """A success that DynamoDB did not send; botocore takes any text with that status for an empty answer."""
 
 
 class TableMissingError(InvalidTableError):
@@ -94,7 +94,7 @@ _BY_CLASS = {
     "ReadTimeoutError": _ANSWER,
     "ConnectionClosedError": "the connection was closed before an answer came",
     "ResponseParserError": _OTHER,
-    "NoRequestIdError": _OTHER,
+    "ForeignAnswerError": _OTHER,
     "HTTPClientError": "the connection broke",
 }
 
@@ -108,6 +108,20 @@ CREDENTIAL_TROUBLE = frozenset(
     )
 )
 """Codes after which credentials are to be looked up anew, for they may have been renewed."""
+
+
+_PROMISED = {"describe_table": "Table", "describe_time_to_live": "TimeToLiveDescription", "scan": "Items"}
+"""What is in every answer to these methods. The others may answer with next to nothing."""
+
+
+def check_answer(response: dict[str, Any], method: str) -> None:
+    """Raise `ForeignAnswerError` for what a portal, a proxy or another server has answered; a look at headers only."""
+    about = response["ResponseMetadata"]
+    kind = about.get("HTTPHeaders", {}).get("content-type")
+    # Without the type, as from a client that somebody has stubbed, something must have been understood.
+    readable = len(response) > 1 if kind is None else ("json" in kind or "cbor" in kind)
+    if "RequestId" not in about or not readable or _PROMISED.get(method, "ResponseMetadata") not in response:
+        raise ForeignAnswerError
 
 
 def translate(
@@ -133,7 +147,7 @@ def translate(
 def _translate(error: Exception, operation: str, table: str, key: str | None) -> Exception:
     response = getattr(error, "response", None)
     if not isinstance(response, dict):
-        code, text = of_class(error)
+        code, text = (type(error).__name__, _OTHER) if _is_from_parser(error) else of_class(error)
         return _unavailable(text, operation, table, key, code=code)
     code, message = response["Error"].get("Code", ""), response["Error"].get("Message", "")
     if code == "ConditionalCheckFailedException":
@@ -144,6 +158,8 @@ def _translate(error: Exception, operation: str, table: str, key: str | None) ->
         return InvalidTableError(f"the DynamoDB table {table!r} {_WRONG_KEY}")
     if code == "ValidationException" and any(text in message for text in _TOO_LARGE_TEXTS):
         return ValueTooLargeError("the row is larger than the 400 KB of a DynamoDB item; store a smaller value")
+    if code.isdigit():  # no error of DynamoDB's: botocore gives the HTTP status instead, and all of the page as message
+        return _unavailable(f"{_OTHER} (HTTP status {code})", operation, table, key, code=code)
     request_id = response.get("ResponseMetadata", {}).get("RequestId")
     text = _of_code(code, message, response).replace("{operation}", operation)
     return _unavailable(text, operation, table, key, code=code, request_id=request_id)
@@ -157,6 +173,16 @@ def of_class(error: Exception) -> tuple[str, str]:
             details = f" ({error})" if str(error) else ""
             return known.__name__, _BY_CLASS[known.__name__] + details
     return name, f"boto3 raised {name}"
+
+
+def _is_from_parser(error: Exception) -> bool:
+    """Whether botocore stumbled over the answer itself, with whatever error, since it was no JSON object."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == "botocore.parsers":
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _of_code(code: str, message: str, response: dict[str, Any]) -> str:

@@ -15,8 +15,8 @@ from dynmemo.stores.dynamodb.connection import Connection, Names
 from dynmemo.stores.dynamodb.errors import (
     CREDENTIAL_TROUBLE,
     ConditionNotMetError,
-    NoRequestIdError,
     TableMissingError,
+    check_answer,
     translate,
 )
 from dynmemo.stores.dynamodb.large import LargeValues
@@ -277,8 +277,7 @@ class DynamoDBStore:
             send = getattr((self._bulk_connection if bulk else self._quick_connection).client(), method)
             requests = 1
             response: dict[str, Any] = send(**parameters)
-            if "RequestId" not in response["ResponseMetadata"]:
-                raise NoRequestIdError
+            check_answer(response, method)
         except Exception as error:  # noqa: BLE001 - whatever it is, callers get ours
             self._count(method, getattr(error, "response", None) or {}, requests)
             failure = self._failure(error, method, key)
