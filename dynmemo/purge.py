@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from dynmemo.cache import Cache
-    from dynmemo.item import Item
+    from dynmemo.item import Item, Store
 
 ORPHAN_SECONDS = 3600
 """Parts are written before their row; a write that began so long ago has ended."""
@@ -34,11 +34,15 @@ SEGMENTS = 4
 
 THREADS = 8
 _BACKLOG = 64
-_SCANNED_BYTES_PER_UNIT = 8192
-_ROUNDED_UP_BYTES = 2048
-"""A request is billed by 4 KB."""
 _PART_UNITS = 400
 """DynamoDB bills a deletion by the KB; a part has at most 400."""
+
+SAMPLE_ROWS = 50
+SAMPLE_BYTES = 2_000_000
+"""A dry run reads rows for their size until it has so many of them, or so much."""
+
+_ATTRIBUTES_BYTES = 150
+"""Of a row beside key, value and texts: the names of the attributes and their numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def purge(
         superseded: those of another generation than the present one, and with `code` of another code part.
         code: the present code part of the function's keys.
         orphans: parts that no row points to and whose write began more than an hour ago.
-        dry_run: delete nothing, count and estimate.
+        dry_run: delete nothing, count and estimate; on DynamoDB this reads some of the rows for their size.
         progress: called with the counts so far after each row.
 
     Raises:
@@ -140,7 +144,8 @@ class _Purge:
         self._pool = Daemons(THREADS, "dynmemo-purge")
         self._pointed: set[tuple[str, str]] = set()
         self._pending: deque[Future[tuple[int, int]]] = deque()
-        self._scanned = self._rows = self._parts = self._parts_seen = self._bytes_in_parts = 0
+        self._estimate = _Estimate(self._store)
+        self._scanned = self._rows = self._parts = 0
 
     def run(self, fn: str | None, *, orphans: bool) -> Purged:
         self._quick.open()  # a place that cannot serve says so at once
@@ -166,7 +171,6 @@ class _Purge:
         for key, row in self._store.scan(fn=fn, segments=SEGMENTS):
             self._scanned += 1
             part_of = owner(key)
-            self._parts_seen += part_of is not None
             if row.parts is not None:
                 self._pointed.add((key, row.parts.write_id))
             yield key, row, part_of
@@ -180,14 +184,15 @@ class _Purge:
         parts = row.parts.count if row.parts is not None and is_plausible(row.parts) else 0
         if self._dry_run:
             self._count(1, parts)
-            self._bytes_in_parts += row.parts.length if row.parts is not None and parts else 0
+            if self._meter.read_units:  # a place that bills by units
+                self._estimate.row(key, row, parts)
             return
         self._submit(lambda: (1, parts) if self._store.remove(key, Expect.seen(row)) else (0, 0))
 
     def _remove_orphans(self, of: tuple[str, str], lost: list[tuple[str, Item]]) -> None:
         if self._dry_run:
             self._count(0, len(lost))
-            self._bytes_in_parts += len(lost) * _PART_UNITS * 1024
+            self._estimate.orphans(len(lost))
             return
 
         def remove() -> tuple[int, int]:
@@ -218,15 +223,54 @@ class _Purge:
             self._progress(self._so_far())
 
     def _so_far(self) -> Purged:
-        writes = self._estimate() if self._dry_run else self._meter.write_units
-        return Purged(self._scanned, self._rows, self._parts, self._meter.read_units, writes)
+        reads, writes = self._meter.read_units, self._meter.write_units
+        if self._dry_run and reads:
+            writes = self._estimate.write_units()
+        return Purged(self._scanned, self._rows, self._parts, reads, writes)
 
-    def _estimate(self) -> float:
-        """A scan tells no sizes of rows, only what all of them together cost; parts are known by their row."""
-        if not self._meter.read_units:
-            return 0.0
-        scanned = self._meter.read_units * _SCANNED_BYTES_PER_UNIT - self._meter.requests * _ROUNDED_UP_BYTES
-        scanned -= self._parts_seen * _PART_UNITS * 1024
-        others = max(self._scanned - self._parts_seen, 1)
-        each = max(scanned / others / 1024, 1.0)
-        return float(round(self._rows * each + self._bytes_in_parts / 1024))
+
+class _Estimate:
+    """The write units that deleting the rows of a dry run would take.
+
+    A scan tells no sizes of rows, only what all of a page cost, and in a shared table those of one function may be
+    a thousand times as large as those of another. So some of the rows that would go are read. The first are as good
+    as any: DynamoDB scans in the order of a hash of the keys.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows = self._known_units = 0
+        self._sampled = self._sampled_bytes = self._sampled_units = 0
+
+    def row(self, key: str, row: Item, parts: int) -> None:
+        """A row would go, and with it so many parts."""
+        if row.parts is not None:  # without a value of its own it is small, and tells how large its parts are
+            self._known_units += 1 + (_units(row.parts.length) if parts else 0)
+            return
+        self._rows += 1
+        if self._sampled < SAMPLE_ROWS and self._sampled_bytes < SAMPLE_BYTES:
+            self._sample(key)
+
+    def orphans(self, parts: int) -> None:
+        """So many parts without a row would go."""
+        self._known_units += parts * _PART_UNITS
+
+    def write_units(self) -> float:
+        """For all that would go."""
+        each = self._sampled_units / self._sampled if self._sampled else 1.0
+        return float(round(self._rows * each) + self._known_units)
+
+    def _sample(self, key: str) -> None:
+        row = self._store.read(key)
+        if row is None or row.parts is not None:  # deleted, or replaced by a large value, in the meantime
+            return
+        size = _ATTRIBUTES_BYTES + len(self._store.partition_key(key).encode()) + len(row.value or b"")
+        size += sum(len(text) for text in (row.fn, row.gen, row.ttl_window, row.etag) if text is not None)
+        self._sampled += 1
+        self._sampled_bytes += size
+        self._sampled_units += _units(size)
+
+
+def _units(size: int) -> int:
+    """Write units of a deletion: one for each KB begun."""
+    return -(-size // 1024)

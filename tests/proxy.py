@@ -33,6 +33,7 @@ class Answer:
     body: bytes
     status: int = 400
     request_id: str | None = "FROM-THE-PROXY"
+    content_type: str | None = "application/x-amz-json-1.0"
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
             proxy.ended.wait()
             self.close_connection = True
         elif isinstance(fault, Answer):
-            self._answer(fault.status, fault.body, fault.request_id)
+            self._answer(fault.status, fault.body, fault.request_id, content_type=fault.content_type)
         elif isinstance(fault, Refuse):
             self._reset()
         else:
@@ -260,11 +261,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.server.close_request(self.connection)
 
-    def _answer(self, status: int, body: bytes, request_id: str | None, length: int | None = None) -> None:
+    def _answer(
+        self,
+        status: int,
+        body: bytes,
+        request_id: str | None,
+        length: int | None = None,
+        content_type: str | None = "application/x-amz-json-1.0",
+    ) -> None:
         self.send_response(status)
         if request_id is not None:
             self.send_header("x-amzn-RequestId", request_id)
-        self.send_header("Content-Type", "application/x-amz-json-1.0")
+        if content_type is not None:
+            self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
         self.wfile.write(body)

@@ -21,7 +21,7 @@ from dynmemo import Cache, InvalidOptionError, StoreUnavailableError, dynamo_cac
 from dynmemo.__main__ import app
 from dynmemo.item import Item, Parts, Written
 from dynmemo.parts import new_write_id, owner, part_key
-from dynmemo.purge import SEGMENTS, purge
+from dynmemo.purge import SAMPLE_ROWS, SEGMENTS, purge
 from dynmemo.stores.sqlite import PAGE
 from tests.fleet.helpers import until
 from tests.proxy import Proxy, denied, error
@@ -243,6 +243,43 @@ def test_on_dynamodb_large_values_go_with_their_parts_over_many_pages(
     cache.close()
 
 
+def mixed(cache: Cache, client: DynamoDBClient, table: str) -> None:
+    """Small rows of one function, others of 60 KB, large values in parts, and rows of another program."""
+    for number in range(60):
+        put(cache, f"small:-:{number}", Item(b"x" * 100, fn="small", gen="g"))
+    for number in range(40):
+        put(cache, f"middle:-:{number}", Item(os.urandom(60_000), fn="middle", gen="g"))
+    for number in range(2):
+        put(cache, f"large:-:{number}", Item(os.urandom(3_000_000), fn="large", gen="g"))
+    for number in range(20):
+        row: dict[str, Any] = {"id": {"S": f"dc:{number}"}, "value": {"B": os.urandom(20_000)}, "ttl_date": {"N": "1"}}
+        client.put_item(TableName=table, Item=row)
+
+
+@pytest.mark.parametrize("fn", ["small", "middle", "large", None])
+def test_a_dry_run_estimates_what_the_purge_then_takes_whatever_else_the_table_holds(
+    dynamodb_endpoint: str, dynamodb_table: str, dynamodb_client: DynamoDBClient, fn: str | None
+) -> None:
+    cache = Cache.dynamodb(dynamodb_table, endpoint_url=dynamodb_endpoint)
+    mixed(cache, dynamodb_client, dynamodb_table)
+    counted = purge(cache, fn=fn, dry_run=True)
+    done = purge(cache, fn=fn)
+    assert (counted.scanned, counted.rows, counted.parts) == (done.scanned, done.rows, done.parts)
+    assert done.write_units / 1.5 < counted.write_units < done.write_units * 1.5
+    cache.close()
+
+
+def test_a_dry_run_reads_the_whole_of_a_few_rows_only(dynamodb_endpoint: str, dynamodb_table: str) -> None:
+    with Proxy(dynamodb_endpoint) as proxy:
+        cache = Cache.dynamodb(dynamodb_table, endpoint_url=proxy.endpoint, region="eu-west-1")
+        for number in range(SAMPLE_ROWS + 10):
+            put(cache, f"f:-:{number}", Item(b"x", fn="f", gen="g"))
+        before = proxy.counts["GetItem"]
+        assert purge(cache, dry_run=True).write_units == SAMPLE_ROWS + 10
+        assert proxy.counts["GetItem"] - before == 1 + SAMPLE_ROWS  # one to see whether the table can serve
+        cache.close()
+
+
 def test_a_row_replaced_between_scan_and_deletion_stays(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     put(cache, "f:-:a", Item(b"old", fn="f", gen="g"))
     put(cache, "f:-:b", Item(b"old", fn="f", gen="g"))
@@ -384,7 +421,7 @@ def test_a_table_of_several_pages_is_read_in_segments_at_once(dynamodb_endpoint:
         cache = Cache.dynamodb(dynamodb_table, endpoint_url=proxy.endpoint, region="eu-west-1")
         stored = filled(cache, 40)
         before = len(proxy.requests)
-        done = purge(cache, dry_run=True)
+        done = purge(cache, expired=True)
         scans = [request.body for request in proxy.requests[before:] if request.operation == "Scan"]
         assert done.scanned == len(stored) == 40
         assert {(body["Segment"], body["TotalSegments"]) for body in scans} == {(n, SEGMENTS) for n in range(SEGMENTS)}

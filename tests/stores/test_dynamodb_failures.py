@@ -17,7 +17,7 @@ from dynmemo.stores.dynamodb import DynamoDBStore
 from tests.proxy import Answer, Stall, denied, error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.proxy import Fault, Proxy
 
@@ -57,7 +57,14 @@ def failure(store: DynamoDBStore, key: str = "user:1234") -> StoreUnavailableErr
             ["throttles", "TableReadProvisionedThroughputExceeded"],
         ),
         (error("RequestLimitExceeded"), ["throttles", "RequestLimitExceeded"]),
-        (error("ThrottlingException", "Rate exceeded"), ["throttles", "Rate exceeded"]),
+        (
+            error(
+                "ThrottlingException",
+                "Rate exceeded",
+                throttlingReasons=[{"reason": "TableReadKeyRangeThroughputExceeded", "resource": "arn:aws:..."}],
+            ),
+            ["throttles", "Rate exceeded", "TableReadKeyRangeThroughputExceeded"],
+        ),
         (error("InternalServerError", status=500), ["internal error"]),
         (error("ValidationException", "something new"), ["refused", "ValidationException", "something new"]),
         (
@@ -80,6 +87,55 @@ def test_an_error_says_what_happened_and_what_to_do(proxy: Proxy, fault: Fault, 
     assert "user:1234" not in message
     assert (caught.operation, caught.table, caught.key) == ("GetItem", "weather", "user:1234")
     assert caught.__cause__ is not None
+
+
+PAGE = b"<html>Sign in to the hotel's network</html>"
+JSON = "application/x-amz-json-1.0"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(PAGE, 200, request_id=None, content_type="text/html"),
+        Answer(PAGE, 200, content_type="text/html; charset=utf-8"),
+        Answer(PAGE, 200, content_type=None),
+        Answer(b"", 200, content_type="text/html"),
+        Answer(b"{}", 200, content_type="text/plain"),
+        Answer(b'{"status": "ok"}', 200, request_id=None, content_type="application/json"),
+        Answer(b"[]", 200, content_type=JSON),
+        Answer(b"\xff\xfe", 200, content_type="text/html"),
+        Answer(PAGE, 302, request_id=None, content_type="text/html"),
+        Answer(PAGE, 403, content_type="text/html"),
+        Answer(b"[]", 503, request_id=None, content_type="application/json"),
+    ],
+    ids=[
+        *("page", "page with id", "page without type", "nothing", "text", "other JSON", "list", "no text"),
+        *("redirect", "forbidden", "unavailable"),
+    ],
+)
+@pytest.mark.parametrize(
+    "use",
+    [lambda store: store.read("k"), lambda store: store.write("k", Item(b"v")), lambda store: list(store.scan())],
+    ids=["read", "write", "scan"],
+)
+def test_what_is_no_answer_of_dynamodb_is_no_success(
+    proxy: Proxy, answer: Answer, use: Callable[[DynamoDBStore], object]
+) -> None:
+    proxy.breaks("*", answer)
+    with pytest.raises(StoreUnavailableError, match="not DynamoDB: check endpoint_url and proxies") as caught:
+        use(open_store(proxy.endpoint, ONCE))
+    assert "hotel" not in str(caught.value)
+    assert caught.value.request_id is None
+
+
+@pytest.mark.parametrize("operation", ["DescribeTable", "DescribeTimeToLive"])
+@pytest.mark.parametrize("answer", [Answer(b"{}", 200), Answer(PAGE, 200, content_type="text/html")])
+def test_a_description_that_says_nothing_is_none(
+    proxy: Proxy, dynamodb_table: str, operation: str, answer: Answer
+) -> None:
+    proxy.breaks(operation, answer)
+    with pytest.raises(StoreUnavailableError, match="not DynamoDB"):
+        DynamoDBStore(dynamodb_table, endpoint_url=proxy.endpoint).read("k")
 
 
 def test_an_error_of_aws_carries_code_and_request_id(proxy: Proxy) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.literals import ScalarAttributeTypeType
 
-    from tests.proxy import Proxy
+    from tests.proxy import Answer, Proxy
 
     NewTable = Callable[..., str]
     OpenStore = Callable[..., DynamoDBStore]
@@ -255,16 +255,59 @@ def test_a_missing_table_is_created_on_demand_and_with_ttl(
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_a_table_that_exists_is_left_as_it_is(
-    new_table: NewTable, open_store: OpenStore, dynamodb_client: DynamoDBClient
+def test_a_table_that_exists_is_kept_and_its_ttl_enabled(
+    new_table: NewTable, open_store: OpenStore, dynamodb_client: DynamoDBClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    name = new_table("pk")
+    name = new_table("pk")  # as another process has left it that has not come to the TTL yet
     before = dynamodb_client.describe_table(TableName=name)["Table"]
     open_store(name, create_table_if_not_exists=True).write("k", Item(b"v"))
     after = dynamodb_client.describe_table(TableName=name)["Table"]
     assert [after["KeySchema"], after["CreationDateTime"]] == [before["KeySchema"], before["CreationDateTime"]]
     ttl = dynamodb_client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
-    assert ttl["TimeToLiveStatus"] == "DISABLED"
+    assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl_date"}
+    assert caplog.records == []
+
+
+def without_ttl(answer: dict[str, Any]) -> dict[str, Any]:
+    return {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
+
+
+def test_a_ttl_that_another_enables_in_between_is_taken(
+    proxy: Proxy, dynamodb_table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy.breaks("DescribeTimeToLive", Rewrite(without_ttl), times=1)
+    store = DynamoDBStore(dynamodb_table, endpoint_url=proxy.endpoint, create_table_if_not_exists=True)
+    assert store.read("k") is None
+    assert proxy.counts["UpdateTimeToLive"] == 1  # answered: TimeToLive is already enabled
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        denied("UpdateTimeToLive"),
+        error("ValidationException", "Time to live has been modified multiple times within a fixed interval"),
+    ],
+    ids=["denied", "changed too often"],
+)
+def test_a_table_whose_ttl_cannot_be_enabled_serves_with_one_warning(
+    proxy: Proxy, new_table: NewTable, caplog: pytest.LogCaptureFixture, refusal: Answer
+) -> None:
+    proxy.breaks("UpdateTimeToLive", refusal)
+    store = DynamoDBStore(new_table(), endpoint_url=proxy.endpoint, create_table_if_not_exists=True)
+    assert isinstance(store.write("k", Item(b"v")), Written)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "no Time to Live (TTL) enabled on the attribute 'ttl_date'" in caplog.text
+
+
+def test_a_ttl_on_another_attribute_is_left_as_it_is(
+    new_table: NewTable, open_store: OpenStore, dynamodb_client: DynamoDBClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = new_table(ttl="expires")
+    open_store(name, create_table_if_not_exists=True, ttl_attribute_name="cache_ttl").read("k")
+    ttl = dynamodb_client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    assert ttl["AttributeName"] == "expires"
+    assert "'cache_ttl'" in caplog.text
 
 
 def test_a_table_that_exists_is_checked_although_it_might_be_created(
@@ -322,6 +365,45 @@ def test_creating_without_permission_names_the_missing_action(proxy: Proxy, unus
     store = DynamoDBStore(unused_name, endpoint_url=proxy.endpoint, create_table_if_not_exists=True)
     with pytest.raises(StoreUnavailableError, match=f"allow dynamodb:{operation}"):
         store.read("k")
+
+
+def test_a_table_that_is_deleted_meanwhile_is_created_again(
+    unused_name: str, open_store: OpenStore, dynamodb_client: DynamoDBClient
+) -> None:
+    store = open_store(unused_name, create_table_if_not_exists=True)
+    store.write("k", Item(b"v"))
+    dynamodb_client.delete_table(TableName=unused_name)
+    with pytest.raises(InvalidTableError, match="the next call looks for it again, and creates it") as caught:
+        store.read("k")
+    assert "create_table_if_not_exists" not in str(caught.value)
+    assert isinstance(store.write("k", Item(b"new")), Written)
+    ttl = dynamodb_client.describe_time_to_live(TableName=unused_name)["TimeToLiveDescription"]
+    assert ttl["TimeToLiveStatus"] == "ENABLED"
+
+
+def test_a_table_that_is_deleted_and_made_anew_with_other_names_is_found(
+    new_table: NewTable, open_store: OpenStore, dynamodb_client: DynamoDBClient
+) -> None:
+    name = new_table("pk", ttl="expires")
+    store = open_store(name)
+    store.write("k", Item(b"v"))
+    dynamodb_client.delete_table(TableName=name)
+    with pytest.raises(InvalidTableError, match="give create_table_if_not_exists=True"):
+        store.read("k")
+    new_table("id", ttl="ttl_date")
+    assert store.read("k") is None
+
+
+def test_given_names_outlive_the_table(
+    new_table: NewTable, open_store: OpenStore, dynamodb_client: DynamoDBClient
+) -> None:
+    name = new_table(ttl="ttl_date")
+    store = open_store(name, **NAMES)
+    dynamodb_client.delete_table(TableName=name)
+    with pytest.raises(InvalidTableError, match="give create_table_if_not_exists=True"):
+        store.read("k")
+    new_table()  # of which Describe* would find no TTL
+    assert isinstance(store.write("k", Item(b"v", 1_900_000_000)), Written)
 
 
 # --- names beside rows of other programs ---

@@ -55,7 +55,7 @@ class Connection:
 
     def __init__(self, make: Callable[[], DynamoDBClient], names: Names | None, *, own: bool) -> None:
         self._make = make
-        self._names = names
+        self._names = self._given = names
         self._own = own
         self._client: DynamoDBClient | None = None
         self._region: str | None = None
@@ -85,6 +85,10 @@ class Connection:
             if self._names is None:
                 self._names = discover()
             return self._names
+
+    def forget_names(self) -> None:
+        """Find the names anew at the next call. Those that were given stay."""
+        self._names = self._given
 
     @property
     def region(self) -> str | None:

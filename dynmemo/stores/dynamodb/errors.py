@@ -22,8 +22,8 @@ class ConditionNotMetError(Exception):
         self.row = row
 
 
-class NoRequestIdError(Exception):
-    """An answer without the request id that every AWS service gives; botocore takes any text for an empty success."""
+class ForeignAnswerError(Exception):
+    """A success that DynamoDB did not send; botocore takes any text with that status for an empty answer."""
 
 
 class TableMissingError(InvalidTableError):
@@ -34,6 +34,7 @@ _MISSING = (
     "does not exist in this region and account: create it, give create_table_if_not_exists=True, or correct "
     "table name, region, profile or endpoint_url"
 )
+_GONE = "is not there, or not any more: the next call looks for it again, and creates it when it is missing"
 _WRONG_KEY = (
     "cannot serve as a cache: its key must be the given partition_key_name, be a string, and have no sort key; "
     "leave partition_key_name out to have it looked up"
@@ -93,7 +94,7 @@ _BY_CLASS = {
     "ReadTimeoutError": _ANSWER,
     "ConnectionClosedError": "the connection was closed before an answer came",
     "ResponseParserError": _OTHER,
-    "NoRequestIdError": _OTHER,
+    "ForeignAnswerError": _OTHER,
     "HTTPClientError": "the connection broke",
 }
 
@@ -109,11 +110,35 @@ CREDENTIAL_TROUBLE = frozenset(
 """Codes after which credentials are to be looked up anew, for they may have been renewed."""
 
 
-def translate(error: Exception, operation: str, table: str, key: str | None = None) -> Exception:
-    """The exception to raise for `error`, which becomes its ``__cause__`` unless that would show a credential."""
+_PROMISED = {"describe_table": "Table", "describe_time_to_live": "TimeToLiveDescription", "scan": "Items"}
+"""What is in every answer to these methods. The others may answer with next to nothing."""
+
+
+def check_answer(response: dict[str, Any], method: str) -> None:
+    """Raise `ForeignAnswerError` for what a portal, a proxy or another server has answered; a look at headers only."""
+    about = response["ResponseMetadata"]
+    kind = about.get("HTTPHeaders", {}).get("content-type")
+    # Without the type, as from a client that somebody has stubbed, something must have been understood.
+    readable = len(response) > 1 if kind is None else ("json" in kind or "cbor" in kind)
+    if "RequestId" not in about or not readable or _PROMISED.get(method, "ResponseMetadata") not in response:
+        raise ForeignAnswerError
+
+
+def translate(
+    error: Exception, operation: str, table: str, key: str | None = None, *, create: bool = False
+) -> Exception:
+    """The exception to raise for `error`, which becomes its ``__cause__`` unless that would show a credential.
+
+    Args:
+        error: what was caught.
+        operation, table, key: what was asked.
+        create: whether a missing table is to be created, so that nobody needs to be told of that option.
+    """
     if isinstance(error, DynmemoError):
         return error
     translated = _translate(error, operation, table, key)
+    if create and isinstance(translated, TableMissingError):
+        translated = TableMissingError(f"the DynamoDB table {table!r} {_GONE}")
     if getattr(translated, "code", None) not in _QUOTES_SECRETS:
         translated.__cause__ = error
     return translated
@@ -122,7 +147,7 @@ def translate(error: Exception, operation: str, table: str, key: str | None = No
 def _translate(error: Exception, operation: str, table: str, key: str | None) -> Exception:
     response = getattr(error, "response", None)
     if not isinstance(response, dict):
-        code, text = of_class(error)
+        code, text = (type(error).__name__, _OTHER) if _is_from_parser(error) else of_class(error)
         return _unavailable(text, operation, table, key, code=code)
     code, message = response["Error"].get("Code", ""), response["Error"].get("Message", "")
     if code == "ConditionalCheckFailedException":
@@ -133,6 +158,8 @@ def _translate(error: Exception, operation: str, table: str, key: str | None) ->
         return InvalidTableError(f"the DynamoDB table {table!r} {_WRONG_KEY}")
     if code == "ValidationException" and any(text in message for text in _TOO_LARGE_TEXTS):
         return ValueTooLargeError("the row is larger than the 400 KB of a DynamoDB item; store a smaller value")
+    if code.isdigit():  # no error of DynamoDB's: botocore gives the HTTP status instead, and all of the page as message
+        return _unavailable(f"{_OTHER} (HTTP status {code})", operation, table, key, code=code)
     request_id = response.get("ResponseMetadata", {}).get("RequestId")
     text = _of_code(code, message, response).replace("{operation}", operation)
     return _unavailable(text, operation, table, key, code=code, request_id=request_id)
@@ -148,11 +175,23 @@ def of_class(error: Exception) -> tuple[str, str]:
     return name, f"boto3 raised {name}"
 
 
+def _is_from_parser(error: Exception) -> bool:
+    """Whether botocore stumbled over the answer itself, with whatever error, since it was no JSON object."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == "botocore.parsers":
+            return True
+        trace = trace.tb_next
+    return False
+
+
 def _of_code(code: str, message: str, response: dict[str, Any]) -> str:
     text = _BY_CODE.get(code, "DynamoDB refused the request")
     if code in _QUOTES_SECRETS:
         return text
-    reasons = [str(reason.get("reason", "")) for reason in response.get("ThrottlingReasons", [])]
+    # botocore names the member of ThrottlingException as the other two do not.
+    throttling = response.get("ThrottlingReasons") or response.get("throttlingReasons") or []
+    reasons = [str(reason.get("reason", "")) for reason in throttling]
     return f"{text} ({'; '.join(filter(None, (code, message, *reasons)))})"
 
 

@@ -12,7 +12,13 @@ from dynmemo.item import Refused, Written
 from dynmemo.stores.dynamodb import connection, expressions, options, rows
 from dynmemo.stores.dynamodb.batches import Batches
 from dynmemo.stores.dynamodb.connection import Connection, Names
-from dynmemo.stores.dynamodb.errors import CREDENTIAL_TROUBLE, ConditionNotMetError, NoRequestIdError, translate
+from dynmemo.stores.dynamodb.errors import (
+    CREDENTIAL_TROUBLE,
+    ConditionNotMetError,
+    TableMissingError,
+    check_answer,
+    translate,
+)
 from dynmemo.stores.dynamodb.large import LargeValues
 from dynmemo.stores.dynamodb.scan import pages
 from dynmemo.stores.dynamodb.table import discover
@@ -44,7 +50,7 @@ class DynamoDBStore:
         partition_key_name, ttl_attribute_name: when both are given, no `Describe*` call is made; otherwise
             DescribeTable and DescribeTimeToLive find them at the first operation, once per process.
         partition_key_prefix: keys become ``{prefix}:dc:{key}``. Default: ``dc:{key}``.
-        create_table_if_not_exists: create a missing table, billed per request, with TTL enabled.
+        create_table_if_not_exists: create a missing table, billed per request; enable TTL on a table without.
         use_consistent_reads: read the latest state (one read unit per 4 KB) or one that may be
             a second old (half a unit). A scan is always of the second kind.
         region, profile, endpoint_url: for boto3. Default: its own chain of configuration.
@@ -271,8 +277,7 @@ class DynamoDBStore:
             send = getattr((self._bulk_connection if bulk else self._quick_connection).client(), method)
             requests = 1
             response: dict[str, Any] = send(**parameters)
-            if "RequestId" not in response["ResponseMetadata"]:
-                raise NoRequestIdError
+            check_answer(response, method)
         except Exception as error:  # noqa: BLE001 - whatever it is, callers get ours
             self._count(method, getattr(error, "response", None) or {}, requests)
             failure = self._failure(error, method, key)
@@ -282,7 +287,9 @@ class DynamoDBStore:
 
     def _failure(self, error: Exception, method: str, key: str | None) -> Exception:
         operation = "".join(word.capitalize() for word in method.split("_"))
-        failure = translate(error, operation, self._table, key)
+        failure = translate(error, operation, self._table, key, create=self._create)
+        if isinstance(failure, TableMissingError):
+            self._connection.forget_names()  # the table may come back with others, or is to be created
         if getattr(failure, "code", None) in CREDENTIAL_TROUBLE:
             for connected in self._connections():
                 connected.forget()
