@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.literals import ScalarAttributeTypeType
 
-    from tests.proxy import Answer, Proxy
+    from tests.proxy import Proxy
 
     NewTable = Callable[..., str]
     OpenStore = Callable[..., DynamoDBStore]
@@ -255,59 +255,16 @@ def test_a_missing_table_is_created_on_demand_and_with_ttl(
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_a_table_that_exists_is_kept_and_its_ttl_enabled(
-    new_table: NewTable, open_store: OpenStore, dynamodb_client: DynamoDBClient, caplog: pytest.LogCaptureFixture
+def test_a_table_that_exists_is_left_as_it_is(
+    new_table: NewTable, open_store: OpenStore, dynamodb_client: DynamoDBClient
 ) -> None:
-    name = new_table("pk")  # as another process has left it that has not come to the TTL yet
+    name = new_table("pk")
     before = dynamodb_client.describe_table(TableName=name)["Table"]
     open_store(name, create_table_if_not_exists=True).write("k", Item(b"v"))
     after = dynamodb_client.describe_table(TableName=name)["Table"]
     assert [after["KeySchema"], after["CreationDateTime"]] == [before["KeySchema"], before["CreationDateTime"]]
     ttl = dynamodb_client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
-    assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl_date"}
-    assert caplog.records == []
-
-
-def without_ttl(answer: dict[str, Any]) -> dict[str, Any]:
-    return {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
-
-
-def test_a_ttl_that_another_enables_in_between_is_taken(
-    proxy: Proxy, dynamodb_table: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    proxy.breaks("DescribeTimeToLive", Rewrite(without_ttl), times=1)
-    store = DynamoDBStore(dynamodb_table, endpoint_url=proxy.endpoint, create_table_if_not_exists=True)
-    assert store.read("k") is None
-    assert proxy.counts["UpdateTimeToLive"] == 1  # answered: TimeToLive is already enabled
-    assert caplog.records == []
-
-
-@pytest.mark.parametrize(
-    "refusal",
-    [
-        denied("UpdateTimeToLive"),
-        error("ValidationException", "Time to live has been modified multiple times within a fixed interval"),
-    ],
-    ids=["denied", "changed too often"],
-)
-def test_a_table_whose_ttl_cannot_be_enabled_serves_with_one_warning(
-    proxy: Proxy, new_table: NewTable, caplog: pytest.LogCaptureFixture, refusal: Answer
-) -> None:
-    proxy.breaks("UpdateTimeToLive", refusal)
-    store = DynamoDBStore(new_table(), endpoint_url=proxy.endpoint, create_table_if_not_exists=True)
-    assert isinstance(store.write("k", Item(b"v")), Written)
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "no Time to Live (TTL) enabled on the attribute 'ttl_date'" in caplog.text
-
-
-def test_a_ttl_on_another_attribute_is_left_as_it_is(
-    new_table: NewTable, open_store: OpenStore, dynamodb_client: DynamoDBClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    name = new_table(ttl="expires")
-    open_store(name, create_table_if_not_exists=True, ttl_attribute_name="cache_ttl").read("k")
-    ttl = dynamodb_client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
-    assert ttl["AttributeName"] == "expires"
-    assert "'cache_ttl'" in caplog.text
+    assert ttl["TimeToLiveStatus"] == "DISABLED"
 
 
 def test_a_table_that_exists_is_checked_although_it_might_be_created(

@@ -50,7 +50,7 @@ class DynamoDBStore:
         partition_key_name, ttl_attribute_name: when both are given, no `Describe*` call is made; otherwise
             DescribeTable and DescribeTimeToLive find them at the first operation, once per process.
         partition_key_prefix: keys become ``{prefix}:dc:{key}``. Default: ``dc:{key}``.
-        create_table_if_not_exists: create a missing table, billed per request; enable TTL on a table without.
+        create_table_if_not_exists: create a missing table, billed per request, with TTL enabled.
         use_consistent_reads: read the latest state (one read unit per 4 KB) or one that may be
             a second old (half a unit). A scan is always of the second kind.
         region, profile, endpoint_url: for boto3. Default: its own chain of configuration.

@@ -37,9 +37,7 @@ def discover(call: Call, table: str, key_name: str | None, ttl_name: str | None,
             _create(call, table, key_name or KEY_NAME)
         description = _wait_until_active(call, table)
         _enable_ttl(call, ttl_name or TTL_NAME)
-    key = _checked_key(description, key_name)
-    enable = create and key != (ttl_name or TTL_NAME)
-    names = Names(key, _ttl_name(call, table, ttl_name, enable=enable))
+    names = Names(_checked_key(description, key_name), _ttl_name(call, table, ttl_name))
     if names.ttl in OWN_NAMES or names.ttl == names.key:
         raise InvalidTableError(
             f"the DynamoDB table {table!r} has its TTL on the attribute {names.ttl!r}, which holds something else "
@@ -129,13 +127,12 @@ def _checked_key(description: dict[str, Any], key_name: str | None) -> str:
     return name
 
 
-def _ttl_name(call: Call, table: str, given: str | None, *, enable: bool) -> str:
-    """The TTL attribute: the given one, else the table's, else the default; `enable` TTL there if there is none."""
-    described = _described_ttl(call)
+def _ttl_name(call: Call, table: str, given: str | None) -> str:
+    """The TTL attribute: the given one, else the table's, else the default."""
+    description = call("describe_time_to_live")["TimeToLiveDescription"]
+    enabled = description["TimeToLiveStatus"] in ("ENABLED", "ENABLING")
+    described = description.get("AttributeName") if enabled else None
     name: str = given or described or TTL_NAME
-    if described is None and enable:
-        # Somebody else may have created the table just now, and not have come to its TTL yet.
-        described = _ttl_after_enabling(call, name)
     if described != name:
         logger.warning(
             "The DynamoDB table %r has no Time to Live (TTL) enabled on the attribute %r: expired entries are not "
@@ -144,21 +141,3 @@ def _ttl_name(call: Call, table: str, given: str | None, *, enable: bool) -> str
             name,
         )
     return name
-
-
-def _described_ttl(call: Call) -> str | None:
-    """The attribute on which TTL is enabled."""
-    description = call("describe_time_to_live")["TimeToLiveDescription"]
-    enabled = description["TimeToLiveStatus"] in ("ENABLED", "ENABLING")
-    return description.get("AttributeName") if enabled else None
-
-
-def _ttl_after_enabling(call: Call, name: str) -> str | None:
-    """The attribute on which TTL is enabled after we have tried; the table serves without it too."""
-    try:
-        _enable_ttl(call, name)
-    except StoreUnavailableError as error:
-        if error.code != "AccessDeniedException":
-            raise
-        return None
-    return _described_ttl(call)
