@@ -76,7 +76,7 @@ def test_threads_of_one_process_make_the_trips_of_one(store: Store) -> None:
     with ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(process.call, compute) for _ in range(8)]
         until(lambda: process.trips.made.count("read") == 8)
-        until(lambda: len(process.flights.running()[0]._wakers) == 7)
+        until(lambda: [len(flight._wakers) for flight in process.flights.running()] == [7])
         compute.go.set()
         assert [call.result() for call in calls] == [b"result"] * 8
     assert compute.runs == 1
