@@ -28,7 +28,7 @@ import dynmemo  # noqa: E402
 from dynmemo.errors import DynmemoError, InvalidOptionError  # noqa: E402
 
 app = typer.Typer(
-    help=dynmemo.__doc__,
+    help=(dynmemo.__doc__ or "").partition("\n")[0],
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
