@@ -70,6 +70,11 @@ class Generations:
             self._read(store, fn, now) or self._create(store, fn),
         )
 
+    @staticmethod
+    def is_begun(generation: str) -> bool:
+        """Whether both rows of a generation that was read were there."""
+        return "-" not in generation.split(".")
+
     def is_over(self, fn: str, generation: str) -> bool:
         """Whether `generation` is not the last one that was heard of, however long ago. Reads nothing."""
         rows = self._rows.get(ALL), self._rows.get(fn)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dynmemo import expiry
 from dynmemo._log import Once
-from dynmemo.breaker import Breaker
+from dynmemo.breaker import WRITING, Breaker
 from dynmemo.cache.options import (
     check_key,
     checked_encrypt,
@@ -97,7 +97,9 @@ class Cache:
         self.refresh_after = checked_refresh_after(refresh_after)
         self.lease_seconds = checked_lease_seconds(lease_seconds)
         self.breaker = Breaker()
-        """For decorated functions; the methods of this class always ask the store."""
+        """For what decorated functions read; the methods of this class always ask the store."""
+        self.write_breaker = Breaker(words=WRITING)
+        """For what decorated functions write. One of its own, or reads that succeed would hide that no write does."""
         self._once = Once()
         self._recipe: tuple[str, dict[str, object]] | None = None
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
