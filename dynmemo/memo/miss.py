@@ -89,9 +89,9 @@ class Miss:
             ended = yield Wait(flight, self._time_left())
             if ended is Waited.LANDED:
                 shared: Outcome | None = yield Blocking(partial(self._share, flight.outcome))
-                return shared if shared is not None else (yield from compute())
+                return shared if shared is not None else (yield from self._bypassing())
             if ended is not Waited.HANDED_OVER:
-                return (yield from compute())
+                return (yield from self._bypassing())
         with flight.leading():
             landed = yield from self._lead()
             if not _is_interruption(landed.outcome):
@@ -170,7 +170,7 @@ class Miss:
 
     def _lead(self) -> Steps[Landed]:
         if self._unreadable is not None and not self._entries.may_overwrite(self._key, self._unreadable.cause):
-            return Landed((yield from compute()))
+            return Landed((yield from self._bypassing()))
         spot = self._spot()
         waiting = waiting_here(blocks_thread=self._blocks_thread)
         with waiting_for_row(waiting, self._entries.store, spot.key):
@@ -181,13 +181,13 @@ class Miss:
             return self._first_was(found)
         if isinstance(found, Expect):
             return (yield from self._unled(found))
-        return Landed((yield from compute()))
+        return Landed((yield from (compute() if found is None else self._bypassing())))
 
-    def _claim(self, spot: Spot, is_deadlock: Callable[[Item], bool]) -> Steps[Lease | Looked | Expect | None]:
+    def _claim(self, spot: Spot, is_deadlock: Callable[[Item], bool]) -> Steps[Lease | Looked | Expect | Waited | None]:
         """Wait until the lease is ours, or somebody's result is there.
 
-        Or the row as it is expected where the result cannot be shared, or None: compute without storing, because the
-        store is out of order, the time to wait is over, or who holds the lease waits for what runs here.
+        Or the row as it is expected where the result cannot be shared. Otherwise compute without storing: the time to
+        wait is over, or who holds the lease waits for what runs here (`Waited`), or the store is out of order (None).
         """
         row = self._value_row if spot.key == self._key else None
         watch, asked = Watch(), None
@@ -210,11 +210,12 @@ class Miss:
                 self._trouble.left_alone(self._entries.cache.write_breaker)
                 return None
             elif self._time_left() == 0.0:
-                return None
+                return Waited.TIMED_OUT
             elif row is not None and row.lease_waits is not None and asked != (row.etag, row.lease_beat):
                 asked = (row.etag, row.lease_beat)  # what it waits for changes with a beat only
-                if (yield self._read(is_deadlock, row)) is not False:
-                    return None
+                is_ring = yield self._read(is_deadlock, row)
+                if is_ring is not False:
+                    return None if is_ring is None else Waited.DEADLOCK
                 continue
             else:
                 yield Sleep(watch.next_delay())
@@ -277,6 +278,13 @@ class Miss:
             outcome = yield from compute()
             landed: Landed = yield Blocking(partial(self._end, lease, outcome))
         return landed
+
+    def _bypassing(self) -> Story:
+        """Compute without storing, though the store works."""
+        outcome = yield from compute()
+        if isinstance(outcome, Computed):
+            self._trouble.stats.add("bypassed")
+        return outcome
 
     def _unled(self, expect: Expect | None) -> Steps[Landed]:
         """Compute without waiting or being waited for, and store if the row is as expected (None: whatever it is)."""

@@ -540,7 +540,8 @@ def test_rubbish_under_the_key_is_a_miss_that_is_overwritten(cache: Cache, caplo
     assert row.value is not None
     import dataclasses
 
-    cache.store.write(key, dataclasses.replace(row, value=row.value[:-1] + bytes([row.value[-1] ^ 1])))
+    rubbish = dataclasses.replace(row, value=row.value[:-1] + bytes([row.value[-1] ^ 1]))
+    cache.store.write(key, rubbish)
     with caplog.at_level(logging.WARNING, "dynmemo"):
         assert one() == 1
     info = one.cache_info()
@@ -548,6 +549,9 @@ def test_rubbish_under_the_key_is_a_miss_that_is_overwritten(cache: Cache, caplo
     assert len(caplog.records) == 1
     assert one() == 1
     assert one.cache_info().hits == 1
+    cache.store.write(key, rubbish)
+    assert one() == 1
+    assert one.cache_info().bypassed == 1  # not again so soon
 
 
 def test_the_environment_names_the_default_cache(
