@@ -208,6 +208,25 @@ def test_ttl_may_depend_on_the_result(cache: Cache, caplog: pytest.LogCaptureFix
     assert "ttl has run out" in caplog.text
 
 
+@pytest.mark.parametrize("result", ["the patient's name", 0.123456, datetime(2100, 1, 1), ["a", "list"]])
+def test_a_ttl_that_is_none_is_said_by_its_type_because_it_may_be_the_result(
+    cache: Cache, caplog: pytest.LogCaptureFixture, result: object
+) -> None:
+    one = dynamo_cached(cache=cache, code="off", ttl=lambda result: result)(lambda: result)
+    with caplog.at_level(logging.WARNING, "dynmemo"):
+        assert one() == result
+    assert len(caplog.records) == 1
+    assert f"ttl= returned a {type(result).__name__} that is no lifetime; return seconds" in caplog.text
+    assert repr(result) not in caplog.text
+    assert one.cache_info().bypassed == 1
+
+
+@pytest.mark.parametrize("kept", [1e30, "3000000d", timedelta(days=3_000_000)])
+def test_keeping_old_values_beyond_the_year_9999_is_refused(kept: Any) -> None:
+    with pytest.raises(InvalidOptionError, match=r"stale_if_error=.* ends after the year 9999"):
+        dynamo_cached(stale_if_error=kept)(lambda: 1)
+
+
 def test_a_fixed_moment_that_has_passed_stores_nothing(cache: Cache, clock: Clock) -> None:
     clock.now = datetime.now(UTC).timestamp()
 
