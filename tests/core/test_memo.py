@@ -6,6 +6,8 @@ import asyncio
 import functools
 import inspect
 import logging
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -399,6 +401,21 @@ def test_an_entry_tells_of_itself_and_never_computes(cache: Cache, clock: Clock)
     assert entry.size > 0
     assert entry.seconds >= 0
     assert squares.cache_info().computed == 1
+
+
+def test_clearing_succeeds_when_only_deleting_the_rows_fails(
+    cache: Cache, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = dynamo_cached(cache=cache)(lambda: 1)
+    one()
+    with closing(sqlite3.connect(tmp_path / "cache.db")) as connection:
+        connection.execute("CREATE TRIGGER t BEFORE DELETE ON entries BEGIN SELECT RAISE(FAIL, 'disk is full'); END")
+    one.cache_clear()
+    assert one.entry() is None
+    assert one.cache_info().computed == 0
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "the entries are forgotten" in caplog.text
+    assert "disk is full" in caplog.text
 
 
 def test_clearing_forgets_one_function_and_no_other(cache: Cache) -> None:
