@@ -98,7 +98,7 @@ def default_cache() -> Cache:
     """The cache in force for functions that name none.
 
     Raises:
-        InvalidOptionError: ``DYNMEMO_URL`` is not a cache URL.
+        InvalidOptionError: ``DYNMEMO_URL`` is not a cache URL, which the message says.
     """
     global _looked_up
     if _configured is not None:
@@ -107,9 +107,18 @@ def default_cache() -> Cache:
     known = _looked_up  # one read: another thread may replace it
     if known is not None and known[0] == url and known[1] == secret:
         return known[2]
-    cache = Cache.from_url(url) if url else _own_file()
+    cache = _of_environment(url) if url else _own_file()
     _looked_up = (url, secret, cache)
     return cache
+
+
+def _of_environment(url: str) -> Cache:
+    try:
+        return Cache.from_url(url)
+    except InvalidOptionError as error:
+        raise InvalidOptionError(
+            f"the URL in the environment variable {URL_VARIABLE} gives no cache: {error}"
+        ) from None
 
 
 def default_path() -> Path:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from dynmemo import expiry
@@ -20,6 +19,7 @@ from dynmemo.cache.options import (
     checked_encrypt,
     checked_lease_seconds,
     checked_max_value_bytes,
+    checked_path,
     checked_refresh_after,
     checked_secrets,
 )
@@ -93,7 +93,7 @@ class Cache:
         self.secrets = checked_secrets(secret)
         self.encrypt = checked_encrypt(encrypt, self.secrets)
         self.max_value_bytes = checked_max_value_bytes(max_value_bytes)
-        self.default_ttl = None if default_ttl is None else expiry.parse_duration(default_ttl, "default_ttl")
+        self.default_ttl = None if default_ttl is None else expiry.parse_lasting(default_ttl, "default_ttl", clock())
         self.refresh_after = checked_refresh_after(refresh_after)
         self.lease_seconds = checked_lease_seconds(lease_seconds)
         self.breaker = Breaker()
@@ -129,8 +129,11 @@ class Cache:
                 refused.
 
         The other options are those of `Cache`.
+
+        Raises:
+            InvalidOptionError: for options that are not allowed; also for ``":memory:"``, for a cache is a file.
         """
-        return _make("sqlite", {**_given(locals()), "path": str(Path(path).expanduser().absolute())})
+        return _make("sqlite", {**_given(locals()), "path": checked_path(path)})
 
     @classmethod
     def dynamodb(
@@ -195,7 +198,7 @@ class Cache:
         """
         kind, arguments = parse_url(url)
         if kind == "sqlite":
-            arguments["path"] = str(Path(str(arguments["path"])).expanduser().absolute())
+            arguments["path"] = checked_path(arguments["path"])
         return _shared(kind, arguments)
 
     @property
