@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dynmemo._forks import new_lock_in_children
 
@@ -22,6 +22,30 @@ PROBE_SECONDS = 60.0
 """After so long a probe of which nothing was heard, as of one that another process forked away, is taken for lost."""
 
 
+class Words(NamedTuple):
+    """What is said about a circuit."""
+
+    opened: str
+    """What failed, and what calls do now."""
+    closed: str
+    """What works again."""
+    left_alone: str
+    """What was not done, and why."""
+
+
+ASKING = Words(
+    "the cache failed %d times in a row; calls compute without asking it until it answers again",
+    "the cache answers again, and calls use it",
+    "the cache was not asked, because it failed several times in a row",
+)
+WRITING = Words(
+    "writing to the cache failed %d times in a row; hits go on, and misses compute without storing until a write "
+    "succeeds again",
+    "writing to the cache works again, and results are stored",
+    "nothing was written to the cache, because writing failed several times in a row, while reading works",
+)
+
+
 class Breaker:
     """The state of one circuit: closed, open, or half-open while a probe is under way. Does no I/O and logs nothing.
 
@@ -30,9 +54,11 @@ class Breaker:
 
     Args:
         clock: monotonic, in seconds.
+        words: for who tells people of it.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, words: Words = ASKING) -> None:
+        self.words = words
         self.is_troubled = False
         """The last try failed; False on the way of every hit, which then asks no more than this."""
         self.is_open = False

@@ -12,6 +12,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from dynmemo._log import logger
+from dynmemo.errors import InvalidTableError, StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused
 from dynmemo.keys import generation_key
 
@@ -69,6 +71,11 @@ class Generations:
             self._read(store, ALL, now) or self._create(store, ALL),
             self._read(store, fn, now) or self._create(store, fn),
         )
+
+    @staticmethod
+    def is_begun(generation: str) -> bool:
+        """Whether both rows of a generation that was read were there."""
+        return "-" not in generation.split(".")
 
     def is_over(self, fn: str, generation: str) -> bool:
         """Whether `generation` is not the last one that was heard of, however long ago. Reads nothing."""
@@ -134,9 +141,19 @@ def generations(cache: Cache) -> Generations:
 def clear_functions(cache: Cache, fn: str = ALL) -> None:
     """Forget all entries of the function with the key name `fn`, or of all functions, everywhere.
 
+    Where rows that nobody is served any more cannot be deleted, as on a full disk, that is logged.
+
     Raises:
-        StoreUnavailableError, InvalidTableError: nothing was forgotten, or only this machine's rows were not deleted.
+        StoreUnavailableError, InvalidTableError: nothing was forgotten.
     """
     generations(cache).renew(cache.store, fn)
-    if isinstance(cache.store, DeletesRows):
+    if not isinstance(cache.store, DeletesRows):
+        return
+    try:
         cache.store.remove_all(fn or None)
+    except (StoreUnavailableError, InvalidTableError) as error:
+        logger.warning(
+            "the entries are forgotten, but their rows still take room, for deleting them failed: %s. To delete them "
+            "later, call dynmemo.purge(..., superseded=True).",
+            error,
+        )

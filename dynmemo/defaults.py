@@ -101,7 +101,7 @@ def default_cache() -> Cache:
     """The cache in force for functions that name none.
 
     Raises:
-        InvalidOptionError: ``DYNMEMO_URL`` is not a cache URL.
+        InvalidOptionError: ``DYNMEMO_URL`` is not a cache URL, which the message says.
     """
     global _looked_up
     if _configured is not None:
@@ -112,14 +112,19 @@ def default_cache() -> Cache:
         return known[2] if url or _adopted is None else _adopted
     if not url and _adopted is not None:
         return _adopted
-    cache = Cache.from_url(url) if url else _own_file()
+    cache = _of_environment(url) if url else _own_file()
     _looked_up = (url, secret, cache)
     return cache
 
 
 def configured_cache() -> Cache | None:
-    """The default cache if somebody has said which; None where it is the user's own file."""
-    return _configured or (default_cache() if _url() else _adopted)
+    """The default cache if somebody has said which; None where it is the user's own file, or the URL is wrong."""
+    if _configured is not None or not _url():
+        return _configured or _adopted
+    try:
+        return default_cache()
+    except InvalidOptionError:
+        return None
 
 
 def adopt(cache: Cache | None) -> None:
@@ -127,6 +132,15 @@ def adopt(cache: Cache | None) -> None:
     global _adopted
     if cache is not None and _configured is None and not _url():
         _adopted = cache
+
+
+def _of_environment(url: str) -> Cache:
+    try:
+        return Cache.from_url(url)
+    except InvalidOptionError as error:
+        raise InvalidOptionError(
+            f"the URL in the environment variable {URL_VARIABLE} gives no cache: {error}"
+        ) from None
 
 
 def default_path() -> Path:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Duration = float | timedelta | str
 Ttl = Duration | datetime
 
-_ALLOWED = "seconds, a timedelta, or text such as '90s', '1h30m', '24h' or '7d'"
+DURATIONS = "seconds, a timedelta, or text such as '90s', '1h30m', '24h' or '7d'"
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _TEXT = re.compile(r"\s*" + "".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?){unit}\s*)?" for unit in _UNITS), re.ASCII)
 
@@ -39,11 +39,18 @@ def parse_duration(value: object, option: str) -> float:
     """
     seconds = _seconds(value, option)
     if not math.isfinite(seconds):
-        raise InvalidOptionError(f"{option}={value!r} is not a finite time; give {_ALLOWED}, or None for no limit")
+        raise InvalidOptionError(f"{option}={value!r} is not a finite time; give {DURATIONS}, or None for no limit")
     if seconds < 1:
         raise InvalidOptionError(
-            f"{option}={value!r} is below one second, the smallest time that is kept; give {_ALLOWED}"
+            f"{option}={value!r} is below one second, the smallest time that is kept; give {DURATIONS}"
         )
+    return seconds
+
+
+def parse_lasting(value: object, option: str, now: float) -> float:
+    """Seconds of the same forms that end before the year 10000 when they begin `now`."""
+    seconds = parse_duration(value, option)
+    _refuse_after_9999(now + seconds, option, value)
     return seconds
 
 
@@ -51,7 +58,7 @@ def parse_wait(value: object, option: str) -> float:
     """Seconds to wait, of the same forms; zero and fractions are allowed."""
     seconds = _seconds(value, option)
     if not math.isfinite(seconds) or seconds < 0:
-        raise InvalidOptionError(f"{option}={value!r} is no time to wait; give {_ALLOWED}, 0, or None for no limit")
+        raise InvalidOptionError(f"{option}={value!r} is no time to wait; give {DURATIONS}, 0, or None for no limit")
     return seconds
 
 
@@ -67,13 +74,13 @@ def _seconds(value: object, option: str) -> float:
             return float(value)
         except OverflowError:
             return math.inf
-    raise InvalidOptionError(f"{option}={value!r} is a {type(value).__name__}; give {_ALLOWED}")
+    raise InvalidOptionError(f"{option}={value!r} is a {type(value).__name__}; give {DURATIONS}")
 
 
 def _text_seconds(text: str, option: str) -> float:
     match = _TEXT.fullmatch(text)
     if match is None or not any(match.groups()):
-        raise InvalidOptionError(f"{option}={text!r} is not a time; give {_ALLOWED}")
+        raise InvalidOptionError(f"{option}={text!r} is not a time; give {DURATIONS}")
     return math.fsum(float(number) * _UNITS[unit] for unit, number in match.groupdict(default="0").items())
 
 
@@ -104,16 +111,12 @@ class Lifetime:
         """
         window = None
         if sliding is not None:
-            seconds = parse_duration(sliding, "sliding")
-            _refuse_after_9999(now + seconds, "sliding", sliding)
-            window = round(seconds * TICKS_PER_SECOND)
+            window = round(parse_lasting(sliding, "sliding", now) * TICKS_PER_SECOND)
         if isinstance(ttl, datetime):
             return cls(absolute=_absolute(ttl, now), window=window)
         if ttl is None:
             return cls(window=window)
-        relative = parse_duration(ttl, "ttl")
-        _refuse_after_9999(now + relative, "ttl", ttl)
-        return cls(relative=relative, window=window)
+        return cls(relative=parse_lasting(ttl, "ttl", now), window=window)
 
     def dates(self, now: float) -> Dates | None:
         """The row's three attributes when it is written at `now`; None if the absolute time has passed."""

@@ -28,11 +28,14 @@ class CacheInfo(NamedTuple):
     stale: int
     """Calls answered with an expired value because computing failed."""
     errors: int
-    """Failures of the store."""
+    """Failures of the store, also where a result could not be stored for that reason."""
     unreadable: int
     """Stored values that could not be read."""
     bypassed: int
-    """Results that were returned but not stored, also because a store that keeps failing is left alone."""
+    """Results that were computed and not stored though no operation of the store failed for them: `cache_if` or `ttl`
+    ruled it out, they have no stored form, the row was cleared or replaced meanwhile, waiting took too long or would
+    have been a deadlock, or what lies there is unreadable and was replaced within the last minute; also calls that
+    left alone a store that keeps failing."""
     seconds_saved: float
     """Sum of the computing times of the results that did not have to be computed."""
     requests: int

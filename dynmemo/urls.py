@@ -81,9 +81,9 @@ def parse_url(url: str) -> tuple[str, dict[str, object]]:
         )
     try:
         parts = urlsplit(url)
-    except ValueError as error:
-        raise InvalidOptionError(f"this is not a cache URL ({error}); give {_EXAMPLES}") from None
-    kind = parts.scheme
+    except ValueError:  # its text may hold a password
+        raise InvalidOptionError(f"this is not a cache URL; give {_EXAMPLES}") from None
+    kind = parts.scheme if "://" in url else ""  # of "user:password@table" nothing is repeated
     if kind not in _OPTIONS:
         raise InvalidOptionError(
             f"a cache URL starts with dynamodb:// or sqlite://, not {kind or 'nothing'!r}; give {_EXAMPLES}"
@@ -105,6 +105,10 @@ def parse_url(url: str) -> tuple[str, dict[str, object]]:
 
 
 def _place(kind: str, netloc: str, path: str) -> str:
+    if "@" in unquote(netloc):
+        raise InvalidOptionError(
+            f"a cache URL holds no user name or password; boto3 finds credentials itself, or with profile=: {_EXAMPLES}"
+        )
     if kind == "dynamodb":
         if not netloc or path not in {"", "/"}:
             raise InvalidOptionError(f"a DynamoDB URL names one table and no path: {_EXAMPLES}")

@@ -9,17 +9,17 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from dynmemo import expiry
 from dynmemo._log import Once
-from dynmemo.breaker import Breaker
+from dynmemo.breaker import WRITING, Breaker
 from dynmemo.cache.options import (
     check_key,
     checked_encrypt,
     checked_lease_seconds,
     checked_max_value_bytes,
+    checked_path,
     checked_refresh_after,
     checked_secrets,
 )
@@ -93,11 +93,13 @@ class Cache:
         self.secrets = checked_secrets(secret)
         self.encrypt = checked_encrypt(encrypt, self.secrets)
         self.max_value_bytes = checked_max_value_bytes(max_value_bytes)
-        self.default_ttl = None if default_ttl is None else expiry.parse_duration(default_ttl, "default_ttl")
+        self.default_ttl = None if default_ttl is None else expiry.parse_lasting(default_ttl, "default_ttl", clock())
         self.refresh_after = checked_refresh_after(refresh_after)
         self.lease_seconds = checked_lease_seconds(lease_seconds)
         self.breaker = Breaker()
-        """For decorated functions; the methods of this class always ask the store."""
+        """For what decorated functions read; the methods of this class always ask the store."""
+        self.write_breaker = Breaker(words=WRITING)
+        """For what decorated functions write. One of its own, or reads that succeed would hide that no write does."""
         self._once = Once()
         self._recipe: tuple[str, dict[str, object]] | None = None
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
@@ -127,8 +129,11 @@ class Cache:
                 refused.
 
         The other options are those of `Cache`.
+
+        Raises:
+            InvalidOptionError: for options that are not allowed; also for ``":memory:"``, for a cache is a file.
         """
-        return _make("sqlite", {**_given(locals()), "path": str(Path(path).expanduser().absolute())})
+        return _make("sqlite", {**_given(locals()), "path": checked_path(path)})
 
     @classmethod
     def dynamodb(
@@ -193,7 +198,7 @@ class Cache:
         """
         kind, arguments = parse_url(url)
         if kind == "sqlite":
-            arguments["path"] = str(Path(str(arguments["path"])).expanduser().absolute())
+            arguments["path"] = checked_path(arguments["path"])
         return _shared(kind, arguments)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from dynmemo import expiry
 from dynmemo.errors import InvalidOptionError
@@ -21,6 +22,19 @@ def check_key(key: object) -> None:
         key.encode()
     except UnicodeEncodeError:
         raise InvalidOptionError("a key has no half of a surrogate pair in it; the given one has") from None
+
+
+def checked_path(path: object) -> str:
+    """The absolute path of a SQLite file."""
+    name = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(name, str):
+        raise InvalidOptionError(f"path={path!r} is no file; give a text or a pathlib.Path, such as 'cache.db'")
+    if name == ":memory:":
+        raise InvalidOptionError(
+            "path=':memory:' is no file, and there is no cache in memory; give one, such as 'cache.db', in a temporary "
+            "folder if it shall not stay"
+        )
+    return str(Path(name).expanduser().absolute())
 
 
 def checked_secrets(secret: object) -> tuple[bytes, ...]:

@@ -78,7 +78,7 @@ class Entries:
         """Look the entry up; a hit moves its sliding window."""
         looked = self.judge(key, self._read(key))
         row = looked.row
-        if looked.decoded is not None and row is not None and row.ttl_window is not None:
+        if looked.decoded is not None and row is not None and row.ttl_window is not None and self._may_touch():
             self.cache.touch(self.store, key, row, self._refresh_after)
         return looked
 
@@ -140,15 +140,22 @@ class Entries:
     # -- writing ----------------------------------------------------------------------------------
 
     def generation(self, row: Item | None) -> str:
-        """The generation to stamp a result with, to be known before computing it.
+        """The generation to stamp a result with, to be known before computing it; `begun` gives it if a row is missing.
 
         It is read anew when `row` is of another one, or who knows an old generation would take over a live lease of
         the new one.
         """
-        known = self._generations.ensured(self.store, self._fn)
+        known = self._generations.known(self.store, self._fn)
         if row is None or row.gen is None or row.gen == known:
             return known
-        self._generations.confirmed(self.store, self._fn)
+        return self._generations.confirmed(self.store, self._fn)
+
+    def is_begun(self, generation: str) -> bool:
+        """Whether the rows of a generation exist, so that a result may be stamped with it."""
+        return self._generations.is_begun(generation)
+
+    def begun(self) -> str:
+        """The generation, its missing rows written."""
         return self._generations.ensured(self.store, self._fn)
 
     def dates(self, lifetime: Lifetime) -> Dates | None:
@@ -203,6 +210,9 @@ class Entries:
     def is_forgotten(self, generation: str) -> bool:
         """Whether this process knows that the generation is over; asks nobody."""
         return self._generations.is_over(self._fn, generation)
+
+    def _may_touch(self) -> bool:
+        return not self.cache.write_breaker.is_open  # a hit does not wait for a write that will fail
 
     def _is_current(self, row: Item) -> bool:
         if row.gen == self._generations.known(self.store, self._fn):

@@ -71,7 +71,9 @@ class Miss:
         self._unreadable = looked.unreadable
         self._options = options
         self._trouble = trouble
-        self._guard = partial(trouble.guarded, entries.cache.breaker)
+        self._reading = partial(trouble.guarded, entries.cache.breaker)
+        self._writing = partial(trouble.guarded, entries.cache.write_breaker)
+        self._beside = partial(trouble.beside, entries.cache.write_breaker)
         self._blocks_thread = blocks_thread
         wait = options.wait_seconds()
         self._deadline = None if wait is None else time.monotonic() + wait
@@ -87,9 +89,9 @@ class Miss:
             ended = yield Wait(flight, self._time_left())
             if ended is Waited.LANDED:
                 shared: Outcome | None = yield Blocking(partial(self._share, flight.outcome))
-                return shared if shared is not None else (yield from compute())
+                return shared if shared is not None else (yield from self._bypassing())
             if ended is not Waited.HANDED_OVER:
-                return (yield from compute())
+                return (yield from self._bypassing())
         with flight.leading():
             landed = yield from self._lead()
             if not _is_interruption(landed.outcome):
@@ -120,10 +122,10 @@ class Miss:
             return landed.outcome
 
     def _anew(self) -> Steps[Landed]:
-        generation = yield self._guarded(self._entries.generation, None)
-        spot = None if generation is None else (yield self._guarded(self._spot_anew))
+        generation = yield Blocking(self._generation)
+        spot = None if generation is None else (yield self._read(self._spot_anew))
         if spot is not None:
-            lease = yield self._guarded(self._entries.leases.claim, spot, generation, None)
+            lease = yield self._write(self._entries.leases.claim, spot, generation, None)
             if isinstance(lease, Lease):
                 return (yield from self._under(lease))
         return Landed((yield from compute()))
@@ -168,7 +170,7 @@ class Miss:
 
     def _lead(self) -> Steps[Landed]:
         if self._unreadable is not None and not self._entries.may_overwrite(self._key, self._unreadable.cause):
-            return Landed((yield from compute()))
+            return Landed((yield from self._bypassing()))
         spot = self._spot()
         waiting = waiting_here(blocks_thread=self._blocks_thread)
         with waiting_for_row(waiting, self._entries.store, spot.key):
@@ -179,18 +181,18 @@ class Miss:
             return self._first_was(found)
         if isinstance(found, Expect):
             return (yield from self._unled(found))
-        return Landed((yield from compute()))
+        return Landed((yield from (compute() if found is None else self._bypassing())))
 
-    def _claim(self, spot: Spot, is_deadlock: Callable[[Item], bool]) -> Steps[Lease | Looked | Expect | None]:
+    def _claim(self, spot: Spot, is_deadlock: Callable[[Item], bool]) -> Steps[Lease | Looked | Expect | Waited | None]:
         """Wait until the lease is ours, or somebody's result is there.
 
-        Or the row as it is expected where the result cannot be shared, or None: compute without storing, because the
-        store is out of order, the time to wait is over, or who holds the lease waits for what runs here.
+        Or the row as it is expected where the result cannot be shared. Otherwise compute without storing: the time to
+        wait is over, or who holds the lease waits for what runs here (`Waited`), or the store is out of order (None).
         """
         row = self._value_row if spot.key == self._key else None
         watch, asked = Watch(), None
         while True:
-            generation = yield self._guarded(self._entries.generation, row)
+            generation = yield Blocking(partial(self._generation, row))
             if generation is None:
                 return None
             verdict = judge(row, self._entries.cache.clock(), generation)
@@ -200,20 +202,21 @@ class Miss:
             if verdict is Verdict.HELD and row is not None:
                 expect = watch.may_take_over(row)
             if expect is not None:
-                claimed = yield self._guarded(self._entries.leases.claim, spot, generation, expect)
+                claimed = yield self._write(self._entries.leases.claim, spot, generation, expect)
                 if isinstance(claimed, Lease):
                     return claimed
-                looked = yield self._guarded(self._judge, spot, claimed)
+                looked = yield self._read(self._judge, spot, claimed)
             elif self._time_left() == 0.0:
-                return None
+                return Waited.TIMED_OUT
             elif row is not None and row.lease_waits is not None and asked != (row.etag, row.lease_beat):
                 asked = (row.etag, row.lease_beat)  # what it waits for changes with a beat only
-                if (yield self._guarded(is_deadlock, row)) is not False:
-                    return None
+                is_ring = yield self._read(is_deadlock, row)
+                if is_ring is not False:
+                    return None if is_ring is None else Waited.DEADLOCK
                 continue
             else:
                 yield Sleep(watch.next_delay())
-                looked = yield self._guarded(self._look_again, spot)
+                looked = yield self._read(self._look_again, spot)
             if looked is None or looked.decoded is not None:
                 return looked  # type: ignore[no-any-return]
             row = looked.row
@@ -247,14 +250,14 @@ class Miss:
 
     def _claim_ahead(self) -> Steps[Lease | None]:
         spot = Spot.beside(self._key, self._value_row)
-        generation = yield self._guarded(self._entries.generation, self._value_row)
+        generation = yield Blocking(partial(self._generation, self._value_row))
         if generation is None:
             return None
-        claimed = yield self._guarded(self._entries.leases.claim, spot, generation, Expect())
+        claimed = yield self._write_beside(self._entries.leases.claim, spot, generation, Expect())
         if isinstance(claimed, Refused) and claimed.row is not None:
             expect = Watch().may_take_over(claimed.row)
             if expect is not None:
-                claimed = yield self._guarded(self._entries.leases.claim, spot, generation, expect)
+                claimed = yield self._write_beside(self._entries.leases.claim, spot, generation, expect)
         return claimed if isinstance(claimed, Lease) else None
 
     # -- computing ----------------------------------------------------------------------------------
@@ -265,17 +268,24 @@ class Miss:
             if (
                 lease.spot.over is not None and not lease.spot.insists
             ):  # what lay beside the lease may have been renewed before it was ours
-                looked = yield self._guarded(self._entries.peek, self._key)
+                looked = yield self._read(self._entries.peek, self._key)
                 if looked is not None and looked.decoded is not None and Expect.seen(looked.row) != lease.spot.over:
-                    yield self._guarded(lease.give_up)
+                    yield Blocking(partial(self._give_up, lease))
                     return self._first_was(looked)
             outcome = yield from compute()
             landed: Landed = yield Blocking(partial(self._end, lease, outcome))
         return landed
 
+    def _bypassing(self) -> Story:
+        """Compute without storing, though the store works."""
+        outcome = yield from compute()
+        if isinstance(outcome, Computed):
+            self._trouble.stats.add("bypassed")
+        return outcome
+
     def _unled(self, expect: Expect | None) -> Steps[Landed]:
         """Compute without waiting or being waited for, and store if the row is as expected (None: whatever it is)."""
-        generation = yield self._guarded(self._entries.generation, None)
+        generation = yield Blocking(self._generation)
         outcome = yield from compute()
         if generation is None:
             return Landed(outcome)
@@ -286,7 +296,7 @@ class Miss:
     def _end(self, lease: Lease | Unled, outcome: Outcome) -> Landed:
         if isinstance(outcome, Computed):
             return Landed(outcome, self._store(lease, outcome))
-        self._guard(lease.give_up)
+        self._give_up(lease)
         if isinstance(outcome, Failed) and isinstance(outcome.error, Exception):
             stale = self._entries.stale(self._key, self._value_row) if self._options.stale_if_error else None
             if stale is not None:
@@ -310,7 +320,7 @@ class Miss:
             return None
         if not is_wanted:
             self._trouble.stats.add("bypassed")
-            self._guard(lease.no_store, "cache_if")
+            self._no_store(lease, "cache_if")
             return None
         dates = None if lifetime is None else self._entries.dates(lifetime)
         if dates is None:
@@ -321,9 +331,9 @@ class Miss:
             content = self._entries.content(self._key, computed, dates)
             row = self._entries.row(content, dates, lease.generation)
             if self._entries.is_forgotten(lease.generation):
-                self._guard(lease.give_up)  # cleared meanwhile: nobody would be served it
+                self._give_up(lease)  # cleared meanwhile: nobody would be served it
                 self._trouble.stats.add("bypassed")
-            elif self._guard(lease.finish, row) is False:
+            elif lease.lost or self._writing(lease.finish, row) is False:
                 self._trouble.stats.add("bypassed")  # somebody removed the row or took the lease over
         except (CannotSerialize, ValueTooLargeError) as error:
             self._not_stored(lease, type(error).__name__, str(error))
@@ -331,11 +341,34 @@ class Miss:
 
     def _not_stored(self, lease: Lease | Unled, cause: str, reason: str) -> None:
         self._trouble.not_stored(cause, reason)
-        self._guard(lease.no_store, cause)
+        self._no_store(lease, cause)
 
-    def _guarded(self, do: Any, *args: Any) -> Blocking:
-        """A step that is answered with None when the store is out of order and the call may go on without it."""
-        return Blocking(partial(self._guard, do, *args))
+    def _give_up(self, lease: Lease | Unled) -> None:
+        # What asks nobody must not count as a write that succeeded.
+        if isinstance(lease, Lease) and not lease.lost:
+            self._beside(lease.give_up)
+
+    def _no_store(self, lease: Lease | Unled, cause: str) -> None:
+        if isinstance(lease, Lease) and not lease.lost:
+            self._beside(lease.no_store, cause)
+
+    # -- steps that are answered with None when the store is out of order and the call may go on without it ----------
+
+    def _read(self, do: Any, *args: Any) -> Blocking:
+        return Blocking(partial(self._reading, do, *args))
+
+    def _write(self, do: Any, *args: Any) -> Blocking:
+        return Blocking(partial(self._writing, do, *args))
+
+    def _write_beside(self, do: Any, *args: Any) -> Blocking:
+        return Blocking(partial(self._beside, do, *args))
+
+    def _generation(self, row: Item | None = None) -> str | None:
+        """The generation to stamp a result with; its rows are written where they are missing."""
+        known = self._reading(self._entries.generation, row)
+        if known is None or self._entries.is_begun(known):
+            return known
+        return self._writing(self._entries.begun)
 
 
 def _is_interruption(outcome: Outcome) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dynmemo.cache import Cache
 from dynmemo.errors import InvalidOptionError
-from dynmemo.expiry import Lifetime, Ttl, parse_duration, parse_wait
+from dynmemo.expiry import DURATIONS, Lifetime, Ttl, parse_duration, parse_lasting, parse_wait
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -62,8 +62,9 @@ class Options:
         _check_single_flight(self.single_flight)
         _check_part(self.refresh_ahead)
         self.wait_seconds()
-        self.stale_for()
         now = time.time()
+        if self.stale_if_error is not None:
+            parse_lasting(self.stale_if_error, "stale_if_error", now)
         if _is_function_of_result(self.ttl):
             Lifetime.parse(None, self.sliding, now)
         else:
@@ -103,7 +104,14 @@ class Options:
             given = given.total_seconds()
         if isinstance(given, (int, float)) and not isinstance(given, bool) and given <= 0:
             return None
-        return _unless_past(given, self.sliding, cache, now)
+        try:
+            return _unless_past(given, self.sliding, cache, now)
+        except InvalidOptionError:
+            # What it returned may be the result, which no log shows.
+            raise InvalidOptionError(
+                f"the function given as ttl= returned a {type(given).__name__} that is no lifetime; return "
+                f"{DURATIONS}, an aware datetime, or None, from one second to the year 9999"
+            ) from None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))

@@ -36,11 +36,29 @@ class Trouble:
     def guarded(self, breaker: Breaker, step: Callable[..., T], *args: Any) -> T | None:
         """What `step` returns for `args`; None when the store is out of order and the call may go on without it.
 
-        The circuit of the cache sees how it ended; while that is open nothing is asked of the store.
+        The circuit sees how it ended; while that is open nothing is asked of the store.
         """
         if breaker.is_open and not breaker.may_try():
-            self._left_alone(breaker)
+            self.left_alone(breaker)
             return None
+        return self._tried(breaker, step, *args)
+
+    def beside(self, breaker: Breaker, step: Callable[..., T], *args: Any) -> T | None:
+        """As `guarded` for what the call's own result does not need: left undone without a word by an open circuit."""
+        if breaker.is_open and not breaker.may_try():
+            return None
+        return self._tried(breaker, step, *args)
+
+    def left_alone(self, breaker: Breaker) -> None:
+        """A call goes on without the store because a circuit is open."""
+        self.stats.add("bypassed")
+        if self._raises:
+            raise StoreUnavailableError(
+                f"{breaker.words.left_alone}; that is tried again in {breaker.seconds_left():.0f} s. "
+                f"The last failure: {breaker.last_failure}"
+            )
+
+    def _tried(self, breaker: Breaker, step: Callable[..., T], *args: Any) -> T | None:
         try:
             result = step(*args)
         except StoreUnavailableError as error:
@@ -87,21 +105,8 @@ class Trouble:
     def _failed(self, breaker: Breaker, error: StoreUnavailableError) -> None:
         self.stats.add("errors")
         if breaker.failed(str(error)):
-            logger.warning(
-                "the cache failed %d times in a row; calls compute without asking it until it answers again. "
-                "The last failure: %s",
-                FAILURES,
-                error,
-            )
+            logger.warning(f"{breaker.words.opened}. The last failure: %s", FAILURES, error)
         self._broken(error, error.code or type(error).__name__)
-
-    def _left_alone(self, breaker: Breaker) -> None:
-        self.stats.add("bypassed")
-        if self._raises:
-            raise StoreUnavailableError(
-                "the cache was not asked, because it failed several times in a row; it is tried again in "
-                f"{breaker.seconds_left():.0f} s. The last failure: {breaker.last_failure}"
-            )
 
     def _broken(self, error: Exception, cause: str) -> None:
         if self._raises:
@@ -111,4 +116,4 @@ class Trouble:
 
 def _succeeded(breaker: Breaker) -> None:
     if breaker.succeeded():
-        logger.warning("the cache answers again, and calls use it. Its last failure was: %s", breaker.last_failure)
+        logger.warning("%s. The last failure was: %s", breaker.words.closed, breaker.last_failure)

@@ -26,14 +26,11 @@ class Unled:
         self._key = key
         self._expect = expect
 
+    @property
+    def lost(self) -> bool:
+        """Whether the result will not be stored; that is known only then."""
+        return False
+
     def finish(self, item: Item) -> bool:
         """Store the result; False if the row has changed."""
         return not isinstance(self._store.write(self._key, item, self._expect), Refused)
-
-    def no_store(self, reason: str) -> bool:
-        """Nobody waits who would have to be told."""
-        return bool(reason)
-
-    def give_up(self) -> bool:
-        """Nothing was claimed."""
-        return True

@@ -245,6 +245,7 @@ def test_many_threads_may_use_one_cache(cache: Cache) -> None:
         ({"max_value_bytes": 0}, "max_value_bytes=0"),
         ({"max_value_bytes": True}, "max_value_bytes=True"),
         ({"default_ttl": "soon"}, "default_ttl='soon'"),
+        ({"default_ttl": 1e30}, r"default_ttl=1e\+30 ends after the year 9999"),
         ({"refresh_after": 1.5}, "refresh_after=1.5"),
     ],
 )

@@ -49,6 +49,15 @@ def test_a_variable_that_was_set_since_is_left_alone(
     assert dynmemo.configure(None).url == url("since.db")
 
 
+def test_a_url_of_the_environment_that_is_wrong_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNMEMO_URL", "redis://localhost")
+    with pytest.raises(InvalidOptionError, match=r"environment variable DYNMEMO_URL .*dynamodb:// or sqlite://"):
+        dynmemo.configure(None)
+    with pytest.raises(InvalidOptionError) as caught:
+        Cache.from_url("redis://localhost")
+    assert "DYNMEMO_URL" not in str(caught.value)
+
+
 def test_a_url_that_is_refused_changes_nothing(url: Callable[[str], str]) -> None:
     cache = dynmemo.configure(url("one.db"))
     with pytest.raises(InvalidOptionError, match="lease_seconds"):

@@ -6,6 +6,8 @@ import asyncio
 import functools
 import inspect
 import logging
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -208,6 +210,25 @@ def test_ttl_may_depend_on_the_result(cache: Cache, caplog: pytest.LogCaptureFix
     assert "ttl has run out" in caplog.text
 
 
+@pytest.mark.parametrize("result", ["the patient's name", 0.123456, datetime(2100, 1, 1), ["a", "list"]])
+def test_a_ttl_that_is_none_is_said_by_its_type_because_it_may_be_the_result(
+    cache: Cache, caplog: pytest.LogCaptureFixture, result: object
+) -> None:
+    one = dynamo_cached(cache=cache, code="off", ttl=lambda result: result)(lambda: result)
+    with caplog.at_level(logging.WARNING, "dynmemo"):
+        assert one() == result
+    assert len(caplog.records) == 1
+    assert f"ttl= returned a {type(result).__name__} that is no lifetime; return seconds" in caplog.text
+    assert repr(result) not in caplog.text
+    assert one.cache_info().bypassed == 1
+
+
+@pytest.mark.parametrize("kept", [1e30, "3000000d", timedelta(days=3_000_000)])
+def test_keeping_old_values_beyond_the_year_9999_is_refused(kept: Any) -> None:
+    with pytest.raises(InvalidOptionError, match=r"stale_if_error=.* ends after the year 9999"):
+        dynamo_cached(stale_if_error=kept)(lambda: 1)
+
+
 def test_a_fixed_moment_that_has_passed_stores_nothing(cache: Cache, clock: Clock) -> None:
     clock.now = datetime.now(UTC).timestamp()
 
@@ -382,6 +403,21 @@ def test_an_entry_tells_of_itself_and_never_computes(cache: Cache, clock: Clock)
     assert squares.cache_info().computed == 1
 
 
+def test_clearing_succeeds_when_only_deleting_the_rows_fails(
+    cache: Cache, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = dynamo_cached(cache=cache)(lambda: 1)
+    one()
+    with closing(sqlite3.connect(tmp_path / "cache.db")) as connection:
+        connection.execute("CREATE TRIGGER t BEFORE DELETE ON entries BEGIN SELECT RAISE(FAIL, 'disk is full'); END")
+    one.cache_clear()
+    assert one.entry() is None
+    assert one.cache_info().computed == 0
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "the entries are forgotten" in caplog.text
+    assert "disk is full" in caplog.text
+
+
 def test_clearing_forgets_one_function_and_no_other(cache: Cache) -> None:
     one = dynamo_cached(cache=cache, name="one")(lambda: 1)
     two = dynamo_cached(cache=cache, name="two")(lambda: 2)
@@ -540,7 +576,8 @@ def test_rubbish_under_the_key_is_a_miss_that_is_overwritten(cache: Cache, caplo
     assert row.value is not None
     import dataclasses
 
-    cache.store.write(key, dataclasses.replace(row, value=row.value[:-1] + bytes([row.value[-1] ^ 1])))
+    rubbish = dataclasses.replace(row, value=row.value[:-1] + bytes([row.value[-1] ^ 1]))
+    cache.store.write(key, rubbish)
     with caplog.at_level(logging.WARNING, "dynmemo"):
         assert one() == 1
     info = one.cache_info()
@@ -548,6 +585,9 @@ def test_rubbish_under_the_key_is_a_miss_that_is_overwritten(cache: Cache, caplo
     assert len(caplog.records) == 1
     assert one() == 1
     assert one.cache_info().hits == 1
+    cache.store.write(key, rubbish)
+    assert one() == 1
+    assert one.cache_info().bypassed == 1  # not again so soon
 
 
 def test_the_environment_names_the_default_cache(

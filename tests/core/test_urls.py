@@ -73,6 +73,32 @@ def test_another_url_is_refused_with_what_is_allowed(url: str, message: str) -> 
         Cache.from_url(url)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "dynamodb://user:hunter2@table",
+        "dynamodb://user%3Ahunter2%40table",
+        "dynamodb://hunter2@",
+        "sqlite://user:hunter2@host/cache.db",
+        "hunter2:more@table",
+        "dynamodb://user:hunter2\u2100@table",  # which urlsplit refuses, quoting it
+    ],
+)
+def test_credentials_in_a_url_are_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(InvalidOptionError, match="dynamodb://weather_cache") as caught:
+        Cache.from_url(url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_sqlite_cache_is_a_file() -> None:
+    for make, path in ((Cache.sqlite, ":memory:"), (Cache.from_url, "sqlite:///:memory:")):
+        with pytest.raises(InvalidOptionError, match=r"no cache in memory; give one, such as 'cache\.db'"):
+            make(path)
+    for number in (5, b"cache.db", None):
+        with pytest.raises(InvalidOptionError, match=r"path=.* is no file; give a text or a pathlib\.Path"):
+            Cache.sqlite(number)  # type: ignore[arg-type]
+
+
 def test_what_is_no_text_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match="Cache or a URL, not as int"):
         Cache.from_url(5)  # type: ignore[arg-type]

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
+import sqlite3
+import time
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dynmemo import Cache, StoreUnavailableError, dynamo_cached
-from dynmemo.breaker import FAILURES, LONGEST_COOL_DOWN, PROBE_SECONDS, Breaker
+from dynmemo.breaker import FAILURES, LONGEST_COOL_DOWN, PROBE_SECONDS, WRITING, Breaker
+from dynmemo.clear import generations
+from dynmemo.item import Item
+from dynmemo.keys import lease_key
 from dynmemo.memo.trouble import Trouble
 from dynmemo.stats import Stats
+from dynmemo.stores.sqlite import SqliteStore
+from tests.proxy import Proxy, denied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -242,3 +251,193 @@ def test_a_probe_that_is_interrupted_does_not_keep_the_circuit_open(clock: Clock
         trouble.guarded(breaker, interrupted)
     assert trouble.guarded(breaker, lambda: "answer") == "answer"
     assert not breaker.is_open
+
+
+# -- reads work, writes do not ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cache.db"
+
+
+@pytest.fixture
+def cache(path: Path, clock: Clock) -> Iterator[Cache]:
+    """In a file for which a write does not wait long."""
+    cache = Cache(SqliteStore(str(path), busy_timeout=0.01))
+    cache.write_breaker = Breaker(clock, WRITING)
+    yield cache
+    cache.close()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """The file as another program that writes for long keeps it: all read, nobody else writes."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+def said(caplog: pytest.LogCaptureFixture, words: str) -> int:
+    return sum(words in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("single_flight", [True, False])
+def test_a_file_that_cannot_be_written_is_left_alone_and_hits_go_on(
+    cache: Cache, path: Path, clock: Clock, caplog: pytest.LogCaptureFixture, single_flight: bool
+) -> None:
+    @dynamo_cached(cache=cache, single_flight=single_flight)
+    def double(x: int) -> int:
+        return 2 * x
+
+    double(0)
+    with locked(path):
+        for x in range(1, 11):
+            assert (double(x), double(0)) == (2 * x, 0)
+        info = double.cache_info()
+        assert (info.hits, info.computed, info.errors, info.bypassed) == (10, 11, FAILURES, 10 - FAILURES)
+        clock.now += 1
+        double(11), double(12)
+        assert double.cache_info().errors == FAILURES + 1
+    assert not cache.breaker.is_troubled
+    clock.now += 2
+    assert [double(11), double(11)] == [22, 22]
+    assert double.cache_info().hits == 11
+    assert said(caplog, "writing to the cache failed 3 times in a row; hits go on") == 1
+    assert said(caplog, "writing to the cache works again") == 1
+    assert said(caplog, "the cache answers again") == 0
+
+
+def test_functions_of_which_nothing_is_stored_yet_leave_it_alone_too(cache: Cache, path: Path) -> None:
+    cache.store.read("k")  # makes the file
+
+    @dynamo_cached(cache=cache)
+    def double(x: int) -> int:
+        return 2 * x
+
+    with locked(path):
+        assert [double(x) for x in range(10)] == [2 * x for x in range(10)]
+    info = double.cache_info()
+    assert (info.errors, info.bypassed) == (FAILURES, 10 - FAILURES)
+
+
+def test_a_computation_that_raises_is_no_write_that_succeeds(cache: Cache, path: Path) -> None:
+    @dynamo_cached(cache=cache, single_flight=False)
+    def double(x: int) -> int:
+        if x < 0:
+            raise ZeroDivisionError
+        return 2 * x
+
+    double(0)
+    with locked(path):
+        for x in range(1, FAILURES + 1):
+            double(x)
+            with pytest.raises(ZeroDivisionError):
+                double(-x)
+    assert cache.write_breaker.is_open
+
+
+def test_who_wants_errors_is_told_that_writing_is_left_alone_and_still_hits(cache: Cache, path: Path) -> None:
+    @dynamo_cached(cache=cache, on_error="raise")
+    def double(x: int) -> int:
+        return 2 * x
+
+    double(0)
+    with locked(path):
+        for x in range(1, FAILURES + 1):
+            with pytest.raises(StoreUnavailableError, match="kept it locked"):
+                double(x)
+        with pytest.raises(
+            StoreUnavailableError, match=r"nothing was written .* tried again in 1 s\. The last failure: "
+        ):
+            double(1)
+        assert double(0) == 0
+
+
+def test_who_computes_when_writing_is_left_alone_is_not_waited_for(cache: Cache) -> None:
+    @dynamo_cached(cache=cache)
+    def double(x: int) -> int:
+        return 2 * x
+
+    double(0)
+    fn = double._self_memo.fn
+    generation = generations(cache).known(cache.store, fn)
+    held = Item(ttl_date=9_999_999_999, fn=fn, gen=generation, lease_owner="other", lease_seconds=30, lease_beat=0)
+    cache.store.write(double.cache_key(1), held)
+    opened(cache.write_breaker)
+    before = double.cache_info().requests
+    assert double(1) == 2
+    assert double.cache_info().requests - before == 1
+    assert double.cache_info().bypassed == 1
+
+
+def test_what_a_result_does_not_need_is_left_undone_without_a_word(cache: Cache) -> None:
+    def refused(result: int) -> bool:
+        return result > 0
+
+    @dynamo_cached(cache=cache, on_error="raise", cache_if=refused)
+    def meanwhile_broken(x: int) -> int:
+        opened(cache.write_breaker)
+        if x < 0:
+            raise ZeroDivisionError
+        return x
+
+    assert meanwhile_broken(0) == 0
+    assert meanwhile_broken.cache_info().bypassed == 1
+    cache.write_breaker.succeeded()
+    with pytest.raises(ZeroDivisionError):
+        meanwhile_broken(-1)
+    assert meanwhile_broken.cache_info().bypassed == 1
+
+
+def test_a_refresh_ahead_that_is_left_undone_is_no_result_that_was_not_stored(cache: Cache) -> None:
+    now = 1000.0
+    cache.clock = lambda: now
+
+    @dynamo_cached(cache=cache, ttl=100, refresh_ahead=0.5)
+    async def double(x: int) -> int:
+        return 2 * x
+
+    async def calls() -> None:
+        nonlocal now
+        await double(1)
+        now = time.time() + 99
+        opened(cache.write_breaker)
+        await double(1)
+        await asyncio.gather(*double._self_memo._tasks)
+
+    now = time.time()
+    asyncio.run(calls())
+    info = double.cache_info()
+    assert (info.hits, info.computed, info.bypassed) == (1, 1, 0)
+    assert cache.store.read(lease_key(double.cache_key(1))) is None
+
+
+def test_a_table_into_which_nothing_may_be_put_is_left_alone(
+    dynamodb_endpoint: str, dynamodb_table: str, clock: Clock
+) -> None:
+    with Proxy(dynamodb_endpoint) as proxy:
+        names = {"partition_key_name": "id", "ttl_attribute_name": "ttl_date"}
+        cache = Cache.dynamodb(dynamodb_table, endpoint_url=proxy.endpoint, **names)  # type: ignore[arg-type]
+        cache.write_breaker = Breaker(clock, WRITING)
+        cache.refresh_after = 0.0
+        now = time.time()
+        cache.clock = lambda: now
+
+        @dynamo_cached(cache=cache, sliding=100)
+        def double(x: int) -> int:
+            return 2 * x
+
+        double(0)
+        proxy.breaks("PutItem", denied("PutItem"))
+        before = proxy.counts["PutItem"]
+        now += 10
+        assert [double(x) for x in range(10)] == [2 * x for x in range(10)]
+        assert proxy.counts["PutItem"] - before == FAILURES
+        touched = proxy.counts["UpdateItem"]
+        assert touched == 1
+        now += 10
+        assert double(0) == 0
+        assert proxy.counts["UpdateItem"] == touched  # a hit waits for no write now
+        cache.close()

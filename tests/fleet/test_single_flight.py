@@ -60,6 +60,7 @@ def test_a_call_that_asks_for_itself_ends(worker: Callable[..., Worker]) -> None
     assert cached(1) == 2
     assert cached(1) == 2
     assert len(depth) == 2
+    assert cached.cache_info().bypassed == 1  # the inner one
 
 
 def test_threads_that_ask_for_each_others_keys_end(worker: Callable[..., Worker]) -> None:
@@ -177,6 +178,26 @@ def test_who_waits_for_what_cannot_be_shared_computes_at_once(
     assert [each.computed for each in info] == [each.bypassed for each in info] == [1] * 4
 
 
+@pytest.mark.parametrize(
+    ("result", "options"),
+    [(generator(), {}), (b"x" * 1000, {"serializer": "bytes"})],
+    ids=["not picklable", "too large"],
+)
+def test_each_thread_computes_what_has_no_stored_form_and_counts_that(
+    worker: Callable[..., Worker], result: object, options: dict[str, Any]
+) -> None:
+    work = Work(result, hold=True)
+    function = worker(max_value_bytes=200).decorate(work, **options)
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(function) for _ in range(3)]
+        until(lambda: function.cache_info().misses == 3)
+        until(lambda: work.runs)
+        work.go.set()
+        assert [call.result() for call in calls] == [result] * 3
+    info = function.cache_info()
+    assert (info.computed, info.bypassed, info.waited) == (3, 3, 0)
+
+
 def test_what_became_storable_is_stored_by_who_computes_without_a_lease(worker: Callable[..., Worker]) -> None:
     one, other = worker(), worker()
     refusing = one.decorate(Work(), cache_if=lambda result: False)
@@ -201,6 +222,7 @@ def test_who_has_waited_for_its_time_computes_without_storing(worker: Callable[.
         # The same within the process of the leader.
         here = leader.decorate(own, wait_timeout=0.2)
         assert here() == "own"
+        assert impatient.cache_info().bypassed == here.cache_info().bypassed == 1
         work.go.set()
         assert first.result() == "result"
     assert impatient() == "result"
