@@ -100,7 +100,7 @@ class SqliteFile:
         # The busy handler inside SQLite does most of the waiting, but not all: where waiting could be a
         # deadlock, as when the log is switched on, SQLite says "busy" at once.
         deadline = time.monotonic() + self.busy_timeout
-        may_begin_anew = True
+        may_begin_anew, looks_again = True, 3
         while True:
             before = identity_of(self.path)
             try:
@@ -108,6 +108,11 @@ class SqliteFile:
             except (sqlite3.Error, OSError) as error:
                 if may_begin_anew and is_damage(error) and self._made_way(before):
                     may_begin_anew = False
+                    continue
+                now = identity_of(self.path)
+                if looks_again and _is_not_found(error) and (now is None or now != before):
+                    looks_again -= 1  # another process has moved a damaged file away since we looked
+                    self.close()
                     continue
                 if not _is_busy(error) or time.monotonic() >= deadline:
                     raise self._unavailable(error, operation, key) from error
@@ -267,6 +272,11 @@ class SqliteFile:
 
 def _is_busy(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY
+
+
+def _is_not_found(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, FileNotFoundError) or code == sqlite3.SQLITE_CANTOPEN
 
 
 def _create_private(path: Path) -> None:
