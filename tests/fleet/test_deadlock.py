@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ class Crossing:
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_workers_that_wait_for_each_other_in_a_ring_go_on(worker: Callable[..., Worker], count: int) -> None:
-    crossing = Crossing([worker(lease_seconds=1) for _ in range(count)], ring=True)
+    crossing = Crossing([worker(lease_seconds=3) for _ in range(count)], ring=True)
     for x, result in enumerate(crossing()):
         # Either what the next one has stored, whatever that waited for, or its own short computation.
         assert result >= x
@@ -67,7 +68,7 @@ def test_workers_that_wait_for_each_other_in_a_ring_go_on(worker: Callable[..., 
 
 
 def test_a_chain_of_waits_is_no_ring(worker: Callable[..., Worker]) -> None:
-    workers = [worker(lease_seconds=1) for _ in range(3)]
+    workers = [worker(lease_seconds=3) for _ in range(3)]
     gate = threading.Event()
 
     def compute(x: int) -> int:
@@ -98,7 +99,7 @@ def waits(worker: Worker, key: str) -> str | None:
 
 
 def test_a_wait_that_ended_is_no_longer_told(worker: Callable[..., Worker]) -> None:
-    one, other = worker(lease_seconds=1), worker(lease_seconds=1)
+    one, other = worker(lease_seconds=3), worker(lease_seconds=3)
     gates = threading.Event(), threading.Event()
 
     def outer(x: int) -> int:
@@ -126,7 +127,7 @@ def test_a_wait_that_ended_is_no_longer_told(worker: Callable[..., Worker]) -> N
 def test_a_ring_through_threads_of_one_process_ends(worker: Callable[..., Worker]) -> None:
     """One worker leads `a`, whose computation waits in memory for `b`, for which a thread of it waits with the other
     worker, which waits for `a`."""
-    here, there = worker(lease_seconds=1), worker(lease_seconds=1)
+    here, there = worker(lease_seconds=3), worker(lease_seconds=3)
     asked = threading.Event()
     runs: list[str] = []
 
@@ -153,18 +154,19 @@ def test_a_ring_through_threads_of_one_process_ends(worker: Callable[..., Worker
 
 
 def test_processes_in_a_ring_go_on(fleet: Fleet) -> None:
-    processes = [fleet.start("ring", f"{n}", lease_seconds=1) for n in range(2)]
+    processes = [fleet.start("ring", f"{n}", lease_seconds=3) for n in range(2)]
     done(*processes)
     assert {json.loads(notes(fleet.folder / f"told {n}")[-1])["computed"] for n in range(2)} <= {1, 2}
 
 
 def test_a_plain_call_that_blocks_an_event_loop_counts_for_all_its_tasks(worker: Callable[..., Worker]) -> None:
     """A task of one worker leads `k`; in its loop's thread a plain call waits for `x`, which waits for `k`."""
-    here, there = worker(lease_seconds=1), worker(lease_seconds=1)
+    here, there = worker(lease_seconds=3), worker(lease_seconds=3)
     gate = threading.Event()
 
     async def slow(n: int) -> str:
-        while not gate.is_set():
+        end = time.monotonic() + 40  # so that a loop that stays blocked fails this test and does not hang it
+        while not gate.is_set() and time.monotonic() < end:
             await asyncio.sleep(0.01)
         return "k"
 
