@@ -10,6 +10,7 @@ import struct
 import sys
 import threading
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from dynmemo._forks import new_lock_in_children
@@ -31,8 +32,20 @@ _COUNT = struct.Struct("<I")
 _LENGTH = struct.Struct("<Q")
 
 
+storing: ContextVar[bool] = ContextVar("dynmemo_storing", default=False)
+"""Whether what is pickled now is to be stored, where no secret may stand."""
+
+
 def dump(value: object) -> Encoded:
     """The plain pickler, and cloudpickle for what only this process could import."""
+    token = storing.set(True)
+    try:
+        return _dump(value)
+    finally:
+        storing.reset(token)
+
+
+def _dump(value: object) -> Encoded:
     buffers: list[memoryview] = []
     try:
         stream = pickle.dumps(value, PROTOCOL, buffer_callback=_keep_large(buffers))
@@ -95,7 +108,9 @@ def _lives_here(cls: type) -> bool:
 
 
 def _functions_in(cls: type) -> Iterator[object]:
-    return (getattr(value, "__func__", value) for value in list(vars(cls).values()))
+    for value in list(vars(cls).values()):
+        yield from (getattr(value, name, None) for name in ("__func__", "fget", "func", "__wrapped__"))
+        yield value
 
 
 def _dump_by_value(value: object) -> Encoded:

@@ -60,9 +60,6 @@ class CodeIdentity:
             walked=None if walked is None else self._walked,
         )
         self._report = walked
-        self._function = function
-        self._name = getattr(function, "__qualname__", type(function).__qualname__)
-        self._deep: Tracker | None = None
         if pinned is not None and versions:
             pinned = f"{pinned}~{hash_texts(*versions)[:16]}"
         self._pinned = pinned
@@ -72,12 +69,6 @@ class CodeIdentity:
     def current(self) -> str:
         """The code part of the key as of now: ``v...`` or ``off`` where the code does not count, else 32 hex digits."""
         return self._pinned if self._pinned is not None else self._tracker.current()
-
-    def whole(self) -> str:
-        """32 hex digits of the function and everything of the user's that it reaches, also where less of it counts."""
-        if self._deep is None:
-            self._deep = Tracker(self._function, self._name, is_users=True)
-        return self._deep.current()
 
     def ingredients(self) -> list[Ingredient]:
         """Everything that `current` is made of or that was left out of it on purpose, the function itself first."""

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from dynmemo.codec import CannotSerialize
-from dynmemo.errors import InvalidOptionError, UnreadableValueError, ValueTooLargeError
+from dynmemo.errors import (
+    InvalidOptionError,
+    InvalidTableError,
+    StoreUnavailableError,
+    UnreadableValueError,
+    ValueTooLargeError,
+)
 from dynmemo.expiry import Dates
 from dynmemo.flight import (
     Lease,
@@ -205,6 +212,8 @@ class Miss:
                 claimed = yield self._write(self._entries.leases.claim, spot, generation, expect)
                 if isinstance(claimed, Lease):
                     return claimed
+                if claimed is None:
+                    return None
                 looked = yield self._read(self._judge, spot, claimed)
             elif self._time_left() == 0.0:
                 return Waited.TIMED_OUT
@@ -228,10 +237,8 @@ class Miss:
         may_be_refreshed = self._options.refresh_ahead is not None and row is not None and row.value is not None
         return Spot.beside(self._key, row) if is_kept or may_be_refreshed else Spot.at(self._key)
 
-    def _judge(self, spot: Spot, refused: Refused | None) -> Looked | None:
-        """The row that refused a claim: a hit, or what to go on from. None when the store is out of order."""
-        if refused is None:
-            return None
+    def _judge(self, spot: Spot, refused: Refused) -> Looked:
+        """The row that refused a claim: a hit, or what to go on from."""
         return self._entries.judge(self._key, refused.row) if spot.key == self._key else Looked(refused.row)
 
     def _look_again(self, spot: Spot) -> Looked:
@@ -344,13 +351,15 @@ class Miss:
         self._no_store(lease, cause)
 
     def _give_up(self, lease: Lease | Unled) -> None:
-        # What asks nobody must not count as a write that succeeded.
-        if isinstance(lease, Lease) and not lease.lost:
-            self._beside(lease.give_up)
+        # What asks nobody must not count as a write that succeeded. A failure is counted, and hides no outcome.
+        with suppress(StoreUnavailableError, InvalidTableError):
+            if isinstance(lease, Lease) and not lease.lost:
+                self._beside(lease.give_up)
 
     def _no_store(self, lease: Lease | Unled, cause: str) -> None:
-        if isinstance(lease, Lease) and not lease.lost:
-            self._beside(lease.no_store, cause)
+        with suppress(StoreUnavailableError, InvalidTableError):
+            if isinstance(lease, Lease) and not lease.lost:
+                self._beside(lease.no_store, cause)
 
     # -- steps that are answered with None when the store is out of order and the call may go on without it ----------
 

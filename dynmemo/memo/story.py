@@ -190,10 +190,6 @@ class Memo:
         """What another process needs beside the function itself: the options, name and cache in force filled in."""
         return replace(self.options, name=self.name, cache=self._cache or default_cache())
 
-    def whole_code(self) -> str:
-        """Of the function and all that it reaches, whatever part of that the key is made of."""
-        return self._identity.whole()
-
     def default_to_send(self) -> Cache | None:
         """The default cache for processes that have none of their own, if this function uses it and it can be sent."""
         cache = configured_cache() if self._cache is None else None

@@ -10,21 +10,24 @@ the one that is configured here, for receivers in which none is.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import inspect
+import io
 import pickle
 import sys
 import threading
 from collections import OrderedDict
 from contextvars import ContextVar
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from dynmemo._forks import new_lock_in_children
 from dynmemo.cache import Cache
+from dynmemo.codec.pickling import storing
 from dynmemo.defaults import adopt
-from dynmemo.errors import DynmemoError
+from dynmemo.errors import DynmemoError, InvalidOptionError
 from dynmemo.identity import CodeIdentity, take_written, written
 from dynmemo.identity.bytecode import structure
 from dynmemo.memo.story import Memo
@@ -41,22 +44,20 @@ MOST_ARRIVED_BYTES = 32_000_000
 
 _MAIN = {"__main__", "__mp_main__"}
 
-_within: ContextVar[bool] = ContextVar("dynmemo_within", default=False)
-"""Whether what is pickled now is the value of a decorated function."""
+MOST_WITHIN = 20
+
+_within: ContextVar[int] = ContextVar("dynmemo_within", default=0)
+"""How many values of decorated functions are being pickled, each by something within the one before."""
 
 
 def reduce_function(wrapper: Any) -> str | tuple[Any, ...]:
     """How a decorated function is pickled; see `object.__reduce__`."""
     memo: Memo = wrapper._self_memo
     module, qualname = memo.function.__module__, memo.function.__qualname__
-    found = _lookup(module, qualname)
-    cache = memo.default_to_send()
-    if found is wrapper and module not in _MAIN and not _is_by_value(module):
+    cache = _default_to_send(memo)
+    if _is_importable(wrapper):
         return qualname if cache is None else (_named, (module, qualname, cache))
-    if _within.get():
-        # One pickle for all that refer to each other, in circles too: the shell is there before its content is read.
-        return _shell, (type(wrapper),), (wrapper.__wrapped__, memo.sent()), None, None, _fill
-    value = _value(wrapper, needed=found is not wrapper)
+    value = _value(wrapper, needed=_lookup(module, qualname) is not wrapper)
     beside = None if value is None else (memo.facts(), written())
     return _arrive, (_token(memo), module, qualname, sys.version_info[:2], value, beside, cache)
 
@@ -66,7 +67,20 @@ def reduce_bound(bound: Any) -> tuple[Any, ...]:
     name, owner = bound.__name__, getattr(bound.__wrapped__, "__self__", None)
     if owner is None:  # got from the class, and not a classmethod
         return _bind, (bound._self_parent, bound._self_owner, name)
-    return _bound, (owner, name, bound._self_memo.default_to_send())
+    return _bound, (owner, name, _default_to_send(bound._self_memo))
+
+
+def _default_to_send(memo: Memo) -> Cache | None:
+    # What is stored is read by others who need not know the secret, and changes no settings of theirs.
+    return None if storing.get() else memo.default_to_send()
+
+
+def _is_importable(wrapper: Any) -> bool:
+    """Whether every process has it under its name."""
+    function = wrapper._self_memo.function
+    module = function.__module__
+    here = _lookup(module, function.__qualname__) is wrapper
+    return here and module not in _MAIN and not _is_by_value(module)
 
 
 def _bind(parent: Any, owner: type | None, name: str) -> Any:
@@ -88,11 +102,14 @@ def _named(module: str, qualname: str, cache: Cache) -> Any:
 
 def _value(wrapper: Any, *, needed: bool) -> bytes | None:
     """The function itself; None if it cannot be pickled and need not be."""
-    import cloudpickle
-
-    token = _within.set(True)
+    depth = _within.get()
+    token = _within.set(depth + 1)
     try:
-        value: bytes = cloudpickle.dumps(wrapper)
+        if depth > MOST_WITHIN:
+            raise pickle.PicklingError("decorated functions that refer to each other through pickles of their own")
+        out = io.BytesIO()
+        _pickler()(out, pickle.HIGHEST_PROTOCOL).dump(wrapper)
+        value = out.getvalue()
     except DynmemoError:
         raise  # a cache that refuses to travel says what to do
     except Exception:
@@ -102,6 +119,32 @@ def _value(wrapper: Any, *, needed: bool) -> bytes | None:
     finally:
         _within.reset(token)
     return value
+
+
+@functools.cache
+def _pickler() -> Any:
+    """A kind of cloudpickle's pickler with one pickle for all decorated functions that refer to each other."""
+    import cloudpickle
+
+    from dynmemo.memo.wrapper import AsyncCachedFunction, CachedFunction
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, thing: Any) -> Any:
+            if type(thing) not in (CachedFunction, AsyncCachedFunction) or _is_importable(thing):
+                return super().reducer_override(thing)
+            # In circles too: the shell is there before its content is read.
+            return _shell, (type(thing),), (thing.__wrapped__, _sent(thing._self_memo)), None, None, _fill
+
+    return Pickler
+
+
+def _sent(memo: Memo) -> Options:
+    """The options that go along, with the cache in force unless they are to be stored."""
+    if not storing.get():
+        return memo.sent()
+    if isinstance(memo.options.cache, Cache) and memo.options.cache.environment_secret() != "":
+        raise InvalidOptionError(f"{memo.name}() has a cache with a secret, which is not stored with a result")
+    return replace(memo.options, name=memo.name)
 
 
 def _shell(kind: Any) -> Any:
@@ -176,7 +219,9 @@ _arrived = _Arrived()
 def _token(memo: Memo) -> str:
     """Tells a function from another one of its name that does something else, the same in every process."""
     options = (f"{field.name}={_word(getattr(memo.options, field.name))}" for field in fields(memo.options))
-    return "\n".join((memo.name, memo.whole_code(), *options))
+    code = getattr(memo.function, "__code__", None)
+    # Where the user has said that the code does not count, or pinned it, what it reaches is not looked at either.
+    return "\n".join((memo.name, memo.code(), "" if code is None else structure(code), *options))
 
 
 def _word(option: object) -> str:

@@ -279,3 +279,43 @@ def test_a_copy_of_a_function_is_itself_and_that_of_a_bound_method_is_of_a_copy(
     assert type(method) is type(holder.method)
     assert method.__self__ is not holder
     assert copy.copy(holder.method).__self__ is holder
+
+
+def test_a_result_that_holds_a_decorated_function_stores_no_secret_and_switches_no_cache(tmp_path: Path) -> None:
+    path, other = tmp_path / "cache.db", Cache.sqlite(tmp_path / "other.db", secret="correct horse")
+    shared = Cache.sqlite(path)
+    secret = dynamo_cached(cache=Cache.sqlite(tmp_path / "own.db", secret="battery staple"))(lambda: 1)
+    pick = dynamo_cached(cache=shared, version=1)(
+        lambda which: [program.recursive, program.Model(2).scale, secret][which]
+    )
+    dynmemo.configure(other)
+    try:
+        for which in range(3):
+            pick(which)
+        assert pick.cache_info().bypassed == 1
+    finally:
+        dynmemo.configure(None)
+    shared.close()
+    stored = b"".join(file.read_bytes() for file in tmp_path.glob("cache.db*"))
+    assert b"correct horse" not in stored
+    assert b"battery staple" not in stored
+    before = default_cache().url
+    assert pick(0) is program.recursive
+    assert pick.cache_info().hits == 1
+    assert default_cache().url == before
+
+
+class PicklesItself:
+    def __init__(self, function: object) -> None:
+        self.function = function
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return pickle.loads, (pickle.dumps(self.function),)
+
+
+def test_a_function_within_a_pickle_of_its_own_arrives_too(tmp_path: Path) -> None:
+    cache = Cache.sqlite(tmp_path / "cache.db")
+    inner = dynamo_cached(cache=cache)(lambda x: x)
+    holder = PicklesItself(inner)
+    outer = dynamo_cached(cache=cache, version=1)(lambda x: [holder, x][1])
+    assert pickle.loads(pickle.dumps(outer))(3) == 3
