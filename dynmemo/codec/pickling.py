@@ -97,14 +97,19 @@ def _set_state_of_copy(set_state: Callable[[type, object], type], cls: type, sta
 
 def _lives_here(cls: type) -> bool:
     """Whether this process has defined the class, and not read it from a pickle."""
-    home = sys.modules.get(cls.__module__)
-    found: Any = home
-    for name in cls.__qualname__.split("."):
-        found = inspect.getattr_static(found, name, None)
+    if found_here(cls.__module__, cls.__qualname__) is cls:
+        return True
     # The methods of a copy have globals of their own.
-    return found is cls or any(
-        getattr(value, "__globals__", None) is vars(home) for value in _functions_in(cls) if home
-    )
+    home = sys.modules.get(cls.__module__)
+    return any(getattr(value, "__globals__", None) is vars(home) for value in _functions_in(cls) if home)
+
+
+def found_here(module: str, qualname: str) -> Any:
+    """What a module that is loaded has under a qualified name, None if there is nothing."""
+    found: Any = sys.modules.get(module)
+    for name in qualname.split("."):
+        found = inspect.getattr_static(found, name, None)
+    return found
 
 
 def _functions_in(cls: type) -> Iterator[object]:

@@ -223,7 +223,7 @@ class Lease:
 
     def _finish_beside(self, item: Item) -> bool:
         hold, spot = self._hold, self.spot
-        over, standing = spot.over, None
+        over = spot.over
         while True:
             # The value's row does not tell whose turn it is, so one who was stopped for long, or who heeds no row that
             # has changed, asks first.

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
-import inspect
 import io
 import pickle
+import pkgutil
 import sys
 import threading
 from collections import OrderedDict
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynmemo._forks import new_lock_in_children
 from dynmemo.cache import Cache
-from dynmemo.codec.pickling import storing
+from dynmemo.codec.pickling import found_here, storing
 from dynmemo.defaults import adopt
 from dynmemo.errors import DynmemoError, InvalidOptionError
 from dynmemo.identity import CodeIdentity, take_written, written
@@ -57,7 +56,7 @@ def reduce_function(wrapper: Any) -> str | tuple[Any, ...]:
     cache = _default_to_send(memo)
     if _is_importable(wrapper):
         return qualname if cache is None else (_named, (module, qualname, cache))
-    value = _value(wrapper, needed=_lookup(module, qualname) is not wrapper)
+    value = _value(wrapper, needed=found_here(module, qualname) is not wrapper)
     beside = None if value is None else (memo.facts(), written())
     return _arrive, (_token(memo), module, qualname, sys.version_info[:2], value, beside, cache)
 
@@ -79,7 +78,7 @@ def _is_importable(wrapper: Any) -> bool:
     """Whether every process has it under its name."""
     function = wrapper._self_memo.function
     module = function.__module__
-    here = _lookup(module, function.__qualname__) is wrapper
+    here = found_here(module, function.__qualname__) is wrapper
     return here and module not in _MAIN and not _is_by_value(module)
 
 
@@ -94,10 +93,7 @@ def _bound(owner: Any, name: str, cache: Cache | None) -> Any:
 
 def _named(module: str, qualname: str, cache: Cache) -> Any:
     adopt(cache)
-    found: Any = importlib.import_module(module)
-    for name in qualname.split("."):
-        found = getattr(found, name)
-    return found
+    return pkgutil.resolve_name(f"{module}:{qualname}")
 
 
 def _value(wrapper: Any, *, needed: bool) -> bytes | None:
@@ -166,7 +162,7 @@ def _arrive(
     beside: Beside | None,
     cache: Cache | None,
 ) -> Any:
-    found = _lookup(module, qualname)
+    found = found_here(module, qualname)
     memo = getattr(found, "_self_memo", None)
     if isinstance(memo, Memo) and (value is None or _token(memo) == token):
         adopt(cache)
@@ -234,14 +230,6 @@ def _word(option: object) -> str:
     if isinstance(option, (set, frozenset, list, tuple)):
         return str(sorted(map(str, option)))
     return f"{type(option).__qualname__} {getattr(option, 'name', option)}"
-
-
-def _lookup(module: str, qualname: str) -> Any:
-    """What a module that is loaded has under a qualified name, None if there is nothing."""
-    found: Any = sys.modules.get(module)
-    for name in qualname.split("."):
-        found = inspect.getattr_static(found, name, None)
-    return found
 
 
 def _is_by_value(module: str) -> bool:
