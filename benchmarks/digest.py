@@ -22,7 +22,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from dynmemo.digest import digest_arguments
+from dynmemo.keys.digest import digest_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable

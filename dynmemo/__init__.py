@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from dynmemo._version import __version__
 from dynmemo.cache import Cache
+from dynmemo.calls import AsyncCachedFunction, CachedFunction, Entry, Explanation, Purged, clear, dynamo_cached, purge
 from dynmemo.defaults import configure
-from dynmemo.digest import register_digest
 from dynmemo.errors import (
     DynmemoError,
     InvalidOptionError,
@@ -24,7 +24,7 @@ from dynmemo.errors import (
     UnreadableValueError,
     ValueTooLargeError,
 )
-from dynmemo.memo import AsyncCachedFunction, CachedFunction, Entry, Explanation, Purged, clear, dynamo_cached, purge
+from dynmemo.keys.digest import register_digest
 from dynmemo.stats import CacheInfo
 
 __all__ = [

@@ -101,7 +101,7 @@ def purge(
     url: Url = None,
 ) -> None:
     """Delete results for real: all, or those that the options name. Reads the whole table."""
-    from dynmemo.memo import rows_of
+    from dynmemo.calls import rows_of
     from dynmemo.purge_report import run, summary
 
     cache = dynmemo.configure(url)

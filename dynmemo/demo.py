@@ -16,8 +16,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dynmemo.calls import dynamo_cached
 from dynmemo.defaults import configure
-from dynmemo.memo import dynamo_cached
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dynmemo.purge import purge
+from dynmemo.purging import purge
 
 if TYPE_CHECKING:
     from dynmemo.cache import Cache
-    from dynmemo.memo import RowsOf
-    from dynmemo.purge import Purged
+    from dynmemo.calls import RowsOf
+    from dynmemo.purging import Purged
 
 
 def run(cache: Cache, rows: RowsOf, *, expired: bool, superseded: bool, orphans: bool, dry_run: bool) -> Purged:

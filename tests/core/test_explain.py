@@ -14,9 +14,9 @@ import pytest
 
 import dynmemo
 from dynmemo import Cache, StoreUnavailableError, UnhashableArgumentError, dynamo_cached
-from dynmemo.flight import Leases, Spot
+from dynmemo.calls.recent import MOST_CALLS, MOST_CODES, Recent, recent
 from dynmemo.item import Item
-from dynmemo.memo.recent import MOST_CALLS, MOST_CODES, Recent, recent
+from dynmemo.leases import Leases, Spot
 from dynmemo.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynmemo import Explanation
-    from dynmemo.identity import Ingredient
+    from dynmemo.keys.identity import Ingredient
 
 
 class Clock:

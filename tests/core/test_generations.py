@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dynmemo.clear import Generations
+from dynmemo.generations import Generations
 from dynmemo.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:

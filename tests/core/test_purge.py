@@ -21,7 +21,7 @@ from dynmemo import Cache, InvalidOptionError, StoreUnavailableError, dynamo_cac
 from dynmemo.__main__ import app
 from dynmemo.item import Item, Parts, Written
 from dynmemo.parts import new_write_id, owner, part_key
-from dynmemo.purge import SAMPLE_ROWS, SEGMENTS, purge
+from dynmemo.purging import SAMPLE_ROWS, SEGMENTS, purge
 from dynmemo.stores.sqlite import PAGE
 from tests.fleet.helpers import until
 from tests.proxy import Proxy, denied, error

@@ -15,10 +15,10 @@ import pytest
 
 from dynmemo import Cache, StoreUnavailableError, dynamo_cached
 from dynmemo.breaker import FAILURES, LONGEST_COOL_DOWN, PROBE_SECONDS, WRITING, Breaker
-from dynmemo.clear import generations
+from dynmemo.calls.trouble import Trouble
+from dynmemo.generations import generations
 from dynmemo.item import Item
 from dynmemo.keys import lease_key
-from dynmemo.memo.trouble import Trouble
 from dynmemo.stats import Stats
 from dynmemo.stores.sqlite import SqliteStore
 from tests.fleet.helpers import until

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import dynmemo
-from dynmemo.clear import RECHECK_SECONDS, Generations
+from dynmemo.generations import RECHECK_SECONDS, Generations
 from dynmemo.item import Item
 from tests.fleet.helpers import Clock, Work, done, notes, until
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynmemo.flight import is_deadlock
+from dynmemo.leases import is_deadlock
 from tests.fleet.helpers import done, notes, until
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import pytest
 
 import dynmemo
 from dynmemo import Cache, InvalidOptionError, dynamo_cached
+from dynmemo.calls import travel
 from dynmemo.defaults import default_cache
-from dynmemo.memo import travel
 from tests.travel import program
 
 SCRIPT = Path(program.__file__)

@@ -1,0 +1,233 @@
+"""`dynamo_cached`, the decorator."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, overload
+
+from dynmemo.calls.entries import Entry
+from dynmemo.calls.explanation import Explanation
+from dynmemo.calls.options import OPTION_NAMES, Options, check_function
+from dynmemo.calls.story import Memo
+from dynmemo.calls.wrapper import AsyncCachedFunction, BoundCachedFunction, CachedFunction
+from dynmemo.defaults import default_cache
+from dynmemo.errors import InvalidOptionError
+from dynmemo.generations import clear_functions
+from dynmemo.keys import key_name
+from dynmemo.purging import Purged
+from dynmemo.purging import purge as purge_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Coroutine, Sequence
+
+    from dynmemo.cache import Cache
+    from dynmemo.calls.options import Code, OnError, TtlOption
+    from dynmemo.codec import Serializer
+    from dynmemo.expiry import Duration
+
+__all__ = [
+    "AsyncCachedFunction",
+    "CachedFunction",
+    "Entry",
+    "Explanation",
+    "Purged",
+    "clear",
+    "dynamo_cached",
+    "purge",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Decorator:
+    """What `dynamo_cached(...)` gives."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    @overload
+    def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCachedFunction[P, R]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, func: Callable[P, R], /) -> CachedFunction[P, R]: ...
+    def __call__(self, func: Any, /) -> Any:
+        check_function(func)
+        self._options.check()
+        inner = func.__func__ if isinstance(func, (classmethod, staticmethod)) else func
+        kind = AsyncCachedFunction if inspect.iscoroutinefunction(inner) else CachedFunction
+        return kind(func, Memo(inner, self._options))
+
+
+@overload
+def dynamo_cached(func: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCachedFunction[P, R]: ...  # type: ignore[overload-overlap]
+@overload
+def dynamo_cached(func: Callable[P, R], /) -> CachedFunction[P, R]: ...
+@overload
+def dynamo_cached(
+    *,
+    ttl: TtlOption | None = None,
+    sliding: Duration | None = None,
+    cache: Cache | str | None = None,
+    name: str | None = None,
+    version: str | int | None = None,
+    code: Code = "deep",
+    depends_on: Sequence[str] = (),
+    ignore: Collection[str] = (),
+    key: Callable[..., object] | None = None,
+    serializer: str | Serializer = "pickle",
+    cache_if: Callable[[Any], object] | None = None,
+    single_flight: bool = True,
+    wait_timeout: Duration | None = None,
+    stale_if_error: Duration | None = None,
+    refresh_ahead: float | None = None,
+    on_error: OnError = "compute",
+) -> _Decorator: ...
+def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
+    """Compute the function once for the same arguments and share the result with every process that uses the cache.
+
+    Use it bare or with options, on functions, methods, classmethods and staticmethods (outermost), plain or
+    ``async``. The same call
+    is the same entry however its arguments are spelled; every hit returns a fresh object; None is a result like any
+    other.
+    An exception is never stored.
+
+    Args:
+        ttl: hard deadline: seconds, a `timedelta`, text such as ``"90s"``, ``"1h30m"``, ``"24h"``, ``"7d"``, an aware
+            `datetime`,
+            or a callable of the result that returns one of these or None. Default: the cache's `default_ttl`,
+            which is "never expires". A result whose time has run out is returned and not stored.
+        sliding: idle window: the entry lives on while it is used, never past `ttl`.
+        cache: a `Cache` or a URL. Default: the one given to `configure`, else ``DYNMEMO_URL``, else one SQLite file
+            of the user's,
+            looked up at every call.
+        name: the function's name in keys; give two functions the same name to share entries. Default:
+            ``module.qualname``.
+        version: pins the code part of the key by hand. Default: the fingerprint of the code.
+        code: what the fingerprint covers: ``"deep"`` the function and everything of the user's own that it reaches,
+            ``"own"`` the function alone, ``"off"`` nothing.
+        depends_on: third-party packages whose versions belong into the key.
+        ignore: parameters that are not part of the key. ``"self"`` leaves out the instance's state, not its class.
+        key: called with the arguments; what it returns identifies the call. Not together with `ignore`.
+        serializer: ``"pickle"``, ``"json"``, ``"arrow"`` (extra ``arrow``), ``"bytes"``, or an object with `name`,
+            `dumps` and `loads`.
+        cache_if: predicate on the result; what it refuses is returned, not stored.
+        single_flight: one worker of the whole fleet computes, the others wait for its result.
+        wait_timeout: how long to wait for another's result before computing without storing. Default: as long as
+            whoever computes lives.
+        stale_if_error: how long beyond its expiry a value is kept, to be returned when recomputing raises.
+        refresh_ahead: the last part (between 0 and 1) of an entry's life up to its `ttl` in which one worker recomputes
+            it in the background while all others hit.
+        on_error: what a broken store or broken stored bytes do: ``"compute"`` (log once, go on) or ``"raise"``.
+
+    Returns:
+        A `CachedFunction` (or `AsyncCachedFunction`): the function with `cache_info`, `cache_clear`,
+        `cache_parameters`,
+        `cache_key`, `invalidate`, `recompute`, `entry`, `explain` and ``__wrapped__``.
+
+    Raises:
+        InvalidOptionError: at decoration, for an option that is not allowed. At the call, `UnhashableArgumentError`
+        for an argument
+            from which no key can be built; with ``on_error="raise"`` also `StoreUnavailableError`, `InvalidTableError`
+            and `UnreadableValueError`.
+    """
+    unknown = options.keys() - OPTION_NAMES
+    if unknown:
+        raise InvalidOptionError(
+            f"dynamo_cached has no option {', '.join(sorted(unknown))}; there are {', '.join(sorted(OPTION_NAMES))}"
+        )
+    decorate = _Decorator(Options(**options))
+    return decorate if func is None else decorate(func)
+
+
+def clear(function_or_name: Callable[..., Any] | str | None = None) -> None:
+    """Forget all entries of a function, in every process.
+
+    Args:
+        function_or_name: a decorated function (its own cache is cleared), the name of one in the default cache
+            (``"module.function"``
+            or its ``name=``), or None for all functions in the default cache. What other programs or `Cache.set`
+            stored stays.
+
+    Raises:
+        InvalidOptionError: neither a decorated function nor a name.
+        StoreUnavailableError, InvalidTableError: the store did not do it.
+    """
+    if function_or_name is None:
+        clear_functions(default_cache())
+    elif isinstance(function_or_name, str) and function_or_name:
+        clear_functions(default_cache(), key_name(function_or_name))
+    elif isinstance(function_or_name, (CachedFunction, AsyncCachedFunction, BoundCachedFunction)):
+        function_or_name._self_memo.clear()
+    else:
+        raise InvalidOptionError(
+            "clear() takes a function decorated with dynamo_cached, its name, or nothing for all functions, "
+            f"not {type(function_or_name).__name__}"
+        )
+
+
+def purge(
+    function_or_name: Callable[..., Any] | str | None = None,
+    *,
+    expired: bool = False,
+    superseded: bool = False,
+    orphans: bool = False,
+    dry_run: bool = False,
+) -> Purged:
+    """Delete what is stored for a function; reads the whole table, while others may go on.
+
+    Without `expired`, `superseded` and `orphans` everything goes; of several, what any of them names. Leases of
+    computations under way stay, and what other programs or `Cache.set` stored.
+
+    Args:
+        function_or_name: a decorated function (in its own cache), the name of one in the default cache, or None for
+            all functions in the default cache.
+        expired: entries whose time has run out, with `stale_if_error` the time for which they are kept beyond it.
+        superseded: entries that were cleared; of a function that is given itself, also those of other versions of its
+            code, be they in use elsewhere or not.
+        orphans: parts of large values that belong to no entry and whose write began more than an hour ago.
+        dry_run: delete nothing; count, and estimate the write units.
+
+    Raises:
+        InvalidOptionError: neither a decorated function nor a name.
+        StoreUnavailableError, InvalidTableError: the store failed; what was deleted before is gone.
+    """
+    rows = rows_of(function_or_name)
+    return purge_rows(
+        rows.cache or default_cache(),
+        fn=rows.fn,
+        expired=expired,
+        superseded=superseded,
+        code=rows.code() if superseded else None,
+        orphans=orphans,
+        dry_run=dry_run,
+    )
+
+
+class RowsOf(NamedTuple):
+    """Which rows belong to what `purge` was given."""
+
+    fn: str | None = None
+    """The key name of a function; None for all functions."""
+    cache: Cache | None = None
+    """That of a function that was given itself."""
+    code: Callable[[], str | None] = lambda: None
+    """The present code part of its keys; None where it is not known."""
+
+
+def rows_of(function_or_name: Callable[..., Any] | str | None) -> RowsOf:
+    """The rows of a function, of one of this name, or of all.
+
+    Raises:
+        InvalidOptionError: neither a decorated function nor a name.
+    """
+    if function_or_name is None:
+        return RowsOf()
+    if isinstance(function_or_name, str) and function_or_name:
+        return RowsOf(key_name(function_or_name))
+    if isinstance(function_or_name, (CachedFunction, AsyncCachedFunction, BoundCachedFunction)):
+        memo = function_or_name._self_memo
+        return RowsOf(memo.fn, memo.entries().cache, memo.code)
+    raise InvalidOptionError(
+        "purge() takes a function decorated with dynamo_cached, its name, or nothing for all functions, "
+        f"not {type(function_or_name).__name__}"
+    )

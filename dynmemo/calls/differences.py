@@ -1,0 +1,134 @@
+"""In what a call differs from another one, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from dynmemo.calls.recent import Call, Recent
+    from dynmemo.keys import Argument
+    from dynmemo.keys.identity import Ingredient
+
+_UNKNOWN = 3
+"""How many differences something counts for of which only the hash is known."""
+
+_WORDS = {
+    "function": ("helper `{}`", "was edited"),
+    "class": ("class `{}`", "was edited"),
+    "global": ("global `{}`", "changed"),
+    "closure": ("closed-over `{}`", "changed"),
+    "default": ("default `{}`", "changed"),
+    "package": ("package `{}`", "has another version"),
+    "state": ("the function's own state `{}`", "changed"),
+    "opaque": ("`{}`, which counts by its type and name,", "changed"),
+}
+
+
+class Nearest(NamedTuple):
+    """The known call that a missing one differs least from."""
+
+    what: str
+    differences: tuple[str, ...]
+
+
+class Stored(NamedTuple):
+    """What a key in the store says of a call."""
+
+    code: str
+    arguments: str
+
+
+class Known:
+    """A call, to be compared with others.
+
+    Args:
+        code: the code part of its key.
+        arguments: the arguments part.
+        ingredients: of its code.
+        each: its arguments.
+    """
+
+    def __init__(self, code: str, arguments: str, ingredients: Sequence[Ingredient], each: Sequence[Argument]) -> None:
+        self._code = code
+        self._arguments = arguments
+        self._ingredients = ingredients
+        self._each = each
+
+    def nearest(self, recent: Recent, stored: Iterable[Stored]) -> Nearest | None:
+        """The nearest of the calls that this process remembers and the store holds.
+
+        The same arguments under another code are nearer than other arguments, then the number of differences decides.
+        """
+        calls = recent.calls()
+        digests = {call.arguments: call for call in calls}
+        found: list[tuple[bool, int, Nearest]] = []
+        for what, call in (("a call that this process made", one) for one in calls):
+            found += self._compared(what, call.code, call.arguments, call, recent)
+        for one in stored:
+            known = digests.get(one.arguments)
+            found += self._compared("an entry in the store", one.code, one.arguments, known, recent)
+        return min(found, key=lambda one: one[:2])[2] if found else None
+
+    def _compared(
+        self, what: str, code: str, arguments: str, call: Call | None, recent: Recent
+    ) -> Iterator[tuple[bool, int, Nearest]]:
+        if (code, arguments) == (self._code, self._arguments):
+            return
+        of_code, cost = self._code_differences(code, recent)
+        of_arguments, more = self._argument_differences(arguments, call)
+        differences = (*of_arguments, *of_code)
+        yield arguments != self._arguments, cost + more, Nearest(what, differences)
+
+    def _code_differences(self, code: str, recent: Recent) -> tuple[list[str], int]:
+        if code == self._code:
+            return [], 0
+        then = recent.ingredients(code)
+        if then is None or not self._ingredients:
+            return [f"the code differs: it was {code[:12]} there (what that was made of is not known here)"], _UNKNOWN
+        found = list(_edits(self._ingredients, then))
+        found = found or ["the code differs in how its parts are put together"]
+        return found, len(found)
+
+    def _argument_differences(self, arguments: str, call: Call | None) -> tuple[list[str], int]:
+        if arguments == self._arguments:
+            return [], 0
+        if call is None:
+            return ["the arguments differ (which of them is not known here)"], _UNKNOWN
+        found, unsure = [], []
+        for one in self._each:
+            then = call.digests.get(one.name)
+            if one.digest is not None and then is not None and one.digest != then:
+                found.append(f"argument `{one.name}` differs")
+            elif one.digest is not None and then is None:
+                unsure.append(one.name)
+        if not found and not unsure:
+            return ["what key= returns differs"], 1
+        if len(unsure) == 1 and not found:
+            return [f"argument `{unsure[0]}` differs"], 1
+        found += [f"argument `{name}` may differ: it was too large to be remembered" for name in unsure]
+        return found, len(found)
+
+
+def _edits(now: Sequence[Ingredient], then: Sequence[Ingredient]) -> Iterator[str]:
+    """What a fingerprint's ingredients say of an edit; the first of them is the function itself."""
+    if now[0].digest != then[0].digest:
+        yield "the function itself was edited"
+    here, there = _by_name(now[1:]), _by_name(then[1:])
+    for kind, name in sorted(here.keys() | there.keys()):
+        words, changed = _WORDS[kind]
+        subject = words.format(name)
+        if (kind, name) not in there:
+            yield f"{subject} is used now and was not then"
+        elif (kind, name) not in here:
+            yield f"{subject} was used then and is not now"
+        elif here[kind, name] != there[kind, name]:
+            yield f"{subject} {changed}"
+
+
+def _by_name(ingredients: Iterable[Ingredient]) -> dict[tuple[str, str], set[tuple[str | None, str]]]:
+    found: dict[tuple[str, str], set[tuple[str | None, str]]] = {}
+    for one in ingredients:
+        found.setdefault((one.kind, one.name), set()).add((one.digest, one.note))
+    return found

@@ -1,0 +1,220 @@
+"""The entries of one decorated function in one cache: looking one up, keeping one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from dynmemo import expiry
+from dynmemo.errors import UnreadableValueError
+from dynmemo.expiry import Dates
+from dynmemo.generations import generations
+from dynmemo.item import LATEST_TIME, Item
+from dynmemo.keys import lease_key
+from dynmemo.leases import Leases
+
+if TYPE_CHECKING:
+    from dynmemo.cache import Cache
+    from dynmemo.calls.steps import Computed
+    from dynmemo.codec import Codec, Decoded
+    from dynmemo.expiry import Lifetime
+    from dynmemo.stats import Stats
+
+R = TypeVar("R")
+
+OVERWRITE_SECONDS = 60.0
+"""An unreadable entry is replaced at most so often for one cause, so that two environments do not fight."""
+
+REFRESH_AFTER = 0.1
+"""Part of a sliding window that goes by before a hit moves the date again; DynamoDB bills the whole item for it."""
+
+
+class Looked(NamedTuple):
+    """What a look-up found: `decoded` is None for a miss."""
+
+    row: Item | None
+    decoded: Decoded | None = None
+    unreadable: UnreadableValueError | None = None
+    """Why the bytes of an entry that is live could not be turned into the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[R]):
+    """A stored result, as `entry()` tells of it."""
+
+    value: R
+    computed_at: datetime
+    """When computing it began (UTC)."""
+    expires_at: datetime | None
+    """When it expires unless it is used before (UTC); None for never."""
+    size: int
+    """Bytes as stored."""
+    seconds: float
+    """How long computing it took."""
+
+
+class Entries:
+    """Reads and writes the rows of one function in one cache. Store failures are raised, not handled."""
+
+    def __init__(self, cache: Cache, fn: str, codec: Codec, stats: Stats, stale_for: int | None = None) -> None:
+        self.cache = cache
+        self.store = cache.store.metered(stats)
+        self.leases = Leases(self.store, fn, seconds=cache.lease_seconds, clock=cache.clock)
+        self._fn = fn
+        self._codec = codec
+        self._stale_for = stale_for
+        self._generations = generations(cache)
+        self._overwritten: dict[tuple[str, str], float] = {}
+        # The way of every hit: looked up once.
+        self._read, self._partition_key = self.store.read, self.store.partition_key
+        self._loads, self._clock = codec.loads, cache.clock
+        self._refresh_after = REFRESH_AFTER if cache.refresh_after is None else cache.refresh_after
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def look(self, key: str) -> Looked:
+        """Look the entry up; a hit moves its sliding window."""
+        looked = self.judge(key, self._read(key))
+        row = looked.row
+        if looked.decoded is not None and row is not None and row.ttl_window is not None and self._may_touch():
+            self.cache.touch(self.store, key, row, self._refresh_after)
+        return looked
+
+    def peek(self, key: str, *, consistent: bool = False) -> Looked:
+        """Look the entry up and leave its sliding window as it is."""
+        return self.judge(key, self._read(key, consistent=consistent))
+
+    def judge(self, key: str, row: Item | None) -> Looked:
+        """What a row that was read under `key` means."""
+        if row is None or row.value is None:
+            return Looked(row)
+        now = self._clock()
+        if expiry.is_expired(row, now) or not self._is_current(row):
+            return Looked(row)
+        try:
+            return Looked(row, self._loads(row.value, key=self._partition_key(key), now=now))
+        except UnreadableValueError as error:
+            # The deadline that the envelope swears to has passed, though the row says otherwise: a plain miss.
+            return Looked(row, unreadable=None if error.cause == "expired" else error)
+
+    def decode(self, key: str, content: bytes) -> Decoded:
+        """An object of its own from stored bytes. Raises `UnreadableValueError`."""
+        return self._loads(content, key=self._partition_key(key), now=self._clock())
+
+    def stale(self, key: str, row: Item | None) -> Decoded | None:
+        """The expired value in `row` if it is still kept for `stale_if_error`."""
+        if row is None or row.value is None or row.stale_for is None or row.ttl_date is None:
+            return None
+        now = self._clock()
+        if not expiry.is_expired(row, now) or now > row.ttl_date or not self._is_current(row):
+            return None
+        try:
+            return self.decode(key, row.value)
+        except UnreadableValueError:
+            return None
+
+    def is_due(self, looked: Looked, part: float) -> bool:
+        """Whether the last `part` (0 to 1) of a hit's life, from computing to deadline, has begun."""
+        row, decoded = looked.row, looked.decoded
+        if row is None or decoded is None or row.ttl_deadline is None:
+            return False
+        end = row.ttl_deadline - (row.stale_for or 0)
+        return self._clock() > end - part * (end - decoded.computed_at)
+
+    def describe(self, key: str) -> Entry[Any] | None:
+        """What is stored under `key`, None for a miss."""
+        looked = self.peek(key)
+        if looked.row is None or looked.row.value is None or looked.decoded is None:
+            return None
+        end = expiry.expires_at(looked.row)
+        return Entry(
+            value=looked.decoded.value,
+            computed_at=datetime.fromtimestamp(looked.decoded.computed_at, UTC),
+            expires_at=None if end is None else datetime.fromtimestamp(end, UTC),
+            size=len(looked.row.value),
+            seconds=looked.decoded.seconds,
+        )
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def generation(self, row: Item | None) -> str:
+        """The generation to stamp a result with, to be known before computing it; `begun` gives it if a row is missing.
+
+        It is read anew when `row` is of another one, or who knows an old generation would take over a live lease of
+        the new one.
+        """
+        known = self._generations.known(self.store, self._fn)
+        if row is None or row.gen is None or row.gen == known:
+            return known
+        return self._generations.confirmed(self.store, self._fn)
+
+    def is_begun(self, generation: str) -> bool:
+        """Whether the rows of a generation exist, so that a result may be stamped with it."""
+        return self._generations.is_begun(generation)
+
+    def begun(self) -> str:
+        """The generation, its missing rows written."""
+        return self._generations.ensured(self.store, self._fn)
+
+    def dates(self, lifetime: Lifetime) -> Dates | None:
+        """When a result that is stored now expires, later by the time it is kept for errors; None if that is past."""
+        dates = lifetime.dates(self._clock())
+        if dates is None or self._stale_for is None or dates.ttl_date is None:
+            return dates
+        later = None if dates.ttl_deadline is None else min(dates.ttl_deadline + self._stale_for, LATEST_TIME)
+        return Dates(min(dates.ttl_date + self._stale_for, LATEST_TIME), later, dates.ttl_window)
+
+    def content(self, key: str, computed: Computed, dates: Dates) -> bytes:
+        """A result as it is stored.
+
+        Raises:
+            CannotSerialize: it cannot be turned into bytes.
+            ValueTooLargeError: it is larger than the cache accepts.
+        """
+        content = self._codec.dumps(
+            computed.value,
+            key=self._partition_key(key),
+            computed_at=computed.computed_at,
+            seconds=computed.seconds,
+            deadline=dates.ttl_deadline,
+        )
+        self.cache.check_size(len(content))
+        return content
+
+    def row(self, content: bytes, dates: Dates, generation: str) -> Item:
+        """The row of a result."""
+        return Item(
+            content,
+            dates.ttl_date,
+            dates.ttl_deadline,
+            dates.ttl_window,
+            fn=self._fn,
+            gen=generation,
+            stale_for=None if dates.ttl_date is None else self._stale_for,
+        )
+
+    def may_overwrite(self, key: str, cause: str) -> bool:
+        """Whether an unreadable entry may be replaced now."""
+        now = time.monotonic()
+        for known in [known for known, at in self._overwritten.items() if now - at >= OVERWRITE_SECONDS]:
+            self._overwritten.pop(known, None)
+        return self._overwritten.setdefault((key, cause), now) == now
+
+    def remove(self, key: str) -> None:
+        """Forget one entry, and what is being computed for it beside it: that began before."""
+        self.store.remove(lease_key(key))
+        self.store.remove(key)
+
+    def is_forgotten(self, generation: str) -> bool:
+        """Whether this process knows that the generation is over; asks nobody."""
+        return self._generations.is_over(self._fn, generation)
+
+    def _may_touch(self) -> bool:
+        return not self.cache.write_breaker.is_open  # a hit does not wait for a write that will fail
+
+    def _is_current(self, row: Item) -> bool:
+        if row.gen == self._generations.known(self.store, self._fn):
+            return True
+        return row.gen == self._generations.confirmed(self.store, self._fn)

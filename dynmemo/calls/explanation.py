@@ -1,0 +1,171 @@
+"""What `explain()` answers, as text and as a table for notebooks."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from dynmemo.keys import Argument
+    from dynmemo.keys.identity import Ingredient
+
+State = Literal[
+    "live", "expired", "absent", "cleared", "unreadable", "computing", "not shareable", "unavailable", "disabled"
+]
+
+_SHORT = 12
+_KINDS = {
+    "function": "helper",
+    "closure": "closed over",
+    "state": "own state",
+    "opaque": "by name only",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the key of a call is made of and what the cache holds for it; `print` it, or let a notebook show it.
+
+    It holds names, types and digests, never the content of an argument or of a global.
+    """
+
+    name: str
+    """The function's name in keys, before it is escaped."""
+    key: str
+    """The key of the call, as `Cache.get` takes it."""
+    code: str
+    """The code part of the key: a fingerprint, ``v...`` for ``version=``, or ``off``."""
+    ingredients: tuple[Ingredient, ...]
+    """What the fingerprint was made of, the function itself first, and what was left out of it on purpose."""
+    arguments: tuple[Argument, ...]
+    """The parameters with a digest of each that counts."""
+    store: str
+    """Where was looked: a path, or table, region and endpoint."""
+    state: State
+    """What the store holds; only ``"live"`` is a hit."""
+    detail: str
+    """The same as a sentence."""
+    expires_at: datetime | None
+    """When a live entry expires unless it is used before, or when an expired one did (UTC); None for never."""
+    nearest: str
+    """With what a missing call was compared, the nearest known one; empty if none is known."""
+    differences: tuple[str, ...]
+    """In what it differs from that: ``argument `horizon` differs``, ``helper `smooth` was edited``."""
+
+    def __str__(self) -> str:
+        return "\n".join(_text(self))
+
+    __repr__ = __str__
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        return "".join(_html(self))
+
+
+class _Row(NamedTuple):
+    """A line of either form; `quiet` ones are notes."""
+
+    what: str
+    name: str
+    digest: str = ""
+    note: str = ""
+
+
+def _headline(explanation: Explanation) -> str:
+    if explanation.state in {"unavailable", "disabled"}:
+        return explanation.state
+    return "hit" if explanation.state == "live" else f"miss, {explanation.state}"
+
+
+def _outline(explanation: Explanation) -> Iterator[_Row]:
+    yield _Row("key", explanation.key)
+    if explanation.store:
+        yield _Row("store", explanation.store)
+    yield _Row("state", f"{explanation.state}: {explanation.detail}")
+    for difference in explanation.differences:
+        yield _Row("differs", difference)
+    if explanation.nearest:
+        yield _Row("nearest", explanation.nearest)
+
+
+def _code_rows(ingredients: Iterable[Ingredient]) -> Iterator[_Row]:
+    for index, one in enumerate(ingredients):
+        kind = "function" if index == 0 and one.kind == "function" else _KINDS.get(one.kind, one.kind)
+        yield _Row(kind, one.name, one.digest or "", one.note)
+
+
+def _argument_rows(arguments: Iterable[Argument]) -> Iterator[_Row]:
+    for one in arguments:
+        yield _Row(one.name, one.type_name, (one.digest or "")[:_SHORT], one.note)
+
+
+def _code_title(explanation: Explanation) -> str:
+    if explanation.code == "off":
+        return 'code: does not count (code="off")'
+    pinned = explanation.code.startswith("v")
+    return f"code: pinned by version= ({explanation.code})" if pinned else f"code: {explanation.code}"
+
+
+def _sections(explanation: Explanation) -> Iterator[tuple[str, list[_Row]]]:
+    yield _code_title(explanation), list(_code_rows(explanation.ingredients))
+    arguments = explanation.key.rpartition(":")[2]
+    yield f"arguments: {arguments}", list(_argument_rows(explanation.arguments))
+
+
+def _text(explanation: Explanation) -> Iterator[str]:
+    yield f"{explanation.name}: {_headline(explanation)}"
+    for row in _outline(explanation):
+        yield f"  {row.what:<8} {row.name}"
+    for title, rows in _sections(explanation):
+        yield title
+        kind = max((len(row.what) for row in rows), default=0)
+        name = max((len(row.name) for row in rows), default=0)
+        for row in rows:
+            yield f"  {row.what:<{kind}}  {row.name:<{name}}  {row.digest:<{_SHORT}}  {row.note}".rstrip()
+
+
+# The page's own colours, made fainter by opacity, so that it looks right on white and on black.
+_TABLE = "border-collapse:collapse;margin:6px 0;background:transparent;color:inherit"
+_TITLE = "text-align:left;white-space:nowrap;font-weight:bold;color:inherit;padding:2px 0;caption-side:top"
+_CELL = (
+    "text-align:left;vertical-align:top;padding:2px 12px 2px 0;border:0;overflow-wrap:anywhere;"
+    "border-bottom:1px solid rgba(128,128,128,.25)"
+)
+_FAINT = "opacity:.7"
+_LABEL = f"{_FAINT};white-space:nowrap"
+_CODE = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.92em"
+_BADGES = {"live": "#2e7d4f", "unavailable": "#b3403a", "unreadable": "#b3403a"}
+
+
+def _html(explanation: Explanation) -> Iterator[str]:
+    badge = f"background:{_BADGES.get(explanation.state, '#8a5a00')};color:#fff;border-radius:4px;padding:1px 8px"
+    yield '<div style="background:transparent;color:inherit;line-height:1.5">'
+    yield f"<b>{_span(explanation.name, _CODE)}</b> {_span(_headline(explanation), badge)}"
+    yield _table("", ((_cell(row.what, _LABEL), _cell(row.name)) for row in _outline(explanation)))
+    for title, rows in _sections(explanation):
+        yield _table(title, map(_cells, rows))
+    yield "</div>"
+
+
+def _cells(row: _Row) -> tuple[str, ...]:
+    return _cell(row.what, _LABEL), _cell(row.name, _CODE), _cell(row.digest, _CODE), _cell(row.note, _FAINT)
+
+
+def _table(title: str, rows: Iterable[tuple[str, ...]]) -> str:
+    caption = f'<caption style="{_TITLE}">{html.escape(title)}</caption>' if title else ""
+    body = "".join(f'<tr style="background:transparent">{"".join(cells)}</tr>' for cells in rows)
+    return f'<table style="{_TABLE}">{caption}{body}</table>'
+
+
+def _cell(text: str, style: str = "") -> str:
+    return f'<td style="{_CELL}">{_span(text, style)}</td>'
+
+
+def _span(text: str, style: str) -> str:
+    return f'<span style="{style}">{html.escape(text)}</span>'

@@ -1,0 +1,244 @@
+"""What stands in the place of a decorated function: the only place that knows wrapt."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import types
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, SupportsIndex, TypeVar, overload
+
+import wrapt
+
+from dynmemo.calls.explain import explain
+from dynmemo.calls.travel import reduce_bound, reduce_function
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynmemo.calls.entries import Entry
+    from dynmemo.calls.explanation import Explanation
+    from dynmemo.calls.story import Memo
+    from dynmemo.stats import CacheInfo
+
+if TYPE_CHECKING:
+    _Function = wrapt.FunctionWrapper[..., Any]
+    _BoundFunction = wrapt.BoundFunctionWrapper[..., Any]
+else:  # older releases of wrapt cannot be subscripted
+    _Function = wrapt.FunctionWrapper
+    _BoundFunction = wrapt.BoundFunctionWrapper
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+Rest = ParamSpec("Rest")
+
+
+class _Plain(Generic[P, R]):
+    """What both kinds have and never waits for a store."""
+
+    _self_memo: Memo
+
+    if TYPE_CHECKING:
+
+        @property
+        def __wrapped__(self) -> Callable[P, R]: ...
+
+        def _self_with_owner(self, args: tuple[Any, ...]) -> tuple[Any, ...]: ...
+
+    def __dynmemo_digest__(self) -> object:
+        """In arguments and other data it counts as what it decorates."""
+        return self.__wrapped__
+
+    def cache_info(self) -> CacheInfo:
+        """Counts of this process since it started or since the last `cache_clear`."""
+        return self._self_memo.stats.info()
+
+    def cache_parameters(self) -> dict[str, Any]:
+        """The options given to `dynamo_cached`, defaults filled in."""
+        return self._self_memo.parameters()
+
+    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """The key of this call, as `Cache.get` takes it; the partition key is that with ``dc:`` before it.
+
+        Raises:
+            UnhashableArgumentError: an argument has no stable content.
+        """
+        return self._self_memo.key(self._self_with_owner(args), kwargs)
+
+
+class _Sync(_Plain[P, R]):
+    """The methods of a decorated plain function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The result: stored, or computed and stored."""
+        result: R = self._self_memo.call(self._self_with_owner(args), kwargs)
+        return result
+
+    def cache_clear(self) -> None:
+        """Forget all calls of this function, in every process; counters begin at zero again.
+
+        Other processes may serve what they know for at most five seconds more.
+
+        Raises:
+            StoreUnavailableError, InvalidTableError: the store did not do it.
+        """
+        self._self_memo.clear()
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Forget one call. Raises as `cache_clear` and `cache_key`."""
+        self._self_memo.invalidate(self._self_with_owner(args), kwargs)
+
+    def recompute(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute, store and return, whatever is stored now."""
+        memo = self._self_memo
+        given = self._self_with_owner(args)
+        result: R = memo.play(memo.recompute(given, kwargs), given, kwargs)
+        return result
+
+    def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
+        """What is stored for this call, None if nothing live is; never computes. Raises as `invalidate`."""
+        return self._self_memo.describe(self._self_with_owner(args), kwargs)
+
+    def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """What the key of this call is made of, what is stored for it, and why it is a miss if it is one.
+
+        Computes and writes nothing; a broken store is part of the answer. What a miss is compared with are recent calls
+        of this process and, in a local store, the entries of this function.
+
+        Raises:
+            UnhashableArgumentError: an argument has no stable content, so there is no key.
+        """
+        return explain(self._self_memo, self._self_with_owner(args), kwargs)
+
+
+class _Async(_Plain[P, R]):
+    """The methods of a decorated ``async def`` function; those that wait for a store are coroutines."""
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The result: stored, or computed and stored."""
+        result: R = await self._self_memo.acall(self._self_with_owner(args), kwargs)
+        return result
+
+    async def cache_clear(self) -> None:
+        """Forget all calls of this function, in every process, as that of a plain function."""
+        memo = self._self_memo
+        await memo.run(memo.clear)
+
+    async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Forget one call."""
+        memo = self._self_memo
+        await memo.run(memo.invalidate, self._self_with_owner(args), kwargs)
+
+    async def recompute(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute, store and return, whatever is stored now."""
+        memo = self._self_memo
+        given = self._self_with_owner(args)
+        result: R = await memo.aplay(memo.recompute(given, kwargs), given, kwargs)
+        return result
+
+    async def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
+        """What is stored for this call, None if nothing live is; never computes."""
+        memo = self._self_memo
+        found: Entry[R] | None = await memo.run(memo.describe, self._self_with_owner(args), kwargs)
+        return found
+
+    async def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """What the key of this call is made of and what is stored for it, as that of a plain function."""
+        # Not in the cache's own threads: there may be no cache.
+        return await asyncio.to_thread(explain, self._self_memo, self._self_with_owner(args), kwargs)
+
+
+def _unused(wrapped: object, instance: object, args: object, kwargs: object) -> None:
+    raise AssertionError("calls go through __call__ of the wrapper")  # pragma: no cover
+
+
+class _Wrapper(_Function):
+    """Stands in the place of the function, and binds like it."""
+
+    def __init__(self, function: Callable[..., Any], memo: Memo) -> None:
+        super().__init__(function, _unused)
+        self._self_memo = memo
+
+    def _self_with_owner(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of the underlying function."""
+        return args
+
+    def __repr__(self) -> str:
+        return f"<dynmemo.CachedFunction {self._self_memo.name}>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        return reduce_function(self)
+
+    def __copy__(self) -> _Wrapper:
+        return self  # as functions are copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Wrapper:
+        return self
+
+    # Its own class, not the function's that wrapt would answer: cloudpickle takes whatever is an instance of
+    # FunctionType for a plain function, and would ship it undecorated.
+    __class__ = property(type)
+
+
+class BoundCachedFunction(_BoundFunction):
+    """A `_Wrapper` got from an instance or class; wrapt looks up what it does not have, `_self_memo`, there."""
+
+    def _self_with_owner(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of the underlying function: of a bound method, the instance or class comes first."""
+        bound = self.__wrapped__
+        return (bound.__self__, *args) if isinstance(bound, types.MethodType) else args
+
+    def __repr__(self) -> str:
+        return f"<dynmemo.CachedFunction {self._self_memo.name}>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        return reduce_bound(self)
+
+    def __copy__(self) -> BoundCachedFunction:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        owner = getattr(self.__wrapped__, "__self__", None)
+        return self if owner is None else getattr(copy.deepcopy(owner, memo), self.__name__)
+
+    __class__ = property(type)
+
+
+class _BoundSync(_Sync[P, R], BoundCachedFunction):
+    pass
+
+
+class _BoundAsync(_Async[P, R], BoundCachedFunction):
+    pass
+
+
+class CachedFunction(_Sync[P, R], _Wrapper):
+    """A plain function decorated with `dynamo_cached`."""
+
+    __bound_function_wrapper__ = _BoundSync
+
+    if TYPE_CHECKING:
+
+        @overload  # type: ignore[override]
+        def __get__(self, instance: None, owner: type | None = None, /) -> CachedFunction[P, R]: ...
+        @overload
+        def __get__(
+            self: CachedFunction[Concatenate[S, Rest], R], instance: S, owner: type | None = None, /
+        ) -> CachedFunction[Rest, R]: ...
+        def __get__(self, instance: Any, owner: type | None = None, /) -> Any: ...
+
+
+class AsyncCachedFunction(_Async[P, R], _Wrapper):
+    """An ``async def`` function decorated with `dynamo_cached`."""
+
+    __bound_function_wrapper__ = _BoundAsync
+
+    if TYPE_CHECKING:
+
+        @overload  # type: ignore[override]
+        def __get__(self, instance: None, owner: type | None = None, /) -> AsyncCachedFunction[P, R]: ...
+        @overload
+        def __get__(
+            self: AsyncCachedFunction[Concatenate[S, Rest], R], instance: S, owner: type | None = None, /
+        ) -> AsyncCachedFunction[Rest, R]: ...
+        def __get__(self, instance: Any, owner: type | None = None, /) -> Any: ...

@@ -1,0 +1,222 @@
+"""A function and its arguments become a key: ``{name}:{code}:{arguments}``."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import blake3
+
+from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
+from dynmemo.keys.digest import NoStableContent, digest, digest_arguments
+from dynmemo.keys.identity import class_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MAX_NAME_BYTES = 200
+GENERATION_SUFFIX = "#gen"
+LEASE_SUFFIX = "#lease"
+
+_ESCAPES = str.maketrans({":": "%3A", "#": "%23", "%": "%25"})
+
+
+def function_name(function: Callable[..., object]) -> str:
+    """``module.qualname``, the same in every process that runs this function.
+
+    ``__mp_main__`` (a spawned child's copy of the main module) is ``__main__``, and the main module of
+    ``python -m pkg.mod`` is ``pkg.mod``.
+    """
+    return f"{module_name(getattr(function, '__module__', None) or '__main__')}.{function.__qualname__}"
+
+
+def module_name(module: str) -> str:
+    """The name of a module as the other processes know it."""
+    if module not in {"__main__", "__mp_main__"}:
+        return module
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec.name if spec is not None else "__main__"
+
+
+def key_name(name: str) -> str:
+    """`name` as it stands in keys: ``:``, ``#`` and ``%`` escaped, and a hash at the end of a name that is too long."""
+    escaped = name.translate(_ESCAPES)
+    encoded = escaped.encode()
+    if len(encoded) <= MAX_NAME_BYTES:
+        return escaped
+    tail = "~" + blake3.blake3(encoded).hexdigest(8)
+    return encoded[: MAX_NAME_BYTES - len(tail)].decode(errors="ignore") + tail
+
+
+def generation_key(name: str) -> str:
+    """Key of the row that holds the generation of `name` (a key name), or of all functions for the empty name."""
+    return name + GENERATION_SUFFIX
+
+
+def lease_key(key: str) -> str:
+    """Key of the lease that lies beside the row of the entry `key`, where its value must stay readable."""
+    return key + LEASE_SUFFIX
+
+
+class Argument(NamedTuple):
+    """One parameter of a call, as `explain()` tells of it."""
+
+    name: str
+    type_name: str
+    digest: str | None
+    """Of its value alone; None where it was not taken."""
+    note: str = ""
+
+
+class ArgumentKeys:
+    """Digests the arguments of one function's calls, however they were spelled.
+
+    Args:
+        function: the function called.
+        label: what errors call it.
+        ignore: parameters that are left out; ``self`` stands for its class still, since that decides which code runs.
+        key: called with the arguments; what it returns identifies the call.
+
+    Raises:
+        InvalidOptionError: `ignore` names no parameter, or stands beside `key`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        label: str,
+        ignore: Collection[str] = (),
+        key: Callable[..., object] | None = None,
+    ) -> None:
+        self._label = label
+        self._key = key
+        self._signature, followed = _signature(function, label)
+        self._ignore = _checked_ignore(ignore, self._signature, label, key)
+        self._class_only = "self" in self._ignore
+        parameters = self._signature.parameters.values()
+        plain = all(p.kind in {p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY} for p in parameters)
+        self._names = tuple(p.name for p in parameters)
+        # Only for signatures without *args, ** and keyword-only parameters; the others are bound by inspect.
+        self._plain = plain
+        self._positional_only = frozenset(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
+        # A wrapper may put a default of its own in the place of the one that is read here.
+        self._defaults = {} if followed else {p.name: p.default for p in parameters if p.default is not p.empty}
+        self._outer = inspect.signature(function, follow_wrapped=False) if followed else None
+
+    def digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """The arguments part of the key.
+
+        Raises:
+            TypeError: the arguments do not fit the signature, as calling the function would say.
+            UnhashableArgumentError: an argument has no stable content.
+        """
+        if self._key is not None:
+            pairs: list[tuple[str, object]] = [("key()", self._key(*args, **kwargs))]
+        else:
+            pairs = self._quick_pairs(args, kwargs) if self._plain else self._bound_pairs(args, kwargs)
+            if self._ignore:
+                pairs = self._without_ignored(pairs)
+        try:
+            return digest_arguments(pairs)
+        except NoStableContent as error:
+            what = "the result of key=" if self._key is not None else f"argument `{error.path}`"
+            raise UnhashableArgumentError(f"{self._label}(): {what} is {error.reason}. {error.advice}") from None
+
+    def each(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], wanted: Callable[[object], bool] = lambda value: True
+    ) -> list[Argument]:
+        """The parameters of a call one by one; those whose value is not `wanted` come without digest.
+
+        With ``key=`` none has a digest: what it returns is digested as a whole, and it is not called again here.
+        """
+        return [self._one(name, value, wanted) for name, value in self._bound_pairs(args, kwargs)]
+
+    def _one(self, name: str, value: object, wanted: Callable[[object], bool]) -> Argument:
+        cls = type(value)
+        kind = cls.__qualname__ if cls.__module__ == "builtins" else f"{module_name(cls.__module__)}.{cls.__qualname__}"
+        if self._key is not None:
+            return Argument(name, kind, None, "key= decides what of it counts")
+        if name == "self" and self._class_only:
+            return Argument(name, kind, class_identity(cls), "its class alone: the state is ignored")
+        if name in self._ignore:
+            return Argument(name, kind, None, "ignored")
+        return Argument(name, kind, digest(value, name) if wanted(value) else None)
+
+    def _quick_pairs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
+        names = self._names
+        given = len(args)
+        if given == len(names) and not kwargs:
+            return list(zip(names, args, strict=True))
+        if given > len(names):
+            return self._bound_pairs(args, kwargs)  # raises as the function would
+        pairs: list[tuple[str, object]] = list(zip(names, args, strict=False))
+        used = 0
+        defaults = self._defaults
+        for name in names[given:]:
+            if name in kwargs and name not in self._positional_only:
+                pairs.append((name, kwargs[name]))
+                used += 1
+            elif name in defaults:
+                pairs.append((name, defaults[name]))
+            else:
+                return self._bound_pairs(args, kwargs)
+        return pairs if used == len(kwargs) else self._bound_pairs(args, kwargs)
+
+    def _bound_pairs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError:
+            if self._outer is None or self._ignore:
+                raise
+            bound = self._outer.bind(*args, **kwargs)  # the wrapper gives some of the arguments itself
+        if self._outer is None:
+            bound.apply_defaults()
+        return list(bound.arguments.items())
+
+    def _without_ignored(self, pairs: list[tuple[str, object]]) -> list[tuple[str, object]]:
+        kept = [(name, value) for name, value in pairs if name not in self._ignore]
+        if self._class_only:
+            owner = next(value for name, value in pairs if name == "self")
+            kept.append(("type(self)", class_identity(type(owner))))
+        return kept
+
+
+def _signature(function: Callable[..., object], label: str) -> tuple[inspect.Signature, bool]:
+    """The signature that calls are bound to, and whether an open wrapper (``*args, **kwargs``) hides it.
+
+    A wrapper that names its parameters is bound by these: `functools.wraps` gives it the signature of the function
+    inside, whose defaults and order may be others.
+    """
+    try:
+        inner = inspect.signature(function)
+    except ValueError:
+        raise InvalidOptionError(
+            f"{label}(): its parameters cannot be told; decorate a function of your own that calls it"
+        ) from None
+    try:
+        outer = inspect.signature(function, follow_wrapped=False)
+    except ValueError:  # written in C, as `functools.lru_cache` is, and changes no argument
+        return inner, False
+    kinds = {parameter.kind for parameter in outer.parameters.values()}
+    is_open = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} <= kinds
+    return (inner, True) if is_open and inner != outer else (outer, False)
+
+
+def _checked_ignore(
+    ignore: Collection[str], signature: inspect.Signature, label: str, key: Callable[..., object] | None
+) -> frozenset[str]:
+    given: object = ignore
+    if not isinstance(given, Collection):
+        raise InvalidOptionError(f"{label}(): ignore={given!r} is no list of parameters; give their names")
+    names = frozenset((ignore,) if isinstance(ignore, str) else ignore)
+    if names and key is not None:
+        raise InvalidOptionError(
+            f"{label}(): ignore= and key= exclude each other; let key= leave out what does not count"
+        )
+    for name in names:
+        if name not in signature.parameters:
+            allowed = ", ".join(signature.parameters) or "none"
+            raise InvalidOptionError(f"{label}(): ignore={name!r} is no parameter; its parameters are: {allowed}")
+    return names

@@ -1,0 +1,26 @@
+"""Who computes and who waits: within a process by flights, between processes by leases."""
+
+from __future__ import annotations
+
+from dynmemo.leases.deadlock import is_deadlock, waiting_for_row, waiting_here
+from dynmemo.leases.inflight import Flight, Flights, Waited, flights, led
+from dynmemo.leases.lease import DEFAULT_SECONDS, Lease, Leases, Spot, Verdict, judge
+from dynmemo.leases.watch import Watch
+
+__all__ = [
+    "DEFAULT_SECONDS",
+    "Flight",
+    "Flights",
+    "Lease",
+    "Leases",
+    "Spot",
+    "Verdict",
+    "Waited",
+    "Watch",
+    "flights",
+    "is_deadlock",
+    "judge",
+    "led",
+    "waiting_for_row",
+    "waiting_here",
+]

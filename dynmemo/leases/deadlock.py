@@ -1,0 +1,116 @@
+"""Waits that could not end: each process waits for a lease of the next, the last one for a lease of the first.
+
+Within a process flights tell who waits for whom. Between processes the rows do: a lease whose computation waits for
+another lease names the row of that one (`lease_waits`). That goes along with the renewal, so it costs no request and
+no short wait is ever told, and a ring is seen once all in it have renewed: after a third of a lease.
+
+A computation that waits for several tells the oldest wait only. That is enough: of those that can never end, each
+tells one that can never end, and whoever follows them comes around. Processes that meet in a ring all go on without
+waiting, and the rest of the ring then ends by itself.
+
+A ring over several stores is not seen, for a row names rows of its own store, nor one through threads that the user's
+function starts: they do not know for whom they work.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dynmemo.errors import InvalidOptionError
+from dynmemo.leases.inflight import RowWait, flights, led
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from dynmemo.item import Item, Store
+    from dynmemo.leases.hold import Hold
+    from dynmemo.leases.inflight import Flight
+
+_numbers = itertools.count()
+
+
+def waiting_here(*, blocks_thread: bool) -> list[Flight[object]]:
+    """The flights that cannot go on while the running code waits: those that it is part of.
+
+    And, if its wait `blocks_thread`, all of this thread: tasks of its event loop, for example.
+    """
+    found = [*led.get(), *(flights.of_this_thread() if blocks_thread else ())]
+    return [flight for flight in found if not flight.is_over]
+
+
+@contextmanager
+def waiting_for_row(waiting: Sequence[Flight[object]], store: Store, key: str) -> Iterator[None]:
+    """While this block runs, the flights `waiting` wait for the lease row `key`."""
+    wait = RowWait(next(_numbers), _place(store), key)
+    for flight in waiting:
+        flight.row_waits.append(wait)
+    try:
+        yield
+    finally:
+        for flight in waiting:
+            flight.row_waits.remove(wait)
+
+
+def computing_under(hold: Hold) -> Callable[[], str | None]:
+    """Note that the running code computes under a lease.
+
+    Returns a question that any thread may ask later: for which other lease row of the store does that code wait?
+    """
+    running = led.get()
+    if not running:
+        return lambda: None
+    running[-1].hold = hold
+    place, reference = _place(hold.store), weakref.ref(running[-1])
+
+    def waits_for() -> str | None:
+        flight = reference()
+        if flight is None:
+            return None
+        waits = [wait for each in flight.reached() for wait in list(each.row_waits) if wait.place == place]
+        return min(waits).key if waits else None
+
+    return waits_for
+
+
+def is_deadlock(waiting: Sequence[Flight[object]], store: Store, row: Item) -> bool:
+    """Whether who holds the lease `row`, for which the flights `waiting` wait, itself waits for one of these.
+
+    Reads one row for every further process on the way, and one to be sure.
+    """
+    mine = {flight for flight in waiting if not flight.is_over}
+    seen: set[str] = set()
+    standing: Item | None = row
+    while standing is not None and standing.lease_waits is not None and standing.lease_waits not in seen:
+        key = standing.lease_waits
+        seen.add(key)
+        try:
+            standing = store.read(key)
+        except InvalidOptionError:  # no key of ours: another program's row
+            return False
+        owner = None if standing is None else standing.lease_owner
+        if owner is not None and any(_waits(flight, mine) for flight in _holders(store, key, owner, mine)):
+            return True
+    return False
+
+
+def _holders(store: Store, key: str, owner: str, mine: set[Flight[object]]) -> list[Flight[object]]:
+    """The flights of this process that compute under the lease row `key`, which names `owner`."""
+    place = _place(store)
+    return [
+        flight
+        for flight in {*mine, *flights.running()}
+        if flight.hold is not None and (flight.hold.key, flight.hold.owner) == (key, owner)
+        if _place(flight.hold.store) == place
+    ]
+
+
+def _waits(flight: Flight[object], mine: set[Flight[object]]) -> bool:
+    return not mine.isdisjoint(flight.reached())
+
+
+def _place(store: Store) -> tuple[str, str]:
+    """Which keys mean the same rows."""
+    return store.location, store.partition_key("")

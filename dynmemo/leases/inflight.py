@@ -1,0 +1,233 @@
+"""Single-flight within a process: one computes, the others wait for its outcome in memory.
+
+Nothing here takes a lock. Every step is one operation of a dict, list or deque that no other thread sees half done,
+so a flight may be ended from anywhere, the garbage collector included, and no forked child finds a lock held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import math
+import os
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from dynmemo.leases.alive import witness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator, Sequence
+
+    from dynmemo.leases.hold import Hold
+
+T = TypeVar("T")
+
+# Ctrl-C does not interrupt waiting for a lock on Windows. Elsewhere, how often to see whether the leader still runs.
+_LOOK_SECONDS = 0.5 if sys.platform == "win32" else 1.0
+
+led: ContextVar[tuple[Flight[Any], ...]] = ContextVar("dynmemo_led", default=())
+"""The flights that cannot end before the running code returns; copied into the tasks that it starts."""
+
+
+class Waited(enum.Enum):
+    """How a wait for a flight ended."""
+
+    LANDED = "its outcome is there"
+    HANDED_OVER = "its leader stopped without an outcome: join again, one of the waiters leads now"
+    TIMED_OUT = "it took too long: compute without waiting"
+    DEADLOCK = "it could not end before this wait did: compute without waiting"
+
+
+class RowWait(NamedTuple):
+    """A wait for a lease of another process."""
+
+    number: int
+    """The older of two waits has the smaller one."""
+    place: tuple[str, str]
+    """Which store it is, and what stands before its keys."""
+    key: str
+    """Of the lease row."""
+
+
+class Flight(Generic[T]):
+    """One computation of this process and the wait for it. The leader calls `leading` and `land`, all others wait."""
+
+    def __init__(self, registry: dict[Hashable, Flight[T]], key: Hashable) -> None:
+        self.outcome: T | None = None
+        """What the leader published; None before that, and for ever when it handed over."""
+        self.is_over = False
+        self.thread = threading.get_ident()
+        self.awaits: list[Flight[Any]] = []
+        """The flights for which code waits that this one's leader waits for."""
+        self.hold: Hold | None = None
+        """The lease under which its leader computes."""
+        self.row_waits: list[RowWait] = []
+        """The lease rows of others for which code waits that this one's leader waits for."""
+        self._registry = registry
+        self._key = key
+        self._is_led = witness()
+        self._open = [True]
+        self._wakers: deque[Callable[[], object]] = deque()
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """Everything that the leader does. Left without `land`, whatever the reason, the flight is handed over."""
+        token = led.set((*led.get(), self))
+        try:
+            yield
+        finally:
+            with suppress(ValueError):  # a generator or coroutine that is closed by somebody else
+                led.reset(token)
+            self.hand_over()
+
+    def land(self, outcome: T) -> None:
+        """Publish the outcome (a result or a failure, never None) to all who wait."""
+        self._end(outcome)
+
+    def hand_over(self) -> None:
+        """End without outcome: of those who wait and join again one leads. Nothing if the flight has ended."""
+        self._end(None)
+
+    def wait(self, timeout: float | None = None) -> Waited:
+        """Wait in this thread.
+
+        Args:
+            timeout: seconds; None for as long as it takes.
+        """
+        signal = threading.Lock()
+        signal.acquire()
+        # Besides what this call belongs to, nothing else in this thread can go on: tasks of its loop, for example.
+        with self._awaited(signal.release, (*led.get(), *_of_this_thread(self._registry))) as may_wait:
+            for seconds in self._pauses(timeout) if may_wait else ():
+                signal.acquire(timeout=seconds)
+            return self._ending(may_wait)
+
+    async def wait_async(self, timeout: float | None = None) -> Waited:
+        """Wait in this task, as `wait` does. Cancelling it harms neither the flight nor others who wait."""
+        loop = asyncio.get_running_loop()
+        signal: asyncio.Future[None] = loop.create_future()
+        with self._awaited(partial(_wake, loop, signal), led.get()) as may_wait:
+            for seconds in self._pauses(timeout) if may_wait else ():
+                await asyncio.wait((signal,), timeout=seconds)
+            return self._ending(may_wait)
+
+    def _end(self, outcome: T | None) -> None:
+        try:
+            self._open.pop()
+        except IndexError:
+            return
+        self.outcome = outcome
+        if self._registry.get(self._key) is self:
+            self._registry.pop(self._key, None)
+        self.is_over = True
+        with suppress(IndexError):
+            while True:
+                self._wakers.popleft()()
+
+    @contextmanager
+    def _awaited(self, wake: Callable[[], object], waiting: Sequence[Flight[Any]]) -> Iterator[bool]:
+        """Call `wake` at the end; whether the end can come although the flights `waiting` wait for it."""
+        if not self._is_led():
+            self.hand_over()  # nobody else will
+        # First announced, then looked for: of several that close a cycle together at least one sees it.
+        for flight in waiting:
+            flight.awaits.append(self)
+        self._wakers.append(wake)
+        try:
+            yield {flight for flight in waiting if not flight.is_over}.isdisjoint(self.reached())
+        finally:
+            with suppress(ValueError):
+                self._wakers.remove(wake)
+            for flight in waiting:
+                flight.awaits.remove(self)
+
+    def reached(self) -> Iterator[Flight[Any]]:
+        """All flights whose end the end of this one depends on, itself first."""
+        seen: set[Flight[Any]] = set()
+        ahead: list[Flight[Any]] = [self]
+        while ahead:
+            flight = ahead.pop()
+            if flight not in seen:
+                seen.add(flight)
+                ahead.extend(flight.awaits)
+                yield flight
+
+    def _pauses(self, timeout: float | None) -> Iterator[float]:
+        """How long to wait until the next look, until there is nothing to wait for."""
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.is_over:
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            yield min(left, _LOOK_SECONDS)
+            if not self._is_led():
+                self.hand_over()
+
+    def _ending(self, may_wait: bool) -> Waited:
+        if self.is_over:
+            return Waited.HANDED_OVER if self.outcome is None else Waited.LANDED
+        return Waited.TIMED_OUT if may_wait else Waited.DEADLOCK
+
+
+def _of_this_thread(registry: dict[Hashable, Flight[T]]) -> list[Flight[T]]:
+    thread = threading.get_ident()
+    return [flight for flight in list(registry.values()) if flight.thread == thread]
+
+
+def _wake(loop: asyncio.AbstractEventLoop, signal: asyncio.Future[None]) -> None:
+    with suppress(RuntimeError):  # the loop is closed, and with it whoever waited
+        loop.call_soon_threadsafe(_settle, signal)
+
+
+def _settle(signal: asyncio.Future[None]) -> None:
+    if not signal.done():
+        signal.set_result(None)
+
+
+class Flights(Generic[T]):
+    """The computations that run in this process, by key."""
+
+    def __init__(self) -> None:
+        self._flights: dict[Hashable, Flight[T]] = {}
+
+    def join(self, key: Hashable) -> tuple[Flight[T], bool]:
+        """The flight for `key`, and whether the caller leads it: then `leading` must be entered at once."""
+        found = self._flights.get(key)
+        if found is not None:
+            return found, False
+        mine = Flight(self._flights, key)
+        found = self._flights.setdefault(key, mine)
+        return found, found is mine
+
+    def lead(self, key: Hashable) -> Flight[T]:
+        """A flight that the caller leads, whoever leads one already: those who join from now on wait for this one.
+
+        For a computation that must not be somebody else's. `leading` must be entered at once.
+        """
+        flight = self._flights[key] = Flight(self._flights, key)
+        return flight
+
+    def of_this_thread(self) -> list[Flight[T]]:
+        """Those that are led in this thread, by its tasks too."""
+        return _of_this_thread(self._flights)
+
+    def running(self) -> list[Flight[T]]:
+        """Those that have not ended."""
+        return list(self._flights.values())
+
+    def forget(self) -> None:
+        """Begin anew, in a forked child: what was in flight in its parent is in flight only there."""
+        self._flights = {}
+
+
+flights: Flights[Any] = Flights()
+"""Those of this process; keys are pairs of a cache and a key in it."""
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=flights.forget)

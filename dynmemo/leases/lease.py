@@ -1,0 +1,240 @@
+"""Leases: rows without value that say who computes, so that everybody else waits.
+
+A row is claimed by compare-and-set over the row that was seen, so of many one gets it; what is computed is
+written by compare-and-set over the claim, so a late result is refused.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import time
+import weakref
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from dynmemo.errors import StoreUnavailableError
+from dynmemo.item import Expect, Item, Refused, Written
+from dynmemo.keys import lease_key
+from dynmemo.leases.alive import witness
+from dynmemo.leases.deadlock import computing_under
+from dynmemo.leases.hold import Hold, lease_date
+from dynmemo.leases.owner import owner_name
+from dynmemo.leases.renewer import renewer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dynmemo.item import Store
+    from dynmemo.leases.hold import Keeper
+
+DEFAULT_SECONDS = 30.0
+
+
+class Verdict(enum.Enum):
+    """What the row that makes a call a miss means for it."""
+
+    CLAIMABLE = "nobody computes: claim it, with `Expect.seen` of the row"
+    HELD = "somebody computes: wait"
+    NO_STORE = "the result cannot be shared: compute at once and store nothing"
+
+
+def judge(row: Item | None, now: float, generation: str) -> Verdict:
+    """What to do about a row that is no hit.
+
+    Args:
+        row: as read, or as a refused claim returned it.
+        now: Unix seconds.
+        generation: the present one; read anew when the row has another, or a process that knows an old generation
+            would take over a live lease of the new one.
+    """
+    if row is None or row.value is not None or row.gen != generation:
+        return Verdict.CLAIMABLE
+    if row.ttl_date is not None and now > row.ttl_date:
+        return Verdict.CLAIMABLE
+    if row.no_store is not None:
+        return Verdict.NO_STORE
+    return Verdict.CLAIMABLE if row.lease_owner is None or row.lease_seconds is None else Verdict.HELD
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a lease lies and where its value goes: over the row of the value, or beside it."""
+
+    key: str
+    """Of the lease row: what to claim, and to read while waiting."""
+    value_key: str
+    over: Expect | None = None
+    """The row over which the value is written, when the lease lies beside it."""
+    insists: bool = False
+    """Whether the value is also written over whatever has taken the place of that row, but not where it was removed."""
+
+    @classmethod
+    def at(cls, key: str) -> Self:
+        """In the row of the value itself, which is then gone."""
+        return cls(key, key)
+
+    @classmethod
+    def beside(cls, key: str, row: Item | None, *, insists: bool = False) -> Self:
+        """Beside the row `row` under `key`, which stays readable until the new value takes its place."""
+        return cls(lease_key(key), key, Expect.seen(row), insists)
+
+
+class Leases:
+    """Takes leases for the calls of one decorated function.
+
+    Args:
+        store: where the rows lie; requests count as its meters do.
+        fn: the function's name in keys.
+        seconds: how long a lease lasts that is not renewed; it is renewed every third of that. One second at least:
+            rows count whole seconds.
+        keeper: renews them. Default: the thread of this process.
+        clock: gives Unix seconds.
+        monotonic: gives seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        fn: str,
+        *,
+        seconds: float = DEFAULT_SECONDS,
+        keeper: Keeper | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store = store
+        self.fn = fn
+        self.seconds = seconds
+        self.clock = clock
+        self.monotonic = monotonic
+        self._keeper = keeper
+
+    def claim(self, spot: Spot, generation: str, expect: Expect | None) -> Lease | Refused:
+        """Take the lease if the row at `spot.key` is as expected (whatever it is, for None); one write.
+
+        Returns the lease, or the row that stood in the way: go on from there, without another read.
+        Raises as the store does; what may have been written all the same is given up in the background.
+        """
+        hold = self._hold(spot.key)
+        row = Item(
+            ttl_date=lease_date(self.clock(), self.seconds),
+            fn=self.fn,
+            gen=generation,
+            lease_owner=hold.owner,
+            lease_seconds=self.seconds,
+            lease_beat=0,
+        )
+        try:
+            answer = self.store.write(spot.key, row, expect)
+        except BaseException:
+            hold.keeper.add(hold)
+            hold.drop()
+            raise
+        if isinstance(answer, Refused):
+            return answer
+        hold.etag = answer.etag
+        return Lease(self, spot, generation, hold)
+
+    def _hold(self, key: str) -> Hold:
+        return Hold(
+            self.store,
+            key,
+            owner_name(),
+            self.seconds,
+            keeper=self._keeper or renewer(),
+            claimed_at=self.monotonic(),
+            clock=self.clock,
+            monotonic=self.monotonic,
+        )
+
+
+class Lease:
+    """The right to compute, held by this process and renewed until it ends, is lost, or nobody refers to it.
+
+    `finish`, `no_store` and `give_up` end it, each with one write that takes place only if the lease is still ours.
+    They raise as the store does; leaving `renewed()` then gives it up in the background.
+    """
+
+    def __init__(self, leases: Leases, spot: Spot, generation: str, hold: Hold) -> None:
+        self.spot = spot
+        self.generation = generation
+        self._leases = leases
+        self._hold = hold
+        # A task that is cancelled while it waits for `claim` never sees the lease.
+        weakref.finalize(self, hold.drop).atexit = False
+        hold.keeper.add(hold)
+
+    @property
+    def etag(self) -> str:
+        """Of the lease row."""
+        return self._hold.etag
+
+    @property
+    def lost(self) -> bool:
+        """Whether a renewal or an ending found that it is no longer ours: the result will not be stored."""
+        return self._hold.is_lost
+
+    @contextmanager
+    def renewed(self) -> Iterator[Self]:
+        """While this block runs, the lease is renewed as long as the task (or thread) that entered it runs.
+
+        A lease that was not ended within is given up by the renewing thread; nobody waits for that.
+        """
+        self._hold.is_computing = witness()
+        self._hold.waits_for = computing_under(self._hold)
+        try:
+            yield self
+        finally:
+            self._hold.drop()
+
+    def finish(self, item: Item) -> bool:
+        """Store the result; False if the lease was lost, or its row or the one beside it removed or replaced.
+
+        Two writes for a lease beside its value, three or more if it insists, one otherwise. `ValueTooLargeError` leaves
+        the lease as it was.
+        """
+        if not self._hold.is_ours:
+            return False
+        if self.spot.value_key != self.spot.key:
+            return self._finish_beside(item)
+        return self._replace(item)
+
+    def no_store(self, reason: str) -> bool:
+        """Say for the time of one lease that the result cannot be shared, and why; False if the lease was lost.
+
+        Args:
+            reason: for people who look at the row; names no argument and no value.
+        """
+        ttl_date = math.floor(self._leases.clock() + self._leases.seconds)
+        row = Item(ttl_date=ttl_date, fn=self._leases.fn, gen=self.generation, no_store=reason)
+        return self._hold.is_ours and self._replace(row)
+
+    def give_up(self) -> bool:
+        """Let somebody else compute; False if the lease was lost."""
+        return self._hold.is_ours and self._hold.remove()
+
+    def _replace(self, row: Item) -> bool:
+        hold = self._hold
+        written = isinstance(hold.store.write(hold.key, row, Expect(hold.etag)), Written)
+        hold.end(lost=not written)
+        return written
+
+    def _finish_beside(self, item: Item) -> bool:
+        hold, spot = self._hold, self.spot
+        over = spot.over
+        while True:
+            # The value's row does not tell whose turn it is, so one who was stopped for long, or who heeds no row that
+            # has changed, asks first.
+            if (hold.is_overdue() or spot.insists) and not hold.renew():
+                return False
+            answer = hold.store.write(spot.value_key, item, over)
+            standing = answer.row if isinstance(answer, Refused) else None
+            if standing is None or not spot.insists or standing.gen not in (None, self.generation):
+                break
+            over = Expect.seen(standing)
+        written = isinstance(answer, Written)
+        with suppress(StoreUnavailableError):  # the value stands there, and an ended lease harms for its time at most
+            hold.remove()
+        return written

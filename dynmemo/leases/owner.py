@@ -1,0 +1,127 @@
+"""Who holds a lease: names by which others on this machine can tell that their process is gone.
+
+A name is ``{machine}/{process id}/{start}/{random}``, new for every claim. The machine part is a hash and differs
+between two boots, containers and process namespaces, since a process id means the same process only within one of
+these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import socket
+import sys
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+_ON_LINUX = sys.platform == "linux"
+_PROC = Path("/proc")
+_NAME = re.compile(r"(?P<machine>[0-9a-f]+)/(?P<pid>[1-9][0-9]{0,9})/(?P<start>[0-9]*)/[0-9a-f]+", re.ASCII)
+
+
+class _Process(NamedTuple):
+    machine: str
+    prefix: str
+
+
+_disowned: set[str] = set()
+"""Names of this process under which nobody computes any more, though their rows may still be there."""
+
+# By process id, so that a forked child has names of its own even where the hook below does not run.
+_this_process: dict[int, _Process] = {}
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_this_process.clear)
+
+
+def owner_name() -> str:
+    """A new name for a claim of this process."""
+    return f"{_here().prefix}/{secrets.token_hex(8)}"
+
+
+def disown(owner: str) -> None:
+    """Nobody in this process computes under the name `owner` any more, so others here need not wait."""
+    _disowned.add(owner)
+
+
+def settle(owner: str) -> None:
+    """There is no row with the name `owner` any more, or its time has run out."""
+    _disowned.discard(owner)
+
+
+def is_gone(owner: str | None) -> bool:
+    """Whether nobody computes under the name `owner`; False when that is not sure.
+
+    Sure are names that this process gave up, and those of processes of this very machine that no longer run.
+    """
+    if owner in _disowned:
+        return True
+    match = _NAME.fullmatch(owner or "")
+    if match is None or match["machine"] != _here().machine:
+        return False
+    started = started_at(int(match["pid"]))
+    if started is None:
+        return True
+    # Another process may have got its id since.
+    return bool(started and match["start"] and started != match["start"])
+
+
+def started_at(pid: int) -> str | None:
+    """When the process `pid` started, in units of its system; empty if that cannot be told, None if none runs."""
+    if sys.platform == "win32":
+        from dynmemo.leases._windows import started_at as on_windows
+
+        return on_windows(pid)
+    else:  # noqa: RET505  mypy takes what follows the block for unreachable on Windows
+        try:
+            os.kill(pid, 0)  # sends nothing; on Windows it would end the process
+        except ProcessLookupError:
+            return None
+        except (OSError, OverflowError):
+            pass  # it runs as somebody else, or the system does not say
+        return _started_on_linux(pid) if _ON_LINUX else ""
+
+
+def _started_on_linux(pid: int) -> str | None:
+    try:
+        # The name of the program comes second, in parentheses, and may hold anything.
+        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        state, threads, started = fields[0], int(fields[17]), fields[19]
+    except (OSError, ValueError, IndexError):
+        return ""
+    # A zombie has ended and waits for its parent to notice, unless only its first thread has ended.
+    return None if state in "ZX" and threads <= 1 else started
+
+
+def _here() -> _Process:
+    pid = os.getpid()
+    return _this_process.get(pid) or _this_process.setdefault(pid, _describe(pid))
+
+
+def _describe(pid: int) -> _Process:
+    machine = hashlib.blake2b(_machine(pid).encode(), digest_size=8).hexdigest()
+    return _Process(machine, f"{machine}/{pid}/{started_at(pid) or ''}")
+
+
+def _machine(pid: int) -> str:
+    """What is equal for exactly the processes whose ids can be looked up here, or random where that is not known."""
+    host = socket.gethostname()
+    if not _ON_LINUX:
+        # Where there is no hardware address, `getnode` makes one up for this process alone: then nothing is ever sure.
+        return f"{host} {uuid.getnode()}"
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text()
+        if (_PROC / "self").readlink().name == str(pid):  # else /proc shows another namespace's processes
+            return f"{host} {boot} {_namespace('pid')} {_namespace('time')}"
+    except OSError:
+        pass
+    return secrets.token_hex(8)
+
+
+def _namespace(kind: str) -> str:
+    place = _PROC / "self/ns" / kind
+    # Starts are told in the time of the namespace; kernels before 5.6 have only one.
+    return str(place.readlink()) if kind != "time" or place.is_symlink() else ""

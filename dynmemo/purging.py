@@ -1,0 +1,276 @@
+"""Deleting for real what `clear` only forgets: rows of decorated functions, and parts that no row points to.
+
+The whole table is read, several segments of it at once, and each row is deleted only if it is still the one that was
+read: writers may go on meanwhile. Rows without `fn` (of other programs and of `Cache.set`), generations and leases
+stay.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dynmemo._daemons import Daemons
+from dynmemo.expiry import is_expired
+from dynmemo.generations import generations
+from dynmemo.item import Expect
+from dynmemo.keys import GENERATION_SUFFIX
+from dynmemo.parts import began_at, is_plausible, owner
+from dynmemo.stats import Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+    from dynmemo.cache import Cache
+    from dynmemo.item import Item, Store
+
+ORPHAN_SECONDS = 3600
+"""Parts are written before their row; a write that began so long ago has ended."""
+
+SEGMENTS = 4
+"""Of a table that are read at once; a page of each is some 130 read units, and others use the table too."""
+
+THREADS = 8
+_BACKLOG = 64
+_PART_UNITS = 400
+"""DynamoDB bills a deletion by the KB; a part has at most 400."""
+
+SAMPLE_ROWS = 50
+SAMPLE_BYTES = 2_000_000
+"""A dry run reads rows for their size until it has so many of them, or so much."""
+
+_ATTRIBUTES_BYTES = 150
+"""Of a row beside key, value and texts: the names of the attributes and their numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What `purge` did, or would do as a dry run."""
+
+    scanned: int = 0
+    """Rows of decorated functions that were looked at, parts included."""
+    rows: int = 0
+    """Rows deleted; one that was replaced in the meantime stays and does not count."""
+    parts: int = 0
+    """Parts of large values deleted, with their rows or as orphans."""
+    read_units: float = 0.0
+    """DynamoDB read capacity units consumed; other programs' rows are read as well. 0 on SQLite."""
+    write_units: float = 0.0
+    """DynamoDB write capacity units consumed, or the estimate of a dry run. 0 on SQLite."""
+
+
+def purge(
+    cache: Cache,
+    *,
+    fn: str | None = None,
+    expired: bool = False,
+    superseded: bool = False,
+    code: str | None = None,
+    orphans: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[Purged], None] | None = None,
+) -> Purged:
+    """Delete rows of decorated functions and their parts; without `expired`, `superseded` and `orphans` all of them.
+
+    Args:
+        cache: whose rows.
+        fn: a key name; only rows of this function.
+        expired: those whose date has passed, for `stale_if_error` the one up to which they are kept.
+        superseded: those of another generation than the present one, and with `code` of another code part.
+        code: the present code part of the function's keys.
+        orphans: parts that no row points to and whose write began more than an hour ago.
+        dry_run: delete nothing, count and estimate; on DynamoDB this reads some of the rows for their size.
+        progress: called with the counts so far after each row.
+
+    Raises:
+        StoreUnavailableError, InvalidTableError: what was deleted so far is gone; purge again for the rest.
+    """
+    everything = not (expired or superseded or orphans)
+    choice = _Choice(cache, everything=everything, expired=expired, superseded=superseded, code=code)
+    return _Purge(cache, choice, dry_run=dry_run, progress=progress).run(fn, orphans=orphans or everything)
+
+
+class _Choice:
+    """Which rows are to go."""
+
+    def __init__(self, cache: Cache, *, everything: bool, expired: bool, superseded: bool, code: str | None) -> None:
+        self._cache = cache
+        self._everything = everything
+        self._expired = expired
+        self._superseded = superseded
+        self._code = code
+        self._present: dict[str, str] = {}
+        self._dead: set[tuple[str, str | None]] = set()
+
+    def takes(self, key: str, row: Item) -> bool:
+        over = is_expired(replace(row, stale_for=None), self._cache.clock())
+        if key.endswith(GENERATION_SUFFIX) or (row.lease_owner is not None and not over):
+            return False
+        if self._everything or (self._expired and over):
+            return True
+        return self._superseded and (self._is_of_other_code(key) or self._is_of_dead_generation(row))
+
+    def _is_of_other_code(self, key: str) -> bool:
+        return self._code is not None and key.split(":")[1:2] != [self._code]
+
+    def _is_of_dead_generation(self, row: Item) -> bool:
+        """Asked anew for each generation first seen: it may have begun during this purge. A dead one stays dead."""
+        fn = row.fn or ""
+        if (fn, row.gen) in self._dead:
+            return True
+        if row.gen != self._present.get(fn):
+            self._present[fn] = generations(self._cache).confirmed(self._cache.store, fn)
+        if row.gen == self._present[fn]:
+            return False
+        self._dead.add((fn, row.gen))
+        return True
+
+
+class _Purge:
+    """One pass over the table."""
+
+    def __init__(
+        self, cache: Cache, choice: _Choice, *, dry_run: bool, progress: Callable[[Purged], None] | None
+    ) -> None:
+        self._meter = Meter()
+        self._quick = cache.store.metered(self._meter)
+        self._store = self._quick.patient()
+        self._clock = cache.clock
+        self._choice = choice
+        self._dry_run = dry_run
+        self._progress = progress
+        self._pool = Daemons(THREADS, "dynmemo-purge")
+        self._pointed: set[tuple[str, str]] = set()
+        self._pending: deque[Future[tuple[int, int]]] = deque()
+        self._estimate = _Estimate(self._store)
+        self._scanned = self._rows = self._parts = 0
+
+    def run(self, fn: str | None, *, orphans: bool) -> Purged:
+        self._quick.open()  # a place that cannot serve says so at once
+        try:
+            parts: dict[tuple[str, str], list[tuple[str, Item]]] = {}
+            for key, row, part_of in self._pass(fn):
+                if part_of is None:
+                    if self._choice.takes(key, row):
+                        self._remove(key, row)
+                elif orphans and self._is_old(part_of[1]):
+                    parts.setdefault(part_of, []).append((key, row))
+                self._tell()
+            for of, lost in parts.items():
+                if of not in self._pointed:
+                    self._remove_orphans(of, lost)
+            self._settle(0)
+        finally:
+            self._pool.end()
+        return self._so_far()
+
+    def _pass(self, fn: str | None) -> Iterator[tuple[str, Item, tuple[str, str] | None]]:
+        """All rows, with what a part belongs to; `_pointed` learns which parts have a row."""
+        for key, row in self._store.scan(fn=fn, segments=SEGMENTS):
+            self._scanned += 1
+            part_of = owner(key)
+            if row.parts is not None:
+                self._pointed.add((key, row.parts.write_id))
+            yield key, row, part_of
+
+    def _is_old(self, write_id: str) -> bool:
+        began = began_at(write_id)
+        return began is not None and self._clock() - began > ORPHAN_SECONDS
+
+    def _remove(self, key: str, row: Item) -> None:
+        # The store deletes the parts along with their row.
+        parts = row.parts.count if row.parts is not None and is_plausible(row.parts) else 0
+        if self._dry_run:
+            self._count(1, parts)
+            if self._meter.read_units:  # a place that bills by units
+                self._estimate.row(key, row, parts)
+            return
+        self._submit(lambda: (1, parts) if self._store.remove(key, Expect.seen(row)) else (0, 0))
+
+    def _remove_orphans(self, of: tuple[str, str], lost: list[tuple[str, Item]]) -> None:
+        if self._dry_run:
+            self._count(0, len(lost))
+            self._estimate.orphans(len(lost))
+            return
+
+        def remove() -> tuple[int, int]:
+            # A scan may miss what was written a moment ago.
+            row = self._store.read(of[0], consistent=True)
+            if row is not None and row.parts is not None and row.parts.write_id == of[1]:
+                return 0, 0
+            return 0, sum(self._store.remove(key, Expect.seen(part)) for key, part in lost)
+
+        self._submit(remove)
+
+    def _submit(self, remove: Callable[[], tuple[int, int]]) -> None:
+        self._pending.append(self._pool.submit(remove))
+        self._settle(_BACKLOG)
+
+    def _settle(self, left: int) -> None:
+        """Wait until no more than `left` removals are under way; one that failed raises."""
+        while len(self._pending) > left:
+            self._count(*self._pending.popleft().result())
+            self._tell()
+
+    def _count(self, rows: int, parts: int) -> None:
+        self._rows += rows
+        self._parts += parts
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self._so_far())
+
+    def _so_far(self) -> Purged:
+        reads, writes = self._meter.read_units, self._meter.write_units
+        if self._dry_run and reads:
+            writes = self._estimate.write_units()
+        return Purged(self._scanned, self._rows, self._parts, reads, writes)
+
+
+class _Estimate:
+    """The write units that deleting the rows of a dry run would take.
+
+    A scan tells no sizes of rows, only what all of a page cost, and in a shared table those of one function may be
+    a thousand times as large as those of another. So some of the rows that would go are read. The first are as good
+    as any: DynamoDB scans in the order of a hash of the keys.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows = self._known_units = 0
+        self._sampled = self._sampled_bytes = self._sampled_units = 0
+
+    def row(self, key: str, row: Item, parts: int) -> None:
+        """A row would go, and with it so many parts."""
+        if row.parts is not None:  # without a value of its own it is small, and tells how large its parts are
+            self._known_units += 1 + (_units(row.parts.length) if parts else 0)
+            return
+        self._rows += 1
+        if self._sampled < SAMPLE_ROWS and self._sampled_bytes < SAMPLE_BYTES:
+            self._sample(key)
+
+    def orphans(self, parts: int) -> None:
+        """So many parts without a row would go."""
+        self._known_units += parts * _PART_UNITS
+
+    def write_units(self) -> float:
+        """For all that would go."""
+        each = self._sampled_units / self._sampled if self._sampled else 1.0
+        return float(round(self._rows * each) + self._known_units)
+
+    def _sample(self, key: str) -> None:
+        row = self._store.read(key)
+        if row is None or row.parts is not None:  # deleted, or replaced by a large value, in the meantime
+            return
+        size = _ATTRIBUTES_BYTES + len(self._store.partition_key(key).encode()) + len(row.value or b"")
+        size += sum(len(text) for text in (row.fn, row.gen, row.ttl_window, row.etag) if text is not None)
+        self._sampled += 1
+        self._sampled_bytes += size
+        self._sampled_units += _units(size)
+
+
+def _units(size: int) -> int:
+    """Write units of a deletion: one for each KB begun."""
+    return -(-size // 1024)

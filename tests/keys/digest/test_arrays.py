@@ -1,0 +1,157 @@
+"""How content is read: in pieces, by threads, block by block, without copies and without imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from blake3 import blake3
+
+from dynmemo.keys.digest import NoStableContent, buffers, digest, pandas_types
+from tests.keys.digest.values.pandas_ import frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LAYOUTS: dict[str, Callable[[Any], Any]] = {
+    "C order": lambda table: table,
+    "F order": np.asfortranarray,
+    "backwards": lambda table: table[::-1].copy()[::-1],
+    "every second": lambda table: np.repeat(table, 2, axis=1)[:, ::2],
+    "foreign byte order": lambda table: table.astype(table.dtype.newbyteorder()),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(3, 100_000), (40, 40_000), (1_000, 200), (2, 5), (1, 1), (0, 3), (3, 0)])
+@pytest.mark.parametrize("dtype", ["f8", "f4", "c16", "i2", "g"])
+def test_content_is_the_same_in_every_layout(layout: str, shape: tuple[int, int], dtype: str) -> None:
+    table = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    expected = buffers.content_hash(table)
+    rows = [buffers.content_hash(row) for row in table]
+    laid_out = LAYOUTS[layout](table)
+    assert buffers.content_hash(laid_out) == expected
+    assert buffers.row_hashes(laid_out) == rows
+
+
+def test_content_is_the_bytes_of_the_array() -> None:
+    table = np.arange(300_000.0).reshape(300, -1)
+    assert buffers.content_hash(table) == blake3(table.astype("<f8").tobytes()).digest()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_threads_change_nothing(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = np.random.default_rng(0).normal(size=(30, 50_000))
+    table[7, 7] = -np.nan
+    expected = buffers.content_hash(table)
+    monkeypatch.setattr(buffers, "_THREADS", 4)
+    monkeypatch.setattr(buffers, "_WORTH_THREADS", 0)
+    assert buffers.content_hash(LAYOUTS[layout](table)) == expected
+
+
+@pytest.mark.parametrize("place", [0, 65_535, 65_536, 299_999])
+def test_every_element_counts(place: int) -> None:
+    table = np.zeros(300_000)
+    before = digest(table)
+    table[place] = 1e-300
+    assert digest(table) != before
+
+
+@pytest.mark.parametrize("layout", ["C order", "F order", "every second"])
+def test_a_large_array_is_not_copied(layout: str) -> None:
+    table = LAYOUTS[layout](np.zeros((1_000, 4_000)))
+    digest(np.zeros((2, 2)))
+    tracemalloc.start()
+    digest(table)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < table.nbytes / 8
+
+
+def test_blocks_of_a_frame_are_only_a_short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = np.random.default_rng(0).normal(size=(50, 7))
+    tables = [frame(), pd.DataFrame(numbers), pd.DataFrame(np.asfortranarray(numbers)), pd.DataFrame(index=[1, 2])]
+    expected = [digest(table) for table in tables]
+    monkeypatch.setattr(pandas_types, "_blocks", lambda _: None)
+    assert [digest(table) for table in tables] == expected
+
+
+def test_the_path_names_the_column() -> None:
+    table = pd.DataFrame({"a": [1, 2], "jobs": [1, (n for n in "abc")]})
+    with pytest.raises(NoStableContent) as caught:
+        digest({"df": table})
+    assert caught.value.path == 'value["df"]["jobs"][1]'
+    with pytest.raises(NoStableContent) as caught:
+        digest(table.rename(columns={"jobs": "jobs of anna@example.com"}))
+    assert caught.value.path == "value[column 1][1]"
+
+
+def test_a_ufunc_of_ones_own_is_refused() -> None:
+    with pytest.raises(NoStableContent, match="a ufunc of unknown origin"):
+        digest(np.frompyfunc(lambda x: x, 1, 1))
+
+
+def test_an_index_that_is_nearly_even_is_told_apart() -> None:
+    even = np.arange(100)
+    uneven = even.copy()
+    uneven[50] = 51
+    assert len({digest(pd.Index(values)) for values in (even, uneven, even + 1, even * 2, even[:-1])}) == 5
+
+
+def test_a_subclass_of_a_frame_is_told_apart() -> None:
+    class Weather(pd.DataFrame):
+        station: str
+        _metadata = ["station"]  # noqa: RUF012 - as pandas wants it
+
+        @property
+        def _constructor(self) -> Any:
+            return Weather
+
+    first, second = Weather({"a": [1]}), Weather({"a": [1]})
+    first.station, second.station = "SEA", "PDX"
+    assert len({digest(table) for table in (first, second, pd.DataFrame({"a": [1]}))}) == 3
+
+
+PROGRAM = """
+import sys
+from dynmemo.keys.digest import digest
+digest([1, "a", {2: (3.0, None)}])
+names = ("numpy", "pandas", "polars", "pyarrow", "scipy", "xarray", "pydantic")
+heavy = [name for name in names if name in sys.modules]
+assert heavy == [], heavy
+"""
+
+POLARS = """
+import sys
+import polars as pl
+from dynmemo.keys.digest import digest
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"numpy", "pyarrow"}:
+            raise ImportError(name)
+sys.meta_path.insert(0, Blocker())
+for values in ([1, None, 3], [1.5, None, float("nan")], [True, None], ["a", None], [[1], None]):
+    print(digest(pl.Series(values)))
+assert "numpy" not in sys.modules
+assert "pyarrow" not in sys.modules
+"""
+
+
+def _run(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_nothing_is_imported_for_a_digest() -> None:
+    _run(PROGRAM)
+
+
+def test_polars_is_read_without_numpy_and_pyarrow_to_the_same_digest() -> None:
+    pl = pytest.importorskip("polars")
+    values = ([1, None, 3], [1.5, None, float("nan")], [True, None], ["a", None], [[1], None])
+    assert _run(POLARS).split() == [digest(pl.Series(each)) for each in values]

@@ -1,0 +1,309 @@
+"""Plain objects: registered digests, digests of their own, states that are not stable, and cycles."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import itertools
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynmemo.keys.digest import NoStableContent, digest, register_digest, stability
+from tests.keys.digest.values.objects import Custom, Point, family, ring
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Connection:
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.lock = threading.Lock()
+
+
+class PooledConnection(Connection):
+    pass
+
+
+class Client(Connection):
+    def __dynmemo_digest__(self) -> object:
+        return self.url
+
+
+class Counting:
+    """Whose state says how often it was taken."""
+
+    taken = itertools.count()
+
+    def __getstate__(self) -> dict[str, int]:
+        return {"taken": next(Counting.taken)}
+
+
+class Forgetful:
+    """Which comes back from pickle as another one."""
+
+    def __init__(self) -> None:
+        self.token = os.urandom(8)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Forgetful, (), {"token": self.token}
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+class Stable:
+    """Which counts how often it is pickled and rebuilt."""
+
+    rebuilt = 0
+
+    def __init__(self, x: object) -> None:
+        self.x = x
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"x": self.x}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        Stable.rebuilt += 1
+        self.__init__(**state)  # type: ignore[misc]
+
+
+class Unpicklable:
+    """Which has content, but cannot be rebuilt."""
+
+    def __init__(self, x: object) -> None:
+        self.x = x
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"x": self.x}
+
+    def __setstate__(self, state: object) -> None:
+        raise NotImplementedError
+
+
+class Large:
+    """Whose pickle is more than is looked at."""
+
+    def __getstate__(self) -> tuple[object, ...]:
+        return next(Counting.taken), b"x" * (stability._LARGEST + 1)
+
+
+def test_a_registered_digest_stands_for_the_object_and_its_subclasses() -> None:
+    with pytest.raises(NoStableContent, match=r"`value\.lock` is a lock"):
+        digest(Connection("a"))
+    register_digest(Connection, lambda connection: ("url", connection.url))
+    assert digest(Connection("a")) == digest(Connection("a"))
+    assert digest(PooledConnection("a")) == digest(PooledConnection("a"))
+    assert len({digest(value) for value in (Connection("a"), Connection("b"), PooledConnection("a"), Client("a"))}) == 4
+
+
+def test_the_nearest_word_counts() -> None:
+    register_digest(Connection, lambda connection: "base")
+    assert digest(Client("a")) != digest(Client("b"))
+    register_digest(PooledConnection, lambda connection: connection.url)
+    assert digest(PooledConnection("a")) != digest(PooledConnection("b"))
+    register_digest(PooledConnection, lambda connection: "second")
+    assert digest(PooledConnection("a")) == digest(PooledConnection("b"))
+
+
+def test_a_registered_digest_is_heard_before_a_refusal() -> None:
+    class Cursor:
+        def __iter__(self) -> Cursor:
+            return self
+
+        def __next__(self) -> int:
+            raise StopIteration
+
+    with pytest.raises(NoStableContent, match="an iterator"):
+        digest(Cursor())
+    register_digest(Cursor, lambda _: "cursor")
+    assert digest(Cursor()) == digest(Cursor())
+
+
+@pytest.mark.parametrize("type_", [int, str, list, dict, object, type(None)])
+def test_built_in_types_keep_their_digest(type_: type) -> None:
+    with pytest.raises(TypeError, match="register a subclass"):
+        register_digest(type_, lambda _: 1)
+
+
+def test_only_classes_can_be_registered() -> None:
+    with pytest.raises(TypeError, match=r"takes a class first, not an object of type builtins\.str"):
+        register_digest("Connection", lambda _: 1)  # type: ignore[arg-type]
+
+
+def _raise(_: object) -> object:
+    raise ZeroDivisionError("secret")
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [(_raise, "whose digest raised builtins.ZeroDivisionError"), (lambda it: it, "whose digest is the object itself")],
+)
+def test_a_digest_that_fails_is_refused_without_its_message(function: Callable[[Any], object], reason: str) -> None:
+    class Thing:
+        pass
+
+    register_digest(Thing, function)
+    with pytest.raises(NoStableContent) as caught:
+        digest({"a": Thing()})
+    assert caught.value.path == 'value["a"]'
+    assert caught.value.reason.endswith(reason)
+    assert "secret" not in str(caught.value)
+
+
+def test_what_a_registered_digest_returns_may_be_the_culprit() -> None:
+    class Thing:
+        def __dynmemo_digest__(self) -> object:
+            return {"lock": threading.Lock()}
+
+    with pytest.raises(NoStableContent) as caught:
+        digest(Thing())
+    assert caught.value.path == 'value["lock"]'
+
+
+@pytest.mark.parametrize("make", [Counting, Forgetful])
+def test_an_object_that_pickle_changes_is_refused(make: Callable[[], object]) -> None:
+    for _ in range(2):
+        with pytest.raises(NoStableContent) as caught:
+            digest({"a": [make()]})
+        assert caught.value.path == 'value["a"][0]'
+        assert caught.value.reason.endswith("whose content changes when it is pickled and read back")
+
+
+def test_an_object_in_a_cycle_that_pickle_changes_is_refused() -> None:
+    forgetful = Forgetful()
+    inner = Point(forgetful)
+    inner.y = inner
+    with pytest.raises(NoStableContent, match="content changes"):
+        digest([inner])
+
+
+def test_only_the_first_object_of_a_class_is_rebuilt() -> None:
+    Stable.rebuilt = 0
+    for x in range(5):
+        digest([Stable(x), Stable(x)])
+    assert Stable.rebuilt == 1
+
+
+@pytest.mark.parametrize("make", [lambda: Unpicklable(1), lambda: Custom(lambda: 1)])
+def test_an_object_that_cannot_be_rebuilt_or_only_by_value_keeps_its_digest(make: Callable[[], object]) -> None:
+    value = make()
+    assert digest(value) == digest(value)
+
+
+def test_an_object_too_large_to_be_rebuilt_is_trusted() -> None:
+    assert digest(Large()) != digest(Large())
+
+
+def test_the_original_is_not_touched_by_the_look_at_its_copy() -> None:
+    np = pytest.importorskip("numpy")
+
+    class Doubling:
+        def __init__(self) -> None:
+            self.table = np.arange(100_000.0)
+
+        def __getstate__(self) -> dict[str, object]:
+            return {"table": self.table}
+
+        def __setstate__(self, state: dict[str, Any]) -> None:
+            state["table"] *= 2
+            self.table = state["table"]
+
+    value = Doubling()
+    before = digest(value)
+    assert value.table[1] == 1.0
+    assert digest(value) == before
+
+
+def test_the_look_at_a_copy_leaves_the_methods_of_the_class_as_they_are() -> None:
+    class Local:
+        def __getstate__(self) -> dict[str, object]:
+            return {"add": lambda x: x + 1}
+
+    before = dict(vars(Local))
+    assert digest(Local()) == digest(Local())
+    assert dict(vars(Local)) == before
+
+
+def test_tblib_which_dask_brings_along_changes_no_digest_of_an_exception() -> None:
+    errors = "[ValueError('x'), KeyError(1, 2), ExceptionGroup('g', [OSError(1)])]"
+    show = f"from dynmemo.keys.digest import digest; print(digest({errors}))"
+    install = "import tblib.pickling_support; tblib.pickling_support.install()\n"
+    digests = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        for program in (show, install + show)
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_many_objects_that_know_each_other_all_end() -> None:
+    people = [Point(name) for name in range(60)]
+    for person in people:
+        person.y = people
+    assert digest(people[0]) == digest(people[0]) != digest(people[1])
+
+
+def test_shared_objects_cost_nothing() -> None:
+    value: object = [1, 2, 3]
+    for _ in range(300):
+        value = [value, value]
+    assert digest(value) == digest(value)
+
+
+def test_cycles_are_told_apart_beyond_the_first_steps() -> None:
+    assert digest(ring(*"aaaaaaaab")) != digest(ring(*"aaaaaaaac"))
+    assert digest(ring("a", "a")) == digest(ring("a", "a"))
+    assert digest([family(), 1]) != digest([family(), 2])
+
+
+def test_a_cycle_within_a_set_has_no_order() -> None:
+    def club(names: str) -> Point:
+        head = Point("club")
+        head.y = {Point(name, head) for name in names}
+        return head
+
+    assert digest(club("abc")) == digest(club("cba")) != digest(club("abd"))
+
+
+def test_classes_with_the_same_name_count_by_their_code() -> None:
+    def make(value: int) -> type:
+        class Thing:
+            def answer(self) -> int:
+                return value
+
+        return Thing
+
+    assert digest(make(1)()) == digest(make(1)())
+    assert digest(make(1)()) != digest(make(2)())
+
+
+def test_a_function_wrapped_under_its_name_counts_by_its_code() -> None:
+    def make(value: int) -> object:
+        @functools.lru_cache
+        def answer() -> int:
+            return value
+
+        return answer
+
+    assert digest(make(1)) == digest(make(1)) != digest(make(2))
+
+
+def test_members_of_an_enum_count_by_name_and_value() -> None:
+    def make(value: int) -> enum.Enum:
+        return enum.Enum("Level", {"LOW": value, "HIGH": 3}).LOW  # type: ignore[attr-defined, no-any-return]
+
+    assert digest(make(1)) == digest(make(1)) != digest(make(2))
+
+
+def test_thousands_of_classes_do_not_pile_up() -> None:
+    from dynmemo.keys.digest import dispatch
+
+    for number in range(dispatch._MOST_LEARNED + 10):
+        digest(type(f"Thing{number}", (), {})())
+    assert len(dispatch.HANDLERS) < dispatch._MOST_LEARNED + 10
+    assert digest([1]) == digest([1])

@@ -1,0 +1,173 @@
+"""A lease's owner: told from others, and known to be gone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynmemo.leases.owner import disown, is_gone, owner_name, settle
+from tests.leases.helpers import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TELL = "import sys; from dynmemo.leases.owner import owner_name; print(owner_name(), flush=True); sys.stdin.read()"
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a process started without more")
+can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+
+
+@contextmanager
+def another() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that runs until its input ends, and its name."""
+    command = [sys.executable, "-c", TELL]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+
+
+def with_part(owner: str, index: int, part: str) -> str:
+    parts = owner.split("/")
+    parts[index] = part
+    return "/".join(parts)
+
+
+def test_a_name_tells_the_process_but_no_host_and_is_new_for_every_claim() -> None:
+    first, second = owner_name(), owner_name()
+    assert re.fullmatch(rf"[0-9a-f]{{16}}/{os.getpid()}/[0-9]*/[0-9a-f]{{16}}", first)
+    assert first.rpartition("/")[0] == second.rpartition("/")[0]
+    assert first != second
+    assert socket.gethostname() not in first
+
+
+def test_another_process_on_this_machine_has_another_name_of_the_same_machine() -> None:
+    with another() as (_, name):
+        assert name != owner_name()
+        assert name.split("/")[0] == owner_name().split("/")[0]
+
+
+def test_this_process_is_not_gone() -> None:
+    assert not is_gone(owner_name())
+
+
+def test_a_name_that_this_process_gave_up_is_gone_until_its_row_is() -> None:
+    name, other = owner_name(), owner_name()
+    disown(name)
+    assert is_gone(name)
+    assert not is_gone(other)
+    settle(name)
+    assert not is_gone(name)
+
+
+def test_a_running_process_is_not_gone_and_an_ended_one_is() -> None:
+    with another() as (process, name):
+        assert not is_gone(name)
+        process.communicate()
+        assert is_gone(name)
+
+
+@on_linux
+def test_a_killed_process_is_gone_before_its_parent_has_noticed() -> None:
+    with another() as (process, name):
+        process.kill()
+        until(lambda: is_gone(name))
+        assert process.returncode is None
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system stops no process")
+def test_a_stopped_process_is_not_gone() -> None:
+    with another() as (process, name):
+        process.send_signal(signal.SIGSTOP)
+        assert not is_gone(name)
+        process.send_signal(signal.SIGCONT)
+
+
+@on_linux
+def test_a_process_whose_id_another_one_has_got_is_gone() -> None:
+    assert is_gone(with_part(owner_name(), 2, "1"))
+
+
+def test_a_process_whose_start_is_not_known_counts_as_running_while_its_id_does() -> None:
+    assert not is_gone(with_part(owner_name(), 2, ""))
+
+
+def test_a_process_of_another_machine_is_never_known_to_be_gone() -> None:
+    with another() as (process, name):
+        process.communicate()
+        assert not is_gone(with_part(name, 0, "0123456789abcdef"))
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [None, "", "somebody", "a/b/c/d", "{machine}/0/1/ff", "{machine}/-1/1/ff", "{machine}/99999999999999/1/ff"],
+)
+def test_what_is_no_name_of_ours_is_not_gone(owner: str | None) -> None:
+    assert not is_gone(owner and owner.replace("{machine}", owner_name().split("/")[0]))
+
+
+@can_fork
+def test_a_forked_child_has_names_of_its_own() -> None:
+    code = """
+import os
+from dynmemo.leases.owner import is_gone, owner_name
+print(owner_name(), flush=True)
+if os.fork() == 0:
+    print(owner_name(), flush=True)
+    os._exit(0)
+os.wait()
+print(owner_name())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    parent, child, still_parent = done.stdout.split()
+    assert parent.split("/")[:3] == still_parent.split("/")[:3]
+    assert parent.split("/")[0] == child.split("/")[0]
+    assert parent.split("/")[1] != child.split("/")[1]
+    assert is_gone(child)
+
+
+@pytest.fixture(params=[True, False], ids=["own proc", "proc of outside"])
+def namespace(request: pytest.FixtureRequest) -> list[str]:
+    """The command that runs another in a process namespace of its own."""
+    unshare = shutil.which("unshare")
+    command = [unshare or "unshare", "--pid", "--fork", *(["--mount-proc"] if request.param else [])]
+    if unshare is None or subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this user may not make a process namespace")
+    return command
+
+
+@on_linux
+def test_in_another_process_namespace_nobody_of_outside_is_known(namespace: list[str]) -> None:
+    code = """
+import sys
+from dynmemo.leases.owner import is_gone, owner_name
+print(owner_name(), is_gone(sys.argv[1]), is_gone(owner_name()))
+"""
+    with another() as (process, name):
+        process.communicate()
+        command = [*namespace, sys.executable, "-c", code, name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    inside, outsider_gone, self_gone = done.stdout.split()
+    assert inside.split("/")[0] != owner_name().split("/")[0]
+    assert (outsider_gone, self_gone) == ("False", "False")
+    assert not is_gone(inside)
+
+
+@on_linux
+def test_processes_of_a_namespace_know_each_other_only_if_their_proc_shows_them(namespace: list[str]) -> None:
+    code = f"""
+import subprocess, sys
+from dynmemo.leases.owner import is_gone
+child = subprocess.run([sys.executable, "-c", {TELL!r}], input="", capture_output=True, text=True)
+print(is_gone(child.stdout.strip()))
+"""
+    done = subprocess.run([*namespace, sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str("--mount-proc" in namespace)
