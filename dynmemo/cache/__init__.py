@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dynmemo import expiry
 from dynmemo._log import Once
-from dynmemo.breaker import WRITING, Breaker
 from dynmemo.cache.options import (
     check_key,
     checked_encrypt,
@@ -25,6 +24,7 @@ from dynmemo.cache.options import (
 )
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.expiry import Lifetime
+from dynmemo.failures import WRITING, Breaker
 from dynmemo.item import Item
 from dynmemo.urls import build_url, parse_url
 

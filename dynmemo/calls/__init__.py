@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, overload
 
-from dynmemo.calls.entries import Entry
-from dynmemo.calls.explanation import Explanation
+from dynmemo.calls.memo import Memo
 from dynmemo.calls.options import OPTION_NAMES, Options, check_function
-from dynmemo.calls.story import Memo
 from dynmemo.calls.wrapper import AsyncCachedFunction, BoundCachedFunction, CachedFunction
 from dynmemo.defaults import default_cache
+from dynmemo.entries import Entry
 from dynmemo.errors import InvalidOptionError
+from dynmemo.explain.explanation import Explanation
 from dynmemo.generations import clear_functions
 from dynmemo.keys import key_name
 from dynmemo.purging import Purged

@@ -8,10 +8,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from dynmemo.calls.entries import Looked
-from dynmemo.calls.steps import Blocking, Computed, Failed, Found, Sleep, Step, Wait, compute
-from dynmemo.calls.unled import Unled
+from dynmemo.calls.steps import Blocking, Failed, Found, Sleep, Step, Wait, compute
 from dynmemo.codec import CannotSerialize
+from dynmemo.entries import Computed, Looked
 from dynmemo.errors import (
     InvalidOptionError,
     InvalidTableError,
@@ -37,11 +36,11 @@ from dynmemo.leases import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dynmemo.calls.entries import Entries
     from dynmemo.calls.options import Options
     from dynmemo.calls.steps import Outcome, Story
-    from dynmemo.calls.trouble import Trouble
-    from dynmemo.item import Item
+    from dynmemo.entries import Entries
+    from dynmemo.failures import Trouble
+    from dynmemo.item import Item, Store
 
 T = TypeVar("T")
 Steps = Generator[Step, Any, T]
@@ -378,6 +377,32 @@ class Miss:
         if known is None or self._entries.is_begun(known):
             return known
         return self._writing(self._entries.begun)
+
+
+class Unled:
+    """What a `Lease` is to a call that was not led: its result is stored if the row is as expected still.
+
+    Args:
+        store: where the row lies.
+        key: of the call.
+        generation: known before computing.
+        expect: of the row; None to replace whatever is there.
+    """
+
+    def __init__(self, store: Store, key: str, generation: str, expect: Expect | None) -> None:
+        self.generation = generation
+        self._store = store
+        self._key = key
+        self._expect = expect
+
+    @property
+    def lost(self) -> bool:
+        """Whether the result will not be stored; that is known only then."""
+        return False
+
+    def finish(self, item: Item) -> bool:
+        """Store the result; False if the row has changed."""
+        return not isinstance(self._store.write(self._key, item, self._expect), Refused)
 
 
 def _is_interruption(outcome: Outcome) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dynmemo.entries import Computed
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -18,16 +20,6 @@ if TYPE_CHECKING:
 
 Arguments = tuple[Any, ...]
 Keywords = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """What the user's function returned, with what is remembered about it."""
-
-    value: Any
-    computed_at: float
-    """Unix seconds when computing began."""
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

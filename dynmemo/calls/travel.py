@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynmemo._forks import new_lock_in_children
 from dynmemo.cache import Cache
-from dynmemo.calls.story import Memo
+from dynmemo.calls.memo import Memo
 from dynmemo.codec.pickling import found_here, storing
 from dynmemo.defaults import adopt
 from dynmemo.errors import DynmemoError, InvalidOptionError

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Supports
 
 import wrapt
 
-from dynmemo.calls.explain import explain
 from dynmemo.calls.travel import reduce_bound, reduce_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dynmemo.calls.entries import Entry
-    from dynmemo.calls.explanation import Explanation
-    from dynmemo.calls.story import Memo
+    from dynmemo.calls.memo import Memo
+    from dynmemo.entries import Entry
+    from dynmemo.explain import Explanation
     from dynmemo.stats import CacheInfo
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ class _Sync(_Plain[P, R]):
         Raises:
             UnhashableArgumentError: an argument has no stable content, so there is no key.
         """
-        return explain(self._self_memo, self._self_with_owner(args), kwargs)
+        return self._self_memo.explain(self._self_with_owner(args), kwargs)
 
 
 class _Async(_Plain[P, R]):
@@ -145,7 +144,7 @@ class _Async(_Plain[P, R]):
     async def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What the key of this call is made of and what is stored for it, as that of a plain function."""
         # Not in the cache's own threads: there may be no cache.
-        return await asyncio.to_thread(explain, self._self_memo, self._self_with_owner(args), kwargs)
+        return await asyncio.to_thread(self._self_memo.explain, self._self_with_owner(args), kwargs)
 
 
 def _unused(wrapped: object, instance: object, args: object, kwargs: object) -> None:

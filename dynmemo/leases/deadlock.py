@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from dynmemo.item import Item, Store
-    from dynmemo.leases.hold import Hold
     from dynmemo.leases.inflight import Flight
+    from dynmemo.leases.renewal import Hold
 
 _numbers = itertools.count()
 

@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING, Self
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.keys import lease_key
-from dynmemo.leases.alive import witness
 from dynmemo.leases.deadlock import computing_under
-from dynmemo.leases.hold import Hold, lease_date
+from dynmemo.leases.inflight import witness
 from dynmemo.leases.owner import owner_name
-from dynmemo.leases.renewer import renewer
+from dynmemo.leases.renewal import Hold, lease_date, renewer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dynmemo.item import Store
-    from dynmemo.leases.hold import Keeper
+    from dynmemo.leases.renewal import Keeper
 
 DEFAULT_SECONDS = 30.0
 

@@ -14,7 +14,7 @@ import pytest
 
 import dynmemo
 from dynmemo import Cache, StoreUnavailableError, UnhashableArgumentError, dynamo_cached
-from dynmemo.calls.recent import MOST_CALLS, MOST_CODES, Recent, recent
+from dynmemo.explain.history import MOST_CALLS, MOST_CODES, History, history
 from dynmemo.item import Item
 from dynmemo.leases import Leases, Spot
 from dynmemo.stores.sqlite import SqliteStore
@@ -363,7 +363,7 @@ def test_an_edit_of_the_function_itself_is_named(weather: Notebook) -> None:
 
 def test_an_edit_is_named_in_a_process_that_only_had_hits(weather: Notebook) -> None:
     weather.forecast("SEA")
-    recent(weather.module.__name__ + ".forecast")._calls.clear()
+    history(weather.module.__name__ + ".forecast")._calls.clear()
     assert weather.forecast("SEA")
     weather.run("RATE = 0.2")
     told = weather.forecast.explain("SEA")
@@ -373,7 +373,7 @@ def test_an_edit_is_named_in_a_process_that_only_had_hits(weather: Notebook) -> 
 def test_the_store_tells_of_the_same_call_under_code_that_this_process_never_had(weather: Notebook) -> None:
     weather.forecast("SEA")
     code = weather.forecast.explain("SEA").code
-    known = recent(weather.module.__name__ + ".forecast")
+    known = history(weather.module.__name__ + ".forecast")
     known._calls.clear()
     known._codes.clear()
     weather.run("RATE = 0.2")
@@ -403,7 +403,7 @@ def test_a_large_argument_is_named_though_it_was_not_remembered(cache: Cache) ->
 
 
 def test_a_list_that_cannot_be_made_fails_no_call() -> None:
-    known = Recent()
+    known = History()
 
     def broken() -> list[Ingredient]:
         raise RuntimeError("mine")
@@ -420,7 +420,7 @@ def test_a_shared_table_is_not_read_as_a_whole(dynamodb_table: str, dynamodb_end
         return 2 * x
 
     double(1)
-    recent(double._self_memo.fn)._calls.clear()
+    history(double._self_memo.fn)._calls.clear()
     before = double.cache_info().requests
     told = double.explain(2)
     assert (told.state, told.nearest) == ("absent", "")
@@ -436,7 +436,7 @@ def test_what_is_remembered_is_bounded(weather: Notebook) -> None:
     for rate in range(MOST_CODES + 10):
         weather.run(f"RATE = {rate}")
         weather.forecast.cache_key("SEA")
-    known = recent(weather.module.__name__ + ".forecast")
+    known = history(weather.module.__name__ + ".forecast")
     assert len(known.calls()) == MOST_CALLS
     assert len(known._codes) == MOST_CODES
     assert weather.forecast.explain("SEA", 10_000).nearest

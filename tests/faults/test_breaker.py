@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynmemo import Cache, StoreUnavailableError, dynamo_cached
-from dynmemo.breaker import FAILURES, LONGEST_COOL_DOWN, PROBE_SECONDS, WRITING, Breaker
-from dynmemo.calls.trouble import Trouble
+from dynmemo.failures import FAILURES, LONGEST_COOL_DOWN, PROBE_SECONDS, WRITING, Breaker, Trouble
 from dynmemo.generations import generations
 from dynmemo.item import Item
 from dynmemo.keys import lease_key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import dynmemo
+from dynmemo import generations
 from dynmemo.generations import RECHECK_SECONDS, Generations
 from dynmemo.item import Item
 from tests.fleet.helpers import Clock, Work, done, notes, until
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def clocked(worker: Worker) -> Clock:
     """The clock by which a worker believes what it knows of generations."""
     clock = Clock()
-    importlib.import_module("dynmemo.clear")._generations[worker.cache] = Generations(clock)
+    generations._generations[worker.cache] = Generations(clock)
     return clock
 
 

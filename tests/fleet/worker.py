@@ -6,7 +6,6 @@ It finds the store in DYNMEMO_URL and the folder in which all of them note what 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import itertools
 import json
 import os
@@ -18,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynmemo import clear, configure, dynamo_cached
+from dynmemo import clear, configure, dynamo_cached, generations
 from tests.fleet.helpers import note, patient, until
 
 if TYPE_CHECKING:
@@ -77,8 +76,7 @@ def ask() -> None:
 
 def ask_again() -> None:
     """Call whenever it is told to, until it is told to end."""
-    # `dynmemo.clear` is the function of that name, too.
-    importlib.import_module("dynmemo.clear").RECHECK_SECONDS = float(os.environ["FLEET_RECHECK"])  # type: ignore[attr-defined]
+    generations.RECHECK_SECONDS = float(os.environ["FLEET_RECHECK"])
     for number in itertools.count():
         while not (FOLDER / f"again {number}").exists():
             if (FOLDER / "end").exists():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item
 from dynmemo.leases import Lease, Leases, Spot, Verdict, Waited, Watch, judge
-from dynmemo.leases.renewer import Schedule
+from dynmemo.leases.renewal import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

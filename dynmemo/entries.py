@@ -17,7 +17,6 @@ from dynmemo.leases import Leases
 
 if TYPE_CHECKING:
     from dynmemo.cache import Cache
-    from dynmemo.calls.steps import Computed
     from dynmemo.codec import Codec, Decoded
     from dynmemo.expiry import Lifetime
     from dynmemo.stats import Stats
@@ -29,6 +28,16 @@ OVERWRITE_SECONDS = 60.0
 
 REFRESH_AFTER = 0.1
 """Part of a sliding window that goes by before a hit moves the date again; DynamoDB bills the whole item for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What the user's function returned, with what is remembered about it."""
+
+    value: Any
+    computed_at: float
+    """Unix seconds when computing began."""
+    seconds: float
 
 
 class Looked(NamedTuple):

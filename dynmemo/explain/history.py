@@ -46,7 +46,7 @@ class Call:
     digests: Mapping[str, str | None]
 
 
-class Recent:
+class History:
     """Recent calls and fingerprints of the functions of one name: in a notebook a redefined function is another."""
 
     def __init__(self) -> None:
@@ -99,11 +99,11 @@ class _Functions:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         new_lock_in_children(self)
-        self._known: dict[str, Recent] = {}
+        self._known: dict[str, History] = {}
 
-    def of(self, fn: str) -> Recent:
+    def of(self, fn: str) -> History:
         with self._lock:
-            known = self._known.get(fn) or Recent()
+            known = self._known.get(fn) or History()
             _put(self._known, fn, known, MOST_FUNCTIONS)
         return known
 
@@ -111,6 +111,6 @@ class _Functions:
 _functions = _Functions()
 
 
-def recent(fn: str) -> Recent:
+def history(fn: str) -> History:
     """What is known of the functions with this name in keys."""
     return _functions.of(fn)

@@ -12,14 +12,14 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dynmemo.calls.entries import Entries, Looked
 from dynmemo.calls.miss import Miss
-from dynmemo.calls.recent import is_small, recent
 from dynmemo.calls.steps import compute, play, play_async
-from dynmemo.calls.trouble import Trouble
 from dynmemo.codec import Codec
 from dynmemo.defaults import configured_cache, default_cache, is_disabled
+from dynmemo.entries import Entries, Looked
 from dynmemo.errors import InvalidOptionError
+from dynmemo.explain import Known, explain, history, is_small
+from dynmemo.failures import Trouble
 from dynmemo.generations import clear_functions
 from dynmemo.keys import ArgumentKeys, function_name, key_name
 from dynmemo.keys.identity import CodeIdentity
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dynmemo.cache import Cache
-    from dynmemo.calls.entries import Entry
     from dynmemo.calls.options import Options
     from dynmemo.calls.steps import Arguments, Keywords, Story
-    from dynmemo.keys import Argument
-    from dynmemo.keys.identity import Ingredient
+    from dynmemo.entries import Entry
+    from dynmemo.explain import Explanation
     from dynmemo.keys.identity.fingerprint import Portable
 
 
@@ -49,13 +48,13 @@ class Memo:
         self.fn = key_name(self.name)
         self.stats = Stats()
         self._trouble = Trouble(self.name, self.stats, raises=options.on_error == "raise")
-        self.recent = recent(self.fn)
+        self._history = history(self.fn)
         self._identity = CodeIdentity(
             function,
             code=options.code,
             depends_on=options.packages(),
             version=options.version,
-            walked=self.recent.saw_code,
+            walked=self._history.saw_code,
         )
         self._arguments = ArgumentKeys(
             function, getattr(function, "__qualname__", self.name), options.ignore, options.key
@@ -203,22 +202,17 @@ class Memo:
         """The code part of the keys now."""
         return self._identity.current()
 
-    def ingredients(self) -> list[Ingredient]:
-        """What the code part of the keys is made of now."""
-        return self._identity.ingredients()
-
-    def each(self, args: Arguments, kwargs: Keywords) -> list[Argument]:
-        """The arguments of a call one by one."""
-        return self._arguments.each(args, kwargs)
-
-    def was_called(self, key: str) -> bool:
-        """Whether this process has computed, or tried to compute, the call with this key."""
-        return self.recent.was_called(*key.rsplit(":", 2)[1:])
+    def explain(self, args: Arguments, kwargs: Keywords) -> Explanation:
+        """What the key of a call is made of and what the cache holds for it."""
+        key = self.key(args, kwargs)
+        call = Known(key, self._identity.ingredients(), self._arguments.each(args, kwargs))
+        keeps = self.options.keeps_old_values()
+        return explain(self.name, call, self._history, self.entries, keeps_old_values=keeps)
 
     def _remember(self, key: str, args: Arguments, kwargs: Keywords) -> None:
         _, code, arguments = key.rsplit(":", 2)
         with contextlib.suppress(Exception):  # it serves explain() only, and objects may do anything when looked at
-            self.recent.saw_call(code, arguments, self._arguments.each(args, kwargs, is_small))
+            self._history.saw_call(code, arguments, self._arguments.each(args, kwargs, is_small))
 
     def parameters(self) -> dict[str, Any]:
         """The options by name, with the name in force."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from dynmemo.calls.recent import Call, Recent
+    from dynmemo.explain.history import Call, History
     from dynmemo.keys import Argument
     from dynmemo.keys.identity import Ingredient
 
@@ -44,60 +44,59 @@ class Known:
     """A call, to be compared with others.
 
     Args:
-        code: the code part of its key.
-        arguments: the arguments part.
+        key: of the call.
         ingredients: of its code.
         each: its arguments.
     """
 
-    def __init__(self, code: str, arguments: str, ingredients: Sequence[Ingredient], each: Sequence[Argument]) -> None:
-        self._code = code
-        self._arguments = arguments
-        self._ingredients = ingredients
-        self._each = each
+    def __init__(self, key: str, ingredients: Sequence[Ingredient], each: Sequence[Argument]) -> None:
+        self.key = key
+        self.fn, self.code, self.arguments = key.rsplit(":", 2)
+        self.ingredients = ingredients
+        self.each = each
 
-    def nearest(self, recent: Recent, stored: Iterable[Stored]) -> Nearest | None:
+    def nearest(self, history: History, stored: Iterable[Stored]) -> Nearest | None:
         """The nearest of the calls that this process remembers and the store holds.
 
         The same arguments under another code are nearer than other arguments, then the number of differences decides.
         """
-        calls = recent.calls()
+        calls = history.calls()
         digests = {call.arguments: call for call in calls}
         found: list[tuple[bool, int, Nearest]] = []
         for what, call in (("a call that this process made", one) for one in calls):
-            found += self._compared(what, call.code, call.arguments, call, recent)
+            found += self._compared(what, call.code, call.arguments, call, history)
         for one in stored:
             known = digests.get(one.arguments)
-            found += self._compared("an entry in the store", one.code, one.arguments, known, recent)
+            found += self._compared("an entry in the store", one.code, one.arguments, known, history)
         return min(found, key=lambda one: one[:2])[2] if found else None
 
     def _compared(
-        self, what: str, code: str, arguments: str, call: Call | None, recent: Recent
+        self, what: str, code: str, arguments: str, call: Call | None, history: History
     ) -> Iterator[tuple[bool, int, Nearest]]:
-        if (code, arguments) == (self._code, self._arguments):
+        if (code, arguments) == (self.code, self.arguments):
             return
-        of_code, cost = self._code_differences(code, recent)
+        of_code, cost = self._code_differences(code, history)
         of_arguments, more = self._argument_differences(arguments, call)
         differences = (*of_arguments, *of_code)
-        yield arguments != self._arguments, cost + more, Nearest(what, differences)
+        yield arguments != self.arguments, cost + more, Nearest(what, differences)
 
-    def _code_differences(self, code: str, recent: Recent) -> tuple[list[str], int]:
-        if code == self._code:
+    def _code_differences(self, code: str, history: History) -> tuple[list[str], int]:
+        if code == self.code:
             return [], 0
-        then = recent.ingredients(code)
-        if then is None or not self._ingredients:
+        then = history.ingredients(code)
+        if then is None or not self.ingredients:
             return [f"the code differs: it was {code[:12]} there (what that was made of is not known here)"], _UNKNOWN
-        found = list(_edits(self._ingredients, then))
+        found = list(_edits(self.ingredients, then))
         found = found or ["the code differs in how its parts are put together"]
         return found, len(found)
 
     def _argument_differences(self, arguments: str, call: Call | None) -> tuple[list[str], int]:
-        if arguments == self._arguments:
+        if arguments == self.arguments:
             return [], 0
         if call is None:
             return ["the arguments differ (which of them is not known here)"], _UNKNOWN
         found, unsure = [], []
-        for one in self._each:
+        for one in self.each:
             then = call.digests.get(one.name)
             if one.digest is not None and then is not None and one.digest != then:
                 found.append(f"argument `{one.name}` differs")

@@ -1,0 +1,139 @@
+"""`explain()`: why a call hits or misses. It computes nothing, writes nothing, and takes a broken store as it is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from dynmemo import expiry
+from dynmemo.defaults import is_disabled
+from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError
+from dynmemo.explain.differences import Known, Stored
+from dynmemo.explain.explanation import Explanation
+from dynmemo.explain.history import History, history, is_small
+from dynmemo.generations import generations
+from dynmemo.keys import lease_key
+from dynmemo.leases import Verdict, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dynmemo.entries import Entries, Looked
+    from dynmemo.explain.explanation import State
+    from dynmemo.item import Item
+
+__all__ = ["Explanation", "History", "Known", "explain", "history", "is_small"]
+
+MOST_ROWS = 10_000
+"""Rows of a local store that are looked at for the nearest call."""
+
+
+class _Standing(NamedTuple):
+    """What the cache holds for a call."""
+
+    state: State
+    detail: str
+    expires_at: datetime | None = None
+
+
+def explain(
+    name: str, call: Known, history: History, entries: Callable[[], Entries], *, keeps_old_values: bool
+) -> Explanation:
+    """What the key of a call is made of and what the cache holds for it.
+
+    Args:
+        name: of the function.
+        call: the call.
+        history: what this process knows of other calls of the function.
+        entries: gives those of the function in the cache in force; raises `InvalidOptionError` if there is none.
+        keeps_old_values: whether the lease of a call may lie beside its value.
+    """
+    found: Entries | None = None
+    if is_disabled():
+        standing = _Standing("disabled", "DYNMEMO_DISABLE is set, so calls just compute")
+    else:
+        try:
+            found = entries()
+            standing = _standing(found, call, history, keeps_old_values=keeps_old_values)
+        except (InvalidOptionError, StoreUnavailableError, InvalidTableError) as error:
+            standing = _Standing("unavailable", str(error))
+    nearest = None
+    if standing.state == "absent" and not history.was_called(call.code, call.arguments):
+        nearest = call.nearest(history, list(_stored(found, call.fn)))
+    return Explanation(
+        name=name,
+        key=call.key,
+        code=call.code,
+        ingredients=tuple(call.ingredients),
+        arguments=tuple(call.each),
+        store="" if found is None else found.store.location,
+        state=standing.state,
+        detail=standing.detail,
+        expires_at=standing.expires_at,
+        nearest="" if nearest is None else nearest.what,
+        differences=() if nearest is None else nearest.differences,
+    )
+
+
+def _standing(entries: Entries, call: Known, history: History, *, keeps_old_values: bool) -> _Standing:
+    looked = entries.peek(call.key)
+    if looked.decoded is not None and looked.row is not None:
+        return _live(looked.row, looked.decoded.computed_at, looked.decoded.seconds)
+    if looked.unreadable is not None:
+        return _Standing("unreadable", str(looked.unreadable))
+    generation = generations(entries.cache).known(entries.store, call.fn)
+    now = entries.cache.clock()
+    held = judge(looked.row, now, generation)
+    if held is Verdict.CLAIMABLE and keeps_old_values:
+        held = judge(entries.store.read(lease_key(call.key)), now, generation)
+    if held is Verdict.HELD:
+        return _Standing("computing", "somebody computes it now, and a call waits for the result")
+    if held is Verdict.NO_STORE and looked.row is not None:
+        return _Standing("not shareable", f"{looked.row.no_store}; so calls compute without waiting")
+    return _gone(looked, now, generation, called_before=history.was_called(call.code, call.arguments))
+
+
+def _live(row: Item, computed_at: float, seconds: float) -> _Standing:
+    size = len(row.value or b"")
+    about = f"{size:,} bytes, computed {_when(computed_at)} in {seconds:.3g} s"
+    end = expiry.expires_at(row)
+    if end is None:
+        return _Standing("live", f"never expires ({about})")
+    window = "" if row.ttl_window is None else " unless it is used before"
+    return _Standing("live", f"until {_when(end)}{window} ({about})", datetime.fromtimestamp(end, UTC))
+
+
+def _gone(looked: Looked, now: float, generation: str, *, called_before: bool) -> _Standing:
+    row = looked.row
+    if row is None or (row.value is None and row.parts is None):
+        before = "; this process has called it, so it was removed since, or never stored" if called_before else ""
+        return _Standing("absent", f"nothing is stored under this key{before}")
+    if row.gen != generation:
+        return _Standing("cleared", "what is stored was computed before the function, or the whole cache, was cleared")
+    end = expiry.expires_at(row)
+    if end is not None and expiry.is_expired(row, now):
+        kept = "" if row.stale_for is None or row.ttl_date is None else f", kept for errors until {_when(row.ttl_date)}"
+        return _Standing("expired", f"since {_when(end)}{kept}", datetime.fromtimestamp(end, UTC))
+    if row.value is None:
+        return _Standing("unreadable", "a part of the value is missing")
+    return _Standing("expired", "the deadline that was signed with the value has passed")
+
+
+def _when(moment: float) -> str:
+    return f"{datetime.fromtimestamp(int(moment), UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _stored(entries: Entries | None, fn: str) -> Iterator[Stored]:
+    """The calls in a local store; a shared one would be read, and billed, as a whole."""
+    from dynmemo.stores.sqlite import SqliteStore
+
+    if entries is None or not isinstance(entries.store, SqliteStore):
+        return
+    try:
+        for key, row in islice(entries.store.scan(f"{fn}:", fn=fn), MOST_ROWS):
+            parts = key.split(":")
+            if len(parts) == 3 and "#" not in key and row.lease_owner is None and row.no_store is None:
+                yield Stored(parts[1], parts[2])
+    except StoreUnavailableError:
+        return  # it says nothing about other calls then
