@@ -6,7 +6,7 @@ import pkgutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 _CLI = ("typer", "rich")
 _DEMO = ("pandas", "statsmodels", "vega_datasets")
@@ -23,9 +23,17 @@ _require("cli", _CLI)
 
 import typer  # noqa: E402 - the line above says what to install when it is missing
 from rich.console import Console  # noqa: E402
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
 
 import dynmemo  # noqa: E402
+from dynmemo.calls import rows_of  # noqa: E402
 from dynmemo.errors import DynmemoError, InvalidOptionError  # noqa: E402
+from dynmemo.purging import purge as purge_rows  # noqa: E402
+
+if TYPE_CHECKING:
+    from dynmemo.cache import Cache
+    from dynmemo.calls import RowsOf
+    from dynmemo.purging import Purged
 
 app = typer.Typer(
     help=(dynmemo.__doc__ or "").partition("\n")[0],
@@ -53,13 +61,12 @@ def demo(
     """Several processes share forecasts of real weather; fails if one was computed twice or they differ."""
     _require("demo", _DEMO)
     from dynmemo import demo as story
-    from dynmemo.demo_report import report, say_where
 
     console = Console()
     with console.status(f"{workers} processes ask for the same forecasts; computing one takes seconds"):
         run = story.run(url, workers)
-    succeeded = report(run, console)
-    say_where(run.cache, console)
+    succeeded = story.report(run, console)
+    story.say_where(run.cache, console)
     if not succeeded:
         raise typer.Exit(1)
 
@@ -101,17 +108,14 @@ def purge(
     url: Url = None,
 ) -> None:
     """Delete results for real: all, or those that the options name. Reads the whole table."""
-    from dynmemo.calls import rows_of
-    from dynmemo.purge_report import run, summary
-
     cache = dynmemo.configure(url)
     rows = rows_of(_imported(name) if load else name)
     if url is None and rows.cache is not None:
         cache = rows.cache
     if not (name or expired or superseded or orphans or dry_run or yes) and sys.stdin.isatty():
         typer.confirm(f"Delete the results of all functions in {cache.store.location}?", abort=True)
-    done = run(cache, rows, expired=expired, superseded=superseded, orphans=orphans, dry_run=dry_run)
-    print(summary(done, cache.store.location, dry_run=dry_run))
+    done = _purge_with_bar(cache, rows, expired=expired, superseded=superseded, orphans=orphans, dry_run=dry_run)
+    print(_summary(done, cache.store.location, dry_run=dry_run))
 
 
 def _imported(name: str | None) -> Any:
@@ -126,6 +130,39 @@ def _imported(name: str | None) -> Any:
             f"{name} cannot be imported from this folder ({error}); a function with a name= of its own is imported "
             "by where it stands, module.qualname"
         ) from error
+
+
+def _purge_with_bar(
+    cache: Cache, rows: RowsOf, *, expired: bool, superseded: bool, orphans: bool, dry_run: bool
+) -> Purged:
+    """Purge, with a bar on a terminal. How many rows there are nobody knows before the end, so it only moves."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=None)
+        return purge_rows(
+            cache,
+            fn=rows.fn,
+            expired=expired,
+            superseded=superseded,
+            code=rows.code() if superseded else None,
+            orphans=orphans,
+            dry_run=dry_run,
+            progress=lambda now: bar.update(task, description=f"{now.scanned:,} read, {_what(now)}"),
+        )
+
+
+def _summary(done: Purged, location: str, *, dry_run: bool) -> str:
+    """One line: what was deleted, or would be, and what it costs where that is billed."""
+    verb, cost = ("Would delete", "about ") if dry_run else ("Deleted", "")
+    line = f"{verb} {_what(done)} of {done.scanned:,} looked at in {location}."
+    if not done.read_units:
+        return line
+    return f"{line}\nRead units: {done.read_units:,.1f}; write units: {cost}{done.write_units:,.0f}."
+
+
+def _what(done: Purged) -> str:
+    return f"{done.rows:,} entries and {done.parts:,} parts"
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from dynmemo._log import logger
+from dynmemo._process import logger
 from dynmemo.cache import Cache
 from dynmemo.errors import InvalidOptionError
 

@@ -9,8 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from dynmemo._forks import new_lock_in_children
-from dynmemo._log import Once, logger
+from dynmemo._process import Once, logger, new_lock_in_children
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from dynmemo._log import logger
+from dynmemo._process import logger
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused
 from dynmemo.keys import generation_key

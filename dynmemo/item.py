@@ -44,7 +44,7 @@ class Item:
     ttl_deadline: int | None = None
     """The moment past which no refresh moves `ttl_date`."""
     ttl_window: str | None = None
-    """The sliding window as it is written in the row: a .NET TimeSpan, see `dynmemo.timespan`."""
+    """The sliding window as it is written in the row: a .NET TimeSpan, see `dynmemo.expiry`."""
     etag: str | None = None
     """Random, new with every write and unchanged by `touch` and `renew`; rows of other programs have none."""
     fn: str | None = None

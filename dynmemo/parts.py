@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
+from dynmemo.expiry import TICKS_PER_SECOND, parse_timespan
 from dynmemo.item import LATEST_TIME, Parts
-from dynmemo.timespan import TICKS_PER_SECOND, parse_timespan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

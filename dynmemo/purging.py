@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dynmemo._daemons import Daemons
+from dynmemo._process import Daemons
 from dynmemo.expiry import is_expired
 from dynmemo.generations import generations
 from dynmemo.item import Expect

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import NamedTuple
 
-from dynmemo._forks import new_lock_in_children
+from dynmemo._process import new_lock_in_children
 
 
 class CacheInfo(NamedTuple):

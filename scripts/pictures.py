@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 from rich.console import Console
 
 from dynmemo import demo
-from dynmemo.demo_report import report
+from dynmemo.demo import report
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "01_forecast.ipynb"

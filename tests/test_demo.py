@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from dynmemo import Cache, demo, demo_report
+from dynmemo import Cache, demo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +96,7 @@ def told(url: str, *works: demo.Work) -> tuple[bool, str]:
     """The verdict and the text of the report about these workers."""
     seconds = dict.fromkeys(demo.VARIABLES, 0.5)
     screen = io.StringIO()
-    succeeded = demo_report.report(demo.Run(Cache.from_url(url), works, seconds), Console(file=screen, width=80))
+    succeeded = demo.report(demo.Run(Cache.from_url(url), works, seconds), Console(file=screen, width=80))
     return succeeded, screen.getvalue()
 
 
@@ -137,7 +137,7 @@ def test_a_failed_demo_is_a_failed_command(url: str, monkeypatch: pytest.MonkeyP
 
 def test_what_lies_in_dynamodb_is_looked_at_with_the_aws_command() -> None:
     url = "dynamodb://weather?region=eu-west-1&endpoint_url=http://localhost:8000"
-    assert demo_report.look(url) == (
+    assert demo.look(url) == (
         "aws dynamodb scan --table-name weather --region eu-west-1 --endpoint-url http://localhost:8000 "
         '--query "Items[].[id.S, ttl_date.N]" --output table'
     )

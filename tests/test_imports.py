@@ -21,14 +21,11 @@ PACKAGE = Path(dynmemo.__file__).parent
 # From the ground up. A room may import those further up in this list and its own modules, nothing else of ours.
 ROOMS = [
     "_version",
-    "_daemons",
-    "_forks",
-    "_log",
+    "_process",
     "errors",
     "stats",
     "failures",
     "item",
-    "timespan",
     "expiry",
     "parts",
     "keys",
@@ -37,7 +34,6 @@ ROOMS = [
     "urls",
     "cache",
     "defaults",
-    "near",
     "generations",
     "purging",
     "leases",
@@ -46,10 +42,6 @@ ROOMS = [
     "calls",
     "",  # the package itself: what `from dynmemo import ...` gives
     "demo",
-    "demo_report",
-    "purge_report",
-    "magics",
-    "integrations",
     "__main__",
 ]
 

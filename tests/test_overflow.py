@@ -14,8 +14,7 @@ from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLa
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.stats import Meter
 from dynmemo.stores.dynamodb import DynamoDBStore
-from dynmemo.stores.overflow import OverflowStore, overflowing
-from dynmemo.stores.s3 import Bucket
+from dynmemo.stores.s3 import Bucket, OverflowStore, overflowing
 from dynmemo.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:

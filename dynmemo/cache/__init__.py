@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from dynmemo import expiry
-from dynmemo._log import Once
+from dynmemo._process import Once
 from dynmemo.cache.options import (
     check_key,
     checked_encrypt,
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from botocore.config import Config
+    from mypy_boto3_dynamodb import DynamoDBClient
 
     from dynmemo.expiry import Duration, Ttl
     from dynmemo.item import Store
-    from dynmemo.stores.dynamodb import DynamoDBClient
 
 T = TypeVar("T")
 Secret = str | bytes | Sequence[str | bytes]
@@ -392,8 +392,7 @@ def _make(kind: str, arguments: dict[str, object]) -> Cache:
 
 
 def _with_overflow(store: Store, url: object, above: int | None, options: dict[str, object]) -> Store:
-    from dynmemo.stores.overflow import overflowing
-    from dynmemo.stores.s3 import Bucket
+    from dynmemo.stores.s3 import Bucket, overflowing
 
     shared = {name: options[name] for name in ("region", "profile", "config") if name in options}
     return overflowing(store, Bucket(url, **shared), above or 0)  # type: ignore[arg-type]  # checked by Bucket itself

@@ -22,7 +22,7 @@ from contextvars import ContextVar
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from dynmemo._forks import new_lock_in_children
+from dynmemo._process import new_lock_in_children
 from dynmemo.cache import Cache
 from dynmemo.calls.memo import Memo
 from dynmemo.codec.pickling import found_here, storing

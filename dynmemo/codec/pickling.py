@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from dynmemo._forks import new_lock_in_children
+from dynmemo._process import new_lock_in_children
 from dynmemo.codec.envelope import BUFFERS, BY_VALUE, Encoded
 from dynmemo.codec.refusal import refuse
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from dynmemo._log import Once
+from dynmemo._process import Once
 from dynmemo.codec.envelope import ENCRYPTED, NO_KEY_ID, SIGNED, TRAILER_SIZE, unreadable
 from dynmemo.errors import InvalidOptionError
 

@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from dynmemo._forks import new_lock_in_children
+from dynmemo._process import new_lock_in_children
 from dynmemo.keys.identity.cost import size_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import math
-import os
 import sys
 import threading
 import time
@@ -19,6 +18,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from dynmemo._process import at_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -228,8 +229,7 @@ class Flights(Generic[T]):
 flights: Flights[Any] = Flights()
 """Those of this process; keys are pairs of a cache and a key in it."""
 
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(after_in_child=flights.forget)
+at_fork(after_in_child=flights.forget)
 
 
 # -- whether a computation still runs, asked from elsewhere --------------------------------------------------------

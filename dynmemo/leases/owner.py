@@ -17,6 +17,8 @@ import uuid
 from pathlib import Path
 from typing import NamedTuple
 
+from dynmemo._process import at_fork
+
 _ON_LINUX = sys.platform == "linux"
 _PROC = Path("/proc")
 _NAME = re.compile(r"(?P<machine>[0-9a-f]+)/(?P<pid>[1-9][0-9]{0,9})/(?P<start>[0-9]*)/[0-9a-f]+", re.ASCII)
@@ -33,8 +35,7 @@ _disowned: set[str] = set()
 # By process id, so that a forked child has names of its own even where the hook below does not run.
 _this_process: dict[int, _Process] = {}
 
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(after_in_child=_this_process.clear)
+at_fork(after_in_child=_this_process.clear)
 
 
 def owner_name() -> str:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
+from dynmemo._process import at_fork
 from dynmemo.item import Expect
 from dynmemo.leases.owner import disown, settle
 
@@ -234,8 +235,7 @@ class Renewer:
 # By process id: in a forked child no thread runs, and what it inherited is not its own.
 _renewers: dict[int, Renewer] = {}
 
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(after_in_child=_renewers.clear)
+at_fork(after_in_child=_renewers.clear)
 
 
 def renewer() -> Renewer:

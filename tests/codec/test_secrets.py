@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynmemo._log import Once
+from dynmemo._process import Once
 from dynmemo.codec import Codec
 from dynmemo.codec import secrets as secrets_module
 from dynmemo.errors import InvalidOptionError

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynmemo.timespan import MAX_TICKS, TICKS_PER_SECOND, format_timespan, parse_timespan
+from dynmemo.expiry import MAX_TICKS, TICKS_PER_SECOND, format_timespan, parse_timespan
 
 SECOND = TICKS_PER_SECOND
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86_400 * SECOND

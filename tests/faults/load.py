@@ -23,7 +23,7 @@ FAULTS: dict[str, Fault] = {
     "refuse": Refuse(),
     "stall": Stall(),
     "reset": Reset(),
-    "drip": Drip(0.02),
+    "drip": Drip(0.002),  # an answer of some 500 bytes takes a second: what drips has no other bound
     "500": error("InternalServerError", status=500),
     "throttling": error("ProvisionedThroughputExceededException", "slow down"),
 }
@@ -44,7 +44,7 @@ class Bounds:
 
     @property
     def operation(self) -> float:
-        """Connecting, sending and the whole answer, in each attempt, and botocore's pauses in between."""
+        """Connecting, sending, waiting and the answer's dripping, in each attempt, and botocore's pauses between them."""
         pauses = sum(2.0**n for n in range(self.attempts - 1))
         return self.attempts * (2 * self.connect + 2 * self.read) + pauses
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from dynmemo._log import Once
+from dynmemo._process import Once
 from dynmemo.keys.digest import is_immutable
 
 LIMIT = 10_000_000

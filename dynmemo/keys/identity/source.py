@@ -15,7 +15,7 @@ import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from dynmemo._forks import new_lock_in_children
+from dynmemo._process import new_lock_in_children
 from dynmemo.keys.identity.bytecode import structure
 from dynmemo.keys.identity.compiled import functions_in, module_imports, names_of_functions
 from dynmemo.keys.identity.names import tree_facts

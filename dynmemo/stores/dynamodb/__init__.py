@@ -1,12 +1,315 @@
-"""Rows in a DynamoDB table, in the layout of the AWS .NET Distributed Cache Provider."""
+"""`DynamoDBStore`: the store's promises kept by a DynamoDB table."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+import secrets
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
-from dynmemo.stores.dynamodb.store import DynamoDBStore
+from dynmemo.errors import ValueTooLargeError
+from dynmemo.item import Refused, Written
+from dynmemo.stores.dynamodb import connection, rows
+from dynmemo.stores.dynamodb.batches import Batches, pages
+from dynmemo.stores.dynamodb.connection import Connection, Names
+from dynmemo.stores.dynamodb.errors import (
+    CREDENTIAL_TROUBLE,
+    ConditionNotMetError,
+    TableMissingError,
+    check_answer,
+    translate,
+)
+from dynmemo.stores.dynamodb.large import LargeValues
+from dynmemo.stores.dynamodb.table import discover
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient as DynamoDBClient
+    from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["DynamoDBStore"]
+    from botocore.config import Config
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from dynmemo.item import Expect, Item, Parts
+    from dynmemo.stats import Meter
+    from dynmemo.stores.dynamodb.rows import Row
+
+_METERED = {
+    **dict.fromkeys(("get_item", "batch_get_item", "scan"), "read"),
+    **dict.fromkeys(("put_item", "update_item", "delete_item", "batch_write_item"), "write"),
+}
+"""The methods that consume capacity, and of which kind."""
+
+_OF_SEVERAL_TABLES = ("batch_get_item", "batch_write_item")
+
+
+class DynamoDBStore:
+    """Rows in a DynamoDB table with a string partition key and no sort key; implements `dynmemo.item.Store`.
+
+    Args:
+        table_name: name or ARN of the table.
+        partition_key_name, ttl_attribute_name: when both are given, no `Describe*` call is made; otherwise
+            DescribeTable and DescribeTimeToLive find them at the first operation, once per process.
+        partition_key_prefix: keys become ``{prefix}:dc:{key}``. Default: ``dc:{key}``.
+        create_table_if_not_exists: create a missing table, billed per request, with TTL enabled.
+        use_consistent_reads: read the latest state (one read unit per 4 KB) or one that may be
+            a second old (half a unit). A scan is always of the second kind.
+        region, profile, endpoint_url: for boto3. Default: its own chain of configuration.
+        config: botocore settings that replace ours: 1 s to connect, 1.5 s without an answer,
+            3 attempts, 32 connections. For the parts of large values 10 s and 20 s; for purges 3 s, 5 s and 7 attempts.
+        client: a boto3 DynamoDB client to use as it is, in this process only.
+        client_factory: called without arguments, once per process, for such a client.
+
+    Raises:
+        InvalidOptionError: for options that are not allowed.
+    """
+
+    def __init__(
+        self,
+        table_name: str,
+        *,
+        partition_key_name: str | None = None,
+        ttl_attribute_name: str | None = None,
+        partition_key_prefix: str | None = None,
+        create_table_if_not_exists: bool = False,
+        use_consistent_reads: bool = True,
+        region: str | None = None,
+        profile: str | None = None,
+        endpoint_url: str | None = None,
+        config: Config | None = None,
+        client: DynamoDBClient | None = None,
+        client_factory: Callable[[], DynamoDBClient] | None = None,
+    ) -> None:
+        connection.check_names(partition_key_name, ttl_attribute_name)
+        connection.check_sources(
+            client, client_factory, region=region, profile=profile, endpoint_url=endpoint_url, config=config
+        )
+        self._table = connection.check_table_name(table_name)
+        self._prefix = connection.check_prefix(partition_key_prefix)
+        self._consistent = connection.check_flag("use_consistent_reads", use_consistent_reads)
+        self._create = connection.check_flag("create_table_if_not_exists", create_table_if_not_exists)
+        self._given = (partition_key_name, ttl_attribute_name)
+        self._place = (region, connection.check_endpoint(endpoint_url))
+        names = None
+        if partition_key_name and ttl_attribute_name and not self._create:
+            names = Names(partition_key_name, ttl_attribute_name)
+        make = client_factory or connection.own(region, profile, endpoint_url, config)
+        if client is not None:
+            make = connection.live(client)
+        own = client is None and client_factory is None
+        self._connection = Connection(make, names, own=own)
+        self._quick_connection = self._bulk_connection = self._patient_connection = self._connection
+        if own:
+            self._bulk_connection, self._patient_connection = (
+                Connection(connection.own_of("dynamodb", region, profile, endpoint_url, config, pace), None, own=True)
+                for pace in (connection.BULK, connection.PATIENT)
+            )
+        self._meters: tuple[Meter, ...] = ()
+
+    @property
+    def location(self) -> str:
+        region, endpoint = self._place
+        region = self._connection.region or region
+        places = [*([f"in {region}"] if region else []), *([f"at {endpoint}"] if endpoint else [])]
+        return " ".join((f"DynamoDB table {self._table}", *places))
+
+    def metered(self, meter: Meter) -> Self:
+        twin = copy.copy(self)
+        twin._meters = (*self._meters, meter)
+        return twin
+
+    def partition_key(self, key: str) -> str:
+        return self._prefix + key
+
+    def read(self, key: str, *, consistent: bool = False) -> Item | None:
+        item = self._read(key, consistent=consistent)
+        return None if item is None else self._whole(key, item)
+
+    def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
+        names = self._names()
+        wanted = [self._partition_key(key) for key in dict.fromkeys(keys)]
+        found = {}
+        batches = Batches(self._call, self._connection, self._table, names)
+        for row in batches.get(wanted, consistent=self._consistent):
+            key = row[names.key]["S"][len(self._prefix) :]
+            item = self._whole(key, rows.decode(row, names.ttl))
+            if item is not None:
+                found[key] = item
+        return found
+
+    def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:
+        row = self._row(key, item)
+        if item.value is not None and rows.size(row) > rows.LARGEST_ROW:
+            return self._large().write(key, item, lambda small: self._put(key, self._row(key, small), expect))
+        return self._put(key, row, expect)
+
+    def renew(self, key: str, etag: str, ttl_date: int, lease_waits: str | None = None) -> bool:
+        return self._conditional("update_item", key, rows.renewal(etag, ttl_date, lease_waits, self._names().ttl))
+
+    def touch(self, key: str, seen: Item, ttl_date: int) -> bool:
+        return self._conditional("update_item", key, rows.touching(seen, ttl_date, self._names().ttl))
+
+    def remove(self, key: str, expect: Expect | None = None) -> bool:
+        return self.remove_and_tell(key, expect)[0]
+
+    def remove_and_tell(self, key: str, expect: Expect | None = None) -> tuple[bool, Parts | None]:
+        """`remove`, with where the value of the removed row lay, if that was outside of it."""
+        condition = {} if expect is None else rows.expected(expect)
+        where = {self._names().key: {"S": self._partition_key(key)}}
+        try:
+            response = self._call("delete_item", key, Key=where, ReturnValues="ALL_OLD", **condition)
+        except ConditionNotMetError:
+            return False, None
+        removed = self._replaced(response)
+        if removed is None or removed.parts is None:
+            return True, None
+        self._large().delete(key, removed.parts)
+        return True, removed.parts
+
+    def scan(self, prefix: str = "", *, fn: str | None = None, segments: int = 1) -> Iterator[tuple[str, Item]]:
+        names = self._names()
+        request = rows.scanning(names, self._prefix + prefix, fn)
+        for page in pages(lambda parameters: self._call("scan", None, **parameters), request, segments):
+            for row in page["Items"]:
+                yield row[names.key]["S"][len(self._prefix) :], rows.decode(row, names.ttl)
+
+    def patient(self) -> Self:
+        twin = copy.copy(self)
+        twin._quick_connection = twin._bulk_connection = self._patient_connection
+        return twin
+
+    def open(self) -> None:
+        # One read says whether credentials, table and key are right, also where no Describe action is allowed.
+        self.read("#open")
+
+    def close(self) -> None:
+        for connected in self._connections():
+            connected.close()
+
+    def _names(self) -> Names:
+        return self._connection.names(self._discover)
+
+    def _discover(self) -> Names:
+        unmetered = copy.copy(self)  # the first call of a process finds the table for all
+        unmetered._meters = ()
+        return discover(partial(unmetered._call, key=None), self._table, *self._given, create=self._create)
+
+    def _partition_key(self, key: str) -> str:
+        return connection.check_partition_key(self._prefix + key, self._prefix)
+
+    def _conditional(self, method: str, key: str, parameters: dict[str, Any]) -> bool:
+        where = {self._names().key: {"S": self._partition_key(key)}}
+        try:
+            self._call(method, key, Key=where, **parameters)
+        except ConditionNotMetError:
+            return False
+        return True
+
+    def _read(self, key: str, *, consistent: bool) -> Item | None:
+        """The row as it stands there, of a value in parts without it."""
+        names = self._names()
+        response = self._call(
+            "get_item",
+            key,
+            Key={names.key: {"S": self._partition_key(key)}},
+            ConsistentRead=consistent or self._consistent,
+        )
+        row = response.get("Item")
+        return None if row is None else rows.decode(row, names.ttl)
+
+    def _whole(self, key: str, item: Item) -> Item | None:
+        """The row with its value, wherever that lies."""
+        if item.value is not None or item.parts is None or item.parts.location is not None:
+            return item
+        return self._large().whole(key, item, partial(self._read, key, consistent=True))
+
+    def _put(self, key: str, row: Row, expect: Expect | None) -> Written | Refused:
+        """Put one row."""
+        _check_size(row)
+        names = self._names()
+        etag: str = row["etag"]["S"]
+        condition: dict[str, Any] = {}
+        if expect is not None:
+            condition = {**rows.expected(expect), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        try:
+            # The row that is replaced costs no capacity, and says which parts nobody needs any more.
+            response = self._call("put_item", key, Item=row, ReturnValues="ALL_OLD", **condition)
+        except ConditionNotMetError as error:
+            standing = None if error.row is None else rows.decode(error.row, names.ttl)
+            # With our etag it is our own row: the answer to the SDK's first try was lost, and it tried again.
+            if standing is None or standing.etag != etag:
+                return Refused(None if standing is None else self._whole(key, standing))
+            return Written(etag)
+        replaced = self._replaced(response)
+        # Here too our etag means our own row.
+        if replaced is None or replaced.etag == etag:
+            return Written(etag)
+        if replaced.parts is not None and replaced.ttl_date is None:  # else TTL deletes them for nothing
+            self._large().delete(key, replaced.parts)
+        return Written(etag, replaced.parts)
+
+    def _replaced(self, response: dict[str, Any]) -> Item | None:
+        """The row that stood there before a put or delete, if its value lay in parts."""
+        row = response.get("Attributes")
+        if not row or "value" in row:
+            return None
+        return rows.decode(row, self._names().ttl)
+
+    def _row(self, key: str, item: Item) -> Row:
+        """The row as it is to be put, with a new etag."""
+        names = self._names()
+        return {names.key: {"S": self._partition_key(key)}, **rows.encode(item, names.ttl, secrets.token_hex(8))}
+
+    def _large(self) -> LargeValues:
+        names = self._names()
+        batches = Batches(partial(self._call, bulk=True), self._connection, self._table, names)
+        return LargeValues(batches, names, self._prefix)
+
+    def _call(self, method: str, key: str | None, *, bulk: bool = False, **parameters: Any) -> dict[str, Any]:
+        """One request: every one goes through here, is counted here, and fails with our errors."""
+        if method in _METERED:
+            parameters["ReturnConsumedCapacity"] = "TOTAL"
+        if method not in _OF_SEVERAL_TABLES:
+            parameters["TableName"] = self._table
+        requests = 0
+        try:
+            send = getattr((self._bulk_connection if bulk else self._quick_connection).client(), method)
+            requests = 1
+            response: dict[str, Any] = send(**parameters)
+            check_answer(response, method)
+        except Exception as error:  # noqa: BLE001 - whatever it is, callers get ours
+            self._count(method, getattr(error, "response", None) or {}, requests)
+            failure = self._failure(error, method, key)
+            raise failure from failure.__cause__
+        self._count(method, response, requests)
+        return response
+
+    def _failure(self, error: Exception, method: str, key: str | None) -> Exception:
+        operation = "".join(word.capitalize() for word in method.split("_"))
+        failure = translate(error, operation, self._table, key, create=self._create)
+        if isinstance(failure, TableMissingError):
+            self._connection.forget_names()  # the table may come back with others, or is to be created
+        if getattr(failure, "code", None) in CREDENTIAL_TROUBLE:
+            for connected in self._connections():
+                connected.forget()
+        return failure
+
+    def _connections(self) -> tuple[Connection, ...]:
+        return self._connection, self._bulk_connection, self._patient_connection
+
+    def _count(self, method: str, response: dict[str, Any], requests: int) -> None:
+        if not self._meters:
+            return
+        requests += response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+        consumed = response.get("ConsumedCapacity", ())
+        several = (consumed,) if isinstance(consumed, dict) else consumed
+        units = {_METERED.get(method, ""): sum(each["CapacityUnits"] for each in several)}
+        for meter in self._meters:
+            meter.count(requests, read_units=units.get("read", 0.0), write_units=units.get("write", 0.0))
+
+
+def _check_size(row: Row) -> None:
+    size = rows.size(row)
+    if size > rows.LARGEST_ROW:
+        raise ValueTooLargeError(
+            f"the row would have {size:,} bytes; a DynamoDB item holds {rows.LARGEST_ROW:,}, "
+            "key and attribute names included. Store a smaller value"
+        )

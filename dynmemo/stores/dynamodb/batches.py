@@ -1,22 +1,26 @@
-"""Many rows per request, and again what DynamoDB left undone, one by one where IAM forbids batches."""
+"""Many rows per request: batches, which are asked again for what was left undone, and the pages of scans."""
 
 from __future__ import annotations
 
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dynmemo._process import Daemons
 from dynmemo.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from dynmemo.stores.dynamodb.connection import Connection, Names
     from dynmemo.stores.dynamodb.rows import Row
 
     Call = Callable[..., dict[str, Any]]
     """A request by the name of the client's method, counted and with the store's errors."""
+    Page = dict[str, Any]
+    """A request's parameters, or the answer to it."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -178,3 +182,39 @@ def in_parallel(act: Callable[[T], U], tasks: Sequence[T]) -> list[U]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def pages(send: Callable[[Page], Page], request: Page, segments: int) -> Iterator[Page]:
+    """The answers to `request` and to those that follow it, to the end of the table.
+
+    Args:
+        send: makes one request.
+        request: its parameters.
+        segments: how many parts of the table are read at once, each in a thread. The pages come as they arrive, and
+            no more are fetched ahead than one for each segment.
+    """
+    if segments == 1:
+        following: Page | None = request
+        while following is not None:
+            page = send(following)
+            following = _next(following, page)
+            yield page
+        return
+    pool = Daemons(segments, "dynmemo-scan")
+    try:
+        parts = [{**request, "Segment": segment, "TotalSegments": segments} for segment in range(segments)]
+        running: dict[Future[Page], Page] = {pool.submit(send, part): part for part in parts}
+        while running:
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                page = done.result()
+                following = _next(running.pop(done), page)
+                if following is not None:
+                    running[pool.submit(send, following)] = following
+                yield page
+    finally:
+        pool.end()
+
+
+def _next(request: Page, page: Page) -> Page | None:
+    """The request for the page after `page`; None after the last one."""
+    return {**request, "ExclusiveStartKey": page["LastEvaluatedKey"]} if "LastEvaluatedKey" in page else None

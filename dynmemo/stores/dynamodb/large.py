@@ -12,7 +12,7 @@ from dynmemo.errors import InvalidTableError, StoreUnavailableError, ValueTooLar
 from dynmemo.item import Item, Refused
 from dynmemo.stores.dynamodb import rows
 from dynmemo.stores.dynamodb.batches import in_parallel
-from dynmemo.stores.dynamodb.options import LONGEST_KEY
+from dynmemo.stores.dynamodb.connection import LONGEST_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from dynmemo._log import logger
+from dynmemo._process import logger
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
 from dynmemo.stores.dynamodb.connection import Names
 from dynmemo.stores.dynamodb.errors import TableMissingError

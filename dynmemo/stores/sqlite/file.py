@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import random
+import re
 import sqlite3
 import stat
+import sys
 import threading
 import time
 import weakref
 from collections import deque
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from dynmemo._process import at_fork
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.stores.sqlite import schema
-from dynmemo.stores.sqlite.aside import identity_of, is_damage, set_aside, while_nobody_sets_aside
-from dynmemo.stores.sqlite.filesystem import is_remote
+from dynmemo.stores.sqlite.quarantine import identity_of, is_damage, set_aside, while_nobody_sets_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+    from pathlib import PurePath
 
 T = TypeVar("T")
 
@@ -313,5 +317,55 @@ def _after_fork_in_child() -> None:
         file.after_fork_in_child()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+
+
+_REMOTE = re.compile(
+    "9p|acfs|afs|beegfs|ceph|cifs|coda|davfs|fhgfs|gfs2?|glusterfs|gpfs|lustre|mfs|ncpfs|nfs4?|ocfs2|orangefs|panfs|"
+    "prl_fs|pvfs2|smb[23]|smbfs|vboxsf|virtiofs|vmhgfs"
+)
+_LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.lxcfs"})
+_DRIVE_REMOTE = 4
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+def is_remote(path: Path) -> bool:
+    """Whether `path` (absolute) lies on a network filesystem, as far as the system tells.
+
+    Linux and Windows tell. Elsewhere the answer is False, and SQLite's own answer to
+    ``PRAGMA journal_mode=WAL`` is what remains.
+    """
+    if sys.platform == "win32":
+        return is_unc(path) or ctypes.windll.kernel32.GetDriveTypeW(f"{path.drive}\\") == _DRIVE_REMOTE
+    try:
+        mounts = _MOUNTS.read_text("utf-8", "surrogateescape")
+    except OSError:
+        return False
+    return is_remote_type(type_of(path.resolve(), mounts))
+
+
+def is_unc(path: PurePath) -> bool:
+    r"""Whether a Windows path names a server, as ``\\server\share\cache.db`` does."""
+    return path.drive.startswith("\\\\")
+
+
+def is_remote_type(fstype: str) -> bool:
+    """Whether Linux's name of a filesystem is that of a network one."""
+    # What a FUSE daemon does behind its mount nobody knows: sshfs, s3fs, rclone, gcsfuse, ...
+    return _REMOTE.fullmatch(fstype) is not None or (fstype.startswith("fuse.") and fstype not in _LOCAL_FUSE)
+
+
+def type_of(path: Path, mounts: str) -> str:
+    """The filesystem type of the mount that holds `path`, from the text of ``/proc/self/mountinfo``."""
+    deepest, fstype = -1, ""
+    for line in mounts.splitlines():
+        mount, _, filesystem = line.partition(" - ")
+        point = Path(_unescaped(mount.split(" ")[4]))
+        # The last of several mounts on one point hides the others.
+        if path.is_relative_to(point) and len(point.parts) >= deepest:
+            deepest, fstype = len(point.parts), filesystem.split(" ")[0]
+    return fstype
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from dynmemo._log import logger
+from dynmemo._process import logger
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.stores.sqlite import schema
 

@@ -1,0 +1,122 @@
+"""What a process has one of: the logger, the names of its program, hooks around forks; and threads nobody waits for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger("dynmemo")
+
+MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
+"""Names of the module that a program or notebook is; the second one in spawned children."""
+
+
+def at_fork(
+    *,
+    before: Callable[[], object] | None = None,
+    after_in_parent: Callable[[], object] | None = None,
+    after_in_child: Callable[[], object] | None = None,
+) -> None:
+    """Call these functions around every fork of this process; on Windows, where nothing forks, never."""
+    if hasattr(os, "register_at_fork"):
+        given = {"before": before, "after_in_parent": after_in_parent, "after_in_child": after_in_child}
+        os.register_at_fork(**{when: call for when, call in given.items() if call is not None})
+
+
+class _HasLock(Protocol):
+    _lock: threading.Lock
+
+
+_lock_owners: weakref.WeakSet[_HasLock] = weakref.WeakSet()
+
+
+def new_lock_in_children(owner: _HasLock) -> None:
+    """Give `owner` a new `_lock` in every forked child.
+
+    A fork copies a lock that another thread holds as held, and in the child there is no such thread to release it.
+    """
+    _lock_owners.add(owner)
+
+
+def _renew_locks() -> None:
+    for owner in _lock_owners:
+        owner._lock = threading.Lock()
+
+
+at_fork(after_in_child=_renew_locks)
+
+
+class Once:
+    """Logs each cause once; a broken store must not fill a log with one line per call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._said: set[Hashable] = set()
+        new_lock_in_children(self)
+
+    def warning(self, cause: Hashable, message: str, *details: object) -> None:
+        """Log `message % details` as a warning unless `cause` was logged before."""
+        with self._lock:
+            if cause in self._said:
+                return
+            self._said.add(cause)
+        logger.warning(message, *details)
+
+
+class Daemons:
+    """A number of daemon threads, which start with the first work and end with the last one after `end`.
+
+    The threads of `concurrent.futures` are joined when the interpreter ends, so an interrupt would have to wait for
+    every request that is under way. These are not.
+    """
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._left = threads
+        self._name = name
+        self._started = 0
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Call `function` in one of the threads."""
+        future: Future[T] = Future()
+
+        def act() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - for who asks for the result
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._work.put(act)
+        if self._left:
+            self._left -= 1
+            self._started += 1
+            threading.Thread(target=self._run, name=f"{self._name}-{self._started}", daemon=True).start()
+        return future
+
+    def end(self) -> None:
+        """Begin nothing more; what runs goes on by itself."""
+        with suppress(Empty):
+            while True:
+                self._work.get_nowait()
+        for _ in range(self._started):
+            self._work.put(None)
+
+    def _run(self) -> None:
+        while (act := self._work.get()) is not None:
+            act()
