@@ -22,9 +22,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from dynmemo.cache.options import parse_url
 from dynmemo.calls import dynamo_cached
 from dynmemo.defaults import configure
-from dynmemo.urls import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -31,7 +31,6 @@ ROOMS = [
     "keys",
     "codec",
     "stores",
-    "urls",
     "cache",
     "defaults",
     "generations",

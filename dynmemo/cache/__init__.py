@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
+import inspect
 import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from dynmemo import expiry
 from dynmemo._process import Once
 from dynmemo.cache.options import (
+    build_url,
     check_key,
     checked_encrypt,
     checked_lease_seconds,
@@ -21,15 +23,15 @@ from dynmemo.cache.options import (
     checked_path,
     checked_refresh_after,
     checked_secrets,
+    parse_url,
 )
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.expiry import Lifetime
 from dynmemo.failures import WRITING, Breaker
 from dynmemo.item import Item
-from dynmemo.urls import build_url, parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -133,7 +135,7 @@ class Cache:
         Raises:
             InvalidOptionError: for options that are not allowed; also for ``":memory:"``, for a cache is a file.
         """
-        return _make("sqlite", {**_given(locals()), "path": checked_path(path)})
+        return _make("sqlite", {**_given("sqlite", locals()), "path": checked_path(path)})
 
     @classmethod
     def dynamodb(
@@ -184,7 +186,7 @@ class Cache:
             InvalidOptionError: for options that are not allowed. A table that cannot serve raises `InvalidTableError`
                 at the first operation.
         """
-        return _make("dynamodb", _given(locals()))
+        return _make("dynamodb", _given("dynamodb", locals()))
 
     @classmethod
     def from_url(cls, url: str) -> Cache:
@@ -287,7 +289,7 @@ class Cache:
 
     async def aset(self, key: str, value: bytes, *, ttl: Ttl | None = None, sliding: Duration | None = None) -> None:
         """`set` in a thread of this cache's own pool."""
-        await self.run(partial(self.set, key, value, ttl=ttl, sliding=sliding))
+        await self.run(functools.partial(self.set, key, value, ttl=ttl, sliding=sliding))
 
     async def arefresh(self, key: str) -> None:
         """`refresh` in a thread of this cache's own pool."""
@@ -303,7 +305,9 @@ class Cache:
         It runs in the caller's context, by which a computation that waits for itself is recognised.
         """
         context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads(), partial(context.run, function, *args))
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads(), functools.partial(context.run, function, *args)
+        )
 
     def lifetime(self, ttl: Ttl | None, sliding: Duration | None, now: float) -> Lifetime:
         """Checked expiration options, the cache's `default_ttl` filled in."""
@@ -349,44 +353,33 @@ class Cache:
         self.store.close()
 
 
-_DEFAULTS: dict[str, object] = {
-    "create_table_if_not_exists": False,
-    "use_consistent_reads": True,
-    "encrypt": False,
-    "lease_seconds": LEASE_SECONDS,
-}
-_STORE_OPTIONS = {
-    "path",
-    "max_bytes",
-    "table_name",
-    "partition_key_name",
-    "ttl_attribute_name",
-    "partition_key_prefix",
-} | {
-    *("create_table_if_not_exists", "use_consistent_reads", "region", "profile", "endpoint_url"),
-    *("config", "client", "client_factory"),
-}
 _caches: dict[object, Cache] = {}
 
 
-def _given(arguments: dict[str, object]) -> dict[str, object]:
+@functools.cache
+def _options(kind: str) -> Mapping[str, inspect.Parameter]:
+    """The options of a constructor, ``"sqlite"`` or ``"dynamodb"``, or of `Cache` itself (``"__init__"``)."""
+    return inspect.signature(getattr(Cache, kind)).parameters
+
+
+def _given(kind: str, arguments: dict[str, object]) -> dict[str, object]:
     """The arguments that differ from their defaults: what a URL or a pickle has to carry."""
+    options = _options(kind)
     return {
         name: tuple(value) if isinstance(value, list) else value  # several secrets, and hashable
         for name, value in arguments.items()
-        if name != "cls" and value is not None and not (name in _DEFAULTS and value == _DEFAULTS[name])
+        if name in options and value is not None and value != options[name].default
     }
 
 
 def _make(kind: str, arguments: dict[str, object]) -> Cache:
-    of_store = {name: value for name, value in arguments.items() if name in _STORE_OPTIONS}
-    of_cache = {name: value for name, value in arguments.items() if name not in _STORE_OPTIONS}
-    limit = checked_max_value_bytes(of_cache.pop("max_value_bytes", MAX_VALUE_BYTES[kind]))
-    overflow = of_cache.pop("overflow", None)
+    limit = checked_max_value_bytes(arguments.get("max_value_bytes", MAX_VALUE_BYTES[kind]))
+    of_cache = {name: value for name, value in arguments.items() if name in _options("__init__")}
+    of_store = {name: value for name, value in arguments.items() if name not in of_cache and name != "overflow"}
     store = _store(kind, of_store)
-    if overflow is not None:
-        store, limit = _with_overflow(store, overflow, limit, of_store), None
-    cache = Cache(store, max_value_bytes=limit, **of_cache)  # type: ignore[arg-type]  # checked by Cache itself
+    if "overflow" in arguments:
+        store, limit = _with_overflow(store, arguments["overflow"], limit, of_store), None
+    cache = Cache(store, **{**of_cache, "max_value_bytes": limit})  # type: ignore[arg-type]  # checked by Cache itself
     cache._recipe = (kind, arguments)
     return cache
 
@@ -411,8 +404,8 @@ def _store(kind: str, options: dict[str, object]) -> Store:
 def _shared(kind: str, arguments: dict[str, object]) -> Cache:
     """The one cache of this process with these arguments; also how a pickled cache arrives."""
     try:
-        key: object = (kind, frozenset(_given(arguments).items()), os.environ.get("DYNMEMO_SECRET"))
+        key: object = (kind, frozenset(_given(kind, arguments).items()), os.environ.get("DYNMEMO_SECRET"))
         hash(key)
     except TypeError:
         return _make(kind, arguments)
-    return _caches.get(key) or _caches.setdefault(key, _make(kind, _given(arguments)))
+    return _caches.get(key) or _caches.setdefault(key, _make(kind, _given(kind, arguments)))

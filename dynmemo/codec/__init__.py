@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from dynmemo.codec import compression, envelope, pickling
-from dynmemo.codec import secrets as crypt
 from dynmemo.codec.envelope import Header
 from dynmemo.codec.refusal import CannotSerialize
 from dynmemo.codec.serializers import Serializer, choose
@@ -61,7 +60,7 @@ class Codec:
         max_length: int = MAX_LENGTH,
     ) -> None:
         self._format = choose(serializer)
-        self._keyring = crypt.Keyring(secrets, encrypt)
+        self._keyring = envelope.Keyring(secrets, encrypt)
         self._max_length = max_length
 
     def dumps(self, value: object, *, key: str, computed_at: float, seconds: float, deadline: int | None) -> bytes:
@@ -89,7 +88,7 @@ class Codec:
             Header(flags, python, seal.key_id, computed_at, seconds, deadline, length, self._format.name)
         )
         if flags & envelope.ENCRYPTED:
-            chunks = crypt.encrypt(seal, key, header, chunks)
+            chunks = envelope.encrypt(seal, key, header, chunks)
         body = [header, *chunks]
         return b"".join([*body, seal.trailer(key, *body)])
 
@@ -107,7 +106,7 @@ class Codec:
             self._check(header, now)
             payload = view[header.size : -envelope.TRAILER_SIZE]
             if header.flags & envelope.ENCRYPTED:
-                payload = crypt.decrypt(seal, key.encode(), view[: header.size], payload)
+                payload = envelope.decrypt(seal, key.encode(), view[: header.size], payload)
             value = self._decode(header, payload)
         except (UnreadableValueError, KeyboardInterrupt):
             raise

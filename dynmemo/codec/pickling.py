@@ -33,7 +33,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 storing: ContextVar[bool] = ContextVar("dynmemo_storing", default=False)
-"""Whether what is pickled now is to be stored, where no secret may stand."""
+"""Whether this thread pickles for the store: a secret must not get into what it writes."""
 
 
 def dump(value: object) -> Encoded:
@@ -54,11 +54,6 @@ def _dump(value: object) -> Encoded:
     if _only_importable_here(stream):
         return _dump_by_value(value)
     return _encoded(stream, buffers)
-
-
-def load(payload: Bytes) -> object:
-    """The value of a stream without buffers beside it and without code in it."""
-    return pickle.loads(payload)
 
 
 def load_with_code(payload: Bytes) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dynmemo.codec import pickling
@@ -54,7 +55,7 @@ class _Pickle:
     name = "pickle"
     cause = "pickle"
     encode = staticmethod(pickling.dump)
-    decode = staticmethod(pickling.load)
+    decode = staticmethod(pickle.loads)  # of a stream without buffers beside it and without code in it
 
 
 class _Bytes:

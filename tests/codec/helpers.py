@@ -10,8 +10,7 @@ import pytest
 from blake3 import blake3
 
 from dynmemo.codec import Header
-from dynmemo.codec.envelope import NO_PYTHON, write_header
-from dynmemo.codec.secrets import Seal
+from dynmemo.codec.envelope import NO_PYTHON, Seal, write_header
 from dynmemo.errors import UnreadableValueError
 
 if TYPE_CHECKING:

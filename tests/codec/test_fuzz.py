@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynmemo.codec import Codec, Header, envelope
-from dynmemo.codec.envelope import NO_PYTHON, write_header
-from dynmemo.codec.secrets import Seal
+from dynmemo.codec.envelope import NO_PYTHON, Seal, write_header
 from dynmemo.errors import UnreadableValueError
 from tests.codec.helpers import KEY, NOW, SECRET, Witness, forge, read, resealed, round_trip, write
 

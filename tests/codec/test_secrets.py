@@ -10,7 +10,7 @@ import pytest
 
 from dynmemo._process import Once
 from dynmemo.codec import Codec
-from dynmemo.codec import secrets as secrets_module
+from dynmemo.codec import envelope as secrets_module
 from dynmemo.errors import InvalidOptionError
 from tests.codec.helpers import SECRET, cause, read, round_trip, write
 

@@ -11,7 +11,7 @@ import pytest
 from backports import zstd
 
 from dynmemo.codec import Codec, envelope
-from dynmemo.codec.secrets import Seal
+from dynmemo.codec.envelope import Seal
 from dynmemo.errors import UnreadableValueError
 from tests.codec.helpers import KEY, NOW, SECRET, cause, forge, read, resealed, witness, write
 

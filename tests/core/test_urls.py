@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynmemo import Cache, InvalidOptionError
-from dynmemo.urls import build_url, parse_url
+from dynmemo.cache.options import build_url, parse_url
 
 if TYPE_CHECKING:
     from pathlib import Path

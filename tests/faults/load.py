@@ -44,7 +44,7 @@ class Bounds:
 
     @property
     def operation(self) -> float:
-        """Connecting, sending, waiting and the answer's dripping, in each attempt, and botocore's pauses between them."""
+        """Connecting, sending, waiting and what drips, in each attempt, and botocore's pauses between them."""
         pauses = sum(2.0**n for n in range(self.attempts - 1))
         return self.attempts * (2 * self.connect + 2 * self.read) + pauses
 

@@ -18,9 +18,9 @@ import pytest
 from botocore.config import Config
 
 from dynmemo import Cache, dynamo_cached
+from dynmemo.cache.options import parse_url
 from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.sqlite import SqliteStore
-from dynmemo.urls import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
