@@ -6,15 +6,23 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
+from dynmemo import Cache
+from dynmemo.stores.sqlite import SqliteStore
 from tests import engine
+from tests.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mypy_boto3_dynamodb import DynamoDBClient
+
+# A busy machine must fail no test: generating examples has no deadline, and none is too slow.
+hypothesis.settings.register_profile("dynmemo", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("dynmemo")
 
 # Taken before any test changes the environment.
 _ENDPOINT = os.environ.get("DYNMEMO_TEST_DYNAMODB_ENDPOINT")
@@ -54,6 +62,20 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(home))
     return home
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The time of `cache`."""
+    return Clock()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, clock: Clock) -> Iterator[Cache]:
+    """An empty cache in a file that belongs to this test."""
+    made = Cache(SqliteStore(tmp_path / "cache.db"), clock=clock)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from dynmemo.errors import UnreadableValueError
 from tests.codec.helpers import KEY, NOW, SECRET, Witness, forge, read, resealed, round_trip, write
 
 # For a long run: DYNMEMO_FUZZ_EXAMPLES=100000 python -m pytest tests/codec/test_fuzz.py
-often = settings(max_examples=int(os.environ.get("DYNMEMO_FUZZ_EXAMPLES", "300")), deadline=None)
+often = settings(max_examples=int(os.environ.get("DYNMEMO_FUZZ_EXAMPLES", "300")))
 
 FILE = Path(tempfile.gettempdir()) / "dynmemo-fuzz-witness-that-must-not-exist"
 PAYLOAD = pickle.dumps(Witness(FILE))

@@ -140,7 +140,9 @@ def test_names_of_up_to_64_printable_characters_are_kept(name: str) -> None:
     assert read(codec, data).value == "x"
 
 
-@pytest.mark.parametrize("wrong", ["Pickle", "", "msgpack", None, 5, object(), Upper, pytest], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", ["Pickle", "", "msgpack", None, 5, object(), Upper, pytest], ids=lambda value: type(value).__name__
+)
 def test_what_is_no_serializer_is_refused_with_what_is_allowed(wrong: Any) -> None:
     with pytest.raises(InvalidOptionError, match='allowed are "pickle", "json", "arrow", "bytes"'):
         Codec(wrong)

@@ -15,6 +15,7 @@ import pytest
 from dynmemo import Cache, InvalidOptionError, ValueTooLargeError
 from dynmemo.item import Item
 from dynmemo.stores.sqlite import SqliteStore
+from tests.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,19 +26,9 @@ if TYPE_CHECKING:
 NOW = 1_700_000_000.25
 
 
-class Clock:
-    """Unix seconds that only move when told to."""
-
-    def __init__(self, now: float = NOW) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture(params=["sqlite", "dynamodb"])

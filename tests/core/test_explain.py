@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 
     from dynmemo import Explanation
     from dynmemo.keys.identity import Ingredient
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+    from tests.clock import Clock
 
 
 class KeepsRows(SqliteStore):
@@ -40,11 +33,6 @@ class KeepsRows(SqliteStore):
 
     def remove_all(self, fn: str | None) -> int:
         return 0
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -15,31 +15,12 @@ import pytest
 
 import dynmemo
 from dynmemo import Cache, InvalidOptionError, StoreUnavailableError, UnhashableArgumentError, dynamo_cached
-from dynmemo.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def cache(tmp_path: Path, clock: Clock) -> Iterator[Cache]:
-    made = Cache(SqliteStore(str(tmp_path / "cache.db")), clock=clock)
-    yield made
-    made.close()
+    from tests.clock import Clock
 
 
 def test_the_same_call_is_computed_once(cache: Cache) -> None:

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynmemo import Cache, dynamo_cached
+from dynmemo import dynamo_cached
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache.sqlite(tmp_path / "cache.db")
+    from dynmemo import Cache
 
 
 def _fail() -> None:

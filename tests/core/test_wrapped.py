@@ -7,15 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynmemo import Cache, InvalidOptionError, dynamo_cached
+from dynmemo import InvalidOptionError, dynamo_cached
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache.sqlite(tmp_path / "cache.db")
+    from dynmemo import Cache
 
 
 def add(x: int, y: int = 1) -> int:

@@ -33,16 +33,6 @@ on_posix = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this syste
 can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 
-class Clock:
-    """Shows what it was set to. It starts at the present, since the engine deletes what its own clock finds expired."""
-
-    def __init__(self, ahead: float = 0.0) -> None:
-        self.now = float(int(time.time())) + ahead
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class _Spied:
     """Writes down the trips to a store that are made for calls."""
 

@@ -8,7 +8,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from tests.fleet.helpers import Clock, Work, until
+from tests.clock import Clock
+from tests.fleet.helpers import Work, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ LIFE = {"ttl": 1000, "refresh_ahead": 0.1}
 
 
 def test_before_the_last_part_of_its_life_a_value_is_left_alone(worker: Callable[..., Worker]) -> None:
-    clock, work = Clock(), Work()
+    clock, work = Clock.present(), Work()
     only = worker(clock)
     function = only.decorate(work, **LIFE)
     function()
@@ -31,7 +32,7 @@ def test_before_the_last_part_of_its_life_a_value_is_left_alone(worker: Callable
 
 
 def test_one_worker_refreshes_while_all_hit_the_old_value(worker: Callable[..., Worker]) -> None:
-    clock, work = Clock(), Work("old")
+    clock, work = Clock.present(), Work("old")
     workers = [worker(clock) for _ in range(4)]
     functions = [each.decorate(work, **LIFE) for each in workers]
     assert [function() for function in functions] == ["old"] * 4
@@ -55,7 +56,7 @@ def test_one_worker_refreshes_while_all_hit_the_old_value(worker: Callable[..., 
 
 
 def test_a_hit_that_refreshes_costs_one_read_and_the_others_no_more(worker: Callable[..., Worker]) -> None:
-    clock, work = Clock(), Work("old")
+    clock, work = Clock.present(), Work("old")
     only = worker(clock)
     function = only.decorate(work, **LIFE)
     function()
@@ -77,7 +78,7 @@ def test_a_hit_that_refreshes_costs_one_read_and_the_others_no_more(worker: Call
 def test_a_refresh_that_raises_is_said_once_and_tried_again_later(
     worker: Callable[..., Worker], caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock, work = Clock(), Work("old")
+    clock, work = Clock.present(), Work("old")
     only = worker(clock, lease_seconds=1)
     function = only.decorate(work, **LIFE)
     function()
@@ -99,7 +100,7 @@ def test_a_hit_stays_a_hit_where_no_thread_can_be_started(
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    clock, work = Clock(), Work("old")
+    clock, work = Clock.present(), Work("old")
     function = worker(clock).decorate(work, **LIFE)
     function()
     clock.now += 901
@@ -109,7 +110,7 @@ def test_a_hit_stays_a_hit_where_no_thread_can_be_started(
 
 
 def test_async_functions_are_refreshed_in_a_task(worker: Callable[..., Worker]) -> None:
-    clock, work = Clock(), Work("old")
+    clock, work = Clock.present(), Work("old")
     functions = [worker(clock).decorate(work.asynchronously, **LIFE) for _ in range(2)]
 
     async def story() -> None:
@@ -130,7 +131,7 @@ def test_async_functions_are_refreshed_in_a_task(worker: Callable[..., Worker]) 
 
 
 def test_a_value_that_has_expired_meanwhile_is_waited_for_by_all(worker: Callable[..., Worker]) -> None:
-    clock, work = Clock(), Work("old")
+    clock, work = Clock.present(), Work("old")
     one, other = worker(clock), worker(clock)
     first, second = one.decorate(work, **LIFE), other.decorate(Work("other"), **LIFE)
     first()
@@ -152,7 +153,7 @@ def test_a_value_that_has_expired_meanwhile_is_waited_for_by_all(worker: Callabl
 def test_a_value_that_expires_while_one_worker_refreshes_it_is_waited_for_by_the_others(
     worker: Callable[..., Worker],
 ) -> None:
-    clock, work = Clock(), Work("old")
+    clock, work = Clock.present(), Work("old")
     one, other = worker(clock), worker(clock)
     first, second = one.decorate(work, **LIFE), other.decorate(Work("never"), **LIFE)
     first()
@@ -173,7 +174,7 @@ def test_a_value_that_expires_while_one_worker_refreshes_it_is_waited_for_by_the
 
 
 def test_together_with_stale_if_error_the_real_end_of_its_life_counts(worker: Callable[..., Worker]) -> None:
-    clock, work = Clock(), Work("old")
+    clock, work = Clock.present(), Work("old")
     only = worker(clock)
     function = only.decorate(work, stale_if_error=5000, **LIFE)
     function()
@@ -190,7 +191,7 @@ def test_together_with_stale_if_error_the_real_end_of_its_life_counts(worker: Ca
 def test_a_refresh_that_raises_serves_nobody_an_expired_value(
     worker: Callable[..., Worker], caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock, work = Clock(), Work("old")
+    clock, work = Clock.present(), Work("old")
     only = worker(clock)
     function = only.decorate(work, stale_if_error=5000, **LIFE)
     function()

@@ -12,7 +12,8 @@ import dynmemo
 from dynmemo import generations
 from dynmemo.generations import RECHECK_SECONDS, Generations
 from dynmemo.item import Item
-from tests.fleet.helpers import Clock, Work, done, notes, until
+from tests.clock import Clock
+from tests.fleet.helpers import Work, done, notes, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def clocked(worker: Worker) -> Clock:
     """The clock by which a worker believes what it knows of generations."""
-    clock = Clock()
+    clock = Clock.present()
     generations._generations[worker.cache] = Generations(clock)
     return clock
 
@@ -160,7 +161,7 @@ def test_clearing_leaves_what_other_programs_stored(worker: Callable[..., Worker
 def test_a_result_invalidated_while_it_was_computed_is_returned_and_not_stored(
     worker: Callable[..., Worker], kept: str | None
 ) -> None:
-    clock = Clock()
+    clock = Clock.present()
     one, other = worker(clock), worker(clock)
     work, new = Work("expired"), Work("after")
     computing, forgetting = (

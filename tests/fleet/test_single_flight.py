@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fleet.helpers import Clock, Work, until
+from tests.clock import Clock
+from tests.fleet.helpers import Work, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -282,7 +283,7 @@ def test_recompute_leaves_the_value_readable_until_it_takes_its_place(worker: Ca
 
 
 def test_who_misses_waits_for_a_recomputation_of_what_has_expired(worker: Callable[..., Worker]) -> None:
-    clock = Clock()
+    clock = Clock.present()
     one, other, work = worker(clock), worker(clock), Work("old")
     function, waiting = one.decorate(work, ttl=100), other.decorate(Work("never"), ttl=100)
     function()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynmemo import expiry
-from tests.fleet.helpers import Clock, Work, until
+from tests.clock import Clock
+from tests.fleet.helpers import Work, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ class Failing(Work):
 def test_an_expired_value_is_served_while_computing_raises_and_a_new_one_afterwards(
     worker: Callable[..., Worker], caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock, work = Clock(), Failing("old")
+    clock, work = Clock.present(), Failing("old")
     function = worker(clock).decorate(work, **LIFE)
     assert function() == "old"
     clock.now += 101
@@ -55,7 +56,7 @@ def test_an_expired_value_is_served_while_computing_raises_and_a_new_one_afterwa
 
 
 def test_what_is_kept_for_errors_is_expired_for_us_and_gone_after_its_time(worker: Callable[..., Worker]) -> None:
-    clock, work = Clock(), Failing("old")
+    clock, work = Clock.present(), Failing("old")
     only = worker(clock)
     function = only.decorate(work, **LIFE)
     function()
@@ -81,7 +82,7 @@ def test_what_is_kept_for_errors_is_expired_for_us_and_gone_after_its_time(worke
 
 
 def test_a_sliding_value_is_kept_for_errors_as_long(worker: Callable[..., Worker]) -> None:
-    clock, work = Clock(), Failing("old")
+    clock, work = Clock.present(), Failing("old")
     only = worker(clock)
     function = only.decorate(work, sliding=100, ttl=300, stale_if_error=1000)
     function()
@@ -100,7 +101,7 @@ def test_a_sliding_value_is_kept_for_errors_as_long(worker: Callable[..., Worker
 
 
 def test_while_one_recomputes_an_expired_value_the_others_wait_for_the_new_one(worker: Callable[..., Worker]) -> None:
-    clock = Clock()
+    clock = Clock.present()
     leader, waiter = worker(clock), worker(clock)
     work, never = Work("old"), Work("never")
     computing, waiting = leader.decorate(work, **LIFE), waiter.decorate(never, **LIFE)
@@ -126,7 +127,7 @@ def test_while_one_recomputes_an_expired_value_the_others_wait_for_the_new_one(w
 
 
 def test_when_recomputing_raises_for_all_each_serves_the_expired_value(worker: Callable[..., Worker]) -> None:
-    clock = Clock()
+    clock = Clock.present()
     workers = [worker(clock) for _ in range(3)]
     running = threading.Semaphore(1)
     work = Failing("old")
@@ -149,7 +150,7 @@ def test_when_recomputing_raises_for_all_each_serves_the_expired_value(worker: C
 
 
 def test_followers_in_the_process_get_the_expired_value_too(worker: Callable[..., Worker]) -> None:
-    clock, work = Clock(), Failing("old")
+    clock, work = Clock.present(), Failing("old")
     function = worker(clock).decorate(work, **LIFE)
     function()
     clock.now += 101
@@ -166,7 +167,7 @@ def test_followers_in_the_process_get_the_expired_value_too(worker: Callable[...
 
 
 def test_what_was_cleared_is_not_served_when_computing_raises(worker: Callable[..., Worker]) -> None:
-    clock, work = Clock(), Failing("old")
+    clock, work = Clock.present(), Failing("old")
     function = worker(clock).decorate(work, **LIFE)
     function()
     clock.now += 101
@@ -177,7 +178,7 @@ def test_what_was_cleared_is_not_served_when_computing_raises(worker: Callable[.
 
 
 def test_an_interruption_is_not_hidden_behind_an_expired_value(worker: Callable[..., Worker]) -> None:
-    clock, work = Clock(), Work("old")
+    clock, work = Clock.present(), Work("old")
     function = worker(clock).decorate(work, **LIFE)
     function()
     clock.now += 101

@@ -11,6 +11,7 @@ from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item
 from dynmemo.leases import Lease, Leases, Spot, Verdict, Waited, Watch, judge
 from dynmemo.leases.renewal import Schedule
+from tests.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,16 +25,6 @@ GENERATION = "g1"
 FN = "f"
 START = float(int(time.time()))
 """The present, because DynamoDB Local deletes what has expired by its own clock."""
-
-
-class Clock:
-    """Shows what it was set to."""
-
-    def __init__(self, now: float = START) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Trips:

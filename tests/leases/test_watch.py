@@ -10,7 +10,7 @@ import pytest
 from dynmemo.item import Expect, Item
 from dynmemo.leases.owner import owner_name
 from dynmemo.leases.watch import LONGEST_LEASE, Watch
-from tests.leases.helpers import Clock
+from tests.clock import Clock
 
 ROW = Item(fn="f", gen="g1", etag="e1", lease_owner="somebody", lease_seconds=30.0, lease_beat=0)
 TAKE_OVER = Expect("e1", 0)

@@ -11,6 +11,7 @@ import pytest
 import dynmemo.stores.sqlite as statements
 from dynmemo.item import Item
 from dynmemo.stores.sqlite import SqliteStore, eviction, file
+from tests.clock import Clock
 from tests.stores.contract import existing, put
 
 if TYPE_CHECKING:
@@ -23,17 +24,9 @@ LOG = 4_500_000
 """What the write-ahead log holds: 1,000 pages of 4,096 bytes, and the write that fills it up."""
 
 
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        self.now += 0.001
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_000_000.0, step=0.001)
 
 
 @pytest.fixture
