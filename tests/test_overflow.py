@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynmemo import Cache, dynamo_cached
-from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
+from dynmemo.errors import DynmemoError, InvalidOptionError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.stats import Meter
 from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.s3 import Bucket, OverflowStore, overflowing
 from dynmemo.stores.sqlite import SqliteStore
+from tests.proxy import LoseAnswer, Proxy, denied, error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from dynmemo.item import Store
+    from tests.proxy import Fault
 
 LARGE = random.Random(1).randbytes(2_000_000)
 LARGER = random.Random(2).randbytes(2_000_001)
@@ -151,6 +153,30 @@ def test_a_refused_write_gets_the_standing_value_and_leaves_no_object(store: Sto
     assert store.write("k", Item(LARGER), Expect()) == Refused(store.read("k"))
     assert objects.names() == before
     assert value(store) == LARGE
+
+
+@pytest.mark.parametrize(
+    ("fault", "left"),
+    [
+        (denied("PutItem"), 0),
+        (error("ValidationException", "Item size has exceeded the maximum allowed size"), 0),
+        (error("ResourceNotFoundException"), 0),
+        (error("InternalServerError", status=500), 1),
+        (error("ServiceUnavailable", status=503), 1),
+        (LoseAnswer(), 1),
+    ],
+    ids=["denied", "too large", "no table", "internal error", "unavailable", "no answer"],
+)
+def test_the_object_of_a_row_that_failed_goes_only_when_the_row_was_refused(
+    bucket: Bucket, objects: Objects, dynamodb_endpoint: str, dynamodb_table: str, fault: Fault, left: int
+) -> None:
+    with Proxy(dynamodb_endpoint) as proxy:
+        proxy.breaks("PutItem", fault)
+        inner = DynamoDBStore(dynamodb_table, endpoint_url=proxy.endpoint)
+        with pytest.raises(DynmemoError):
+            overflowing(inner, bucket, ABOVE).write("k", Item(LARGE))
+        inner.close()
+    assert len(objects.names()) == left
 
 
 @pytest.mark.parametrize("damage", ["missing", "shorter", "another of the same length"])

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeGuard, runtime_checka
 
 from dynmemo import parts as of
 from dynmemo._process import Once
-from dynmemo.errors import InvalidOptionError, StoreUnavailableError
+from dynmemo.errors import DynmemoError, InvalidOptionError, StoreUnavailableError
 from dynmemo.item import Refused
 from dynmemo.stores.dynamodb import connection
 from dynmemo.stores.dynamodb.connection import Connection
-from dynmemo.stores.dynamodb.errors import CREDENTIAL_TROUBLE, of_class
+from dynmemo.stores.dynamodb.errors import CREDENTIAL_TROUBLE, is_refusal, of_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -226,8 +226,8 @@ class OverflowStore:
         self._bucket.put(write_id, value)
         try:
             answer = self._store.write(key, replace(item, value=None, parts=parts), expect)
-        except StoreUnavailableError as error:
-            if error.request_id is not None:  # refused for certain; else the row may stand there and needs its object
+        except DynmemoError as error:
+            if is_refusal(error):
                 self._delete(parts)
             raise
         if isinstance(answer, Refused):

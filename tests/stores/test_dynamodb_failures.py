@@ -8,12 +8,13 @@ import traceback
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import botocore.session
 import pytest
 from botocore.config import Config
 
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Item
-from dynmemo.stores.dynamodb import DynamoDBStore
+from dynmemo.stores.dynamodb import DynamoDBStore, errors
 from tests.proxy import Answer, Stall, denied, error
 
 if TYPE_CHECKING:
@@ -170,6 +171,32 @@ def test_a_missing_table_and_a_large_item_have_their_own_errors(proxy: Proxy) ->
         store.write("k", Item(b"v"))
     with pytest.raises(InvalidTableError, match="does not exist"):
         store.read("k")
+
+
+USED = (
+    *("GetItem", "PutItem", "UpdateItem", "DeleteItem", "BatchGetItem", "BatchWriteItem", "Scan"),
+    *("DescribeTable", "DescribeTimeToLive", "CreateTable", "UpdateTimeToLive"),
+)
+
+
+def test_of_every_error_in_dynamodbs_list_it_is_said_who_mends_it() -> None:
+    model = botocore.session.get_session().get_service_model("dynamodb")
+    listed = {shape.name for operation in USED for shape in model.operation_model(operation).error_shapes}
+    assert listed - {code for _, _, codes in errors._ANSWERS for code in codes} == {"ConditionalCheckFailedException"}
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("LimitExceededException", "changes as many tables at once as it may"),
+        ("ItemCollectionSizeLimitExceededException", "use another table"),
+        ("OptInRequired", "not signed up"),
+        ("RequestExpired", "this machine's clock"),
+    ],
+)
+def test_what_only_people_can_mend_is_told(proxy: Proxy, code: str, said: str) -> None:
+    proxy.breaks("*", error(code, "in AWS's words"))
+    assert said in str(failure(open_store(proxy.endpoint, ONCE)))
 
 
 # --- endpoints ---

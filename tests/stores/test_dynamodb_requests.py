@@ -9,7 +9,7 @@ import pytest
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.stats import Meter
-from dynmemo.stores.dynamodb import DynamoDBStore, batches
+from dynmemo.stores.dynamodb import CONFLICT_PAUSES, DynamoDBStore, batches
 from tests.proxy import LoseAnswer, Rewrite, denied, error
 
 if TYPE_CHECKING:
@@ -240,3 +240,51 @@ def test_a_scan_asks_for_no_values(proxied: DynamoDBStore, proxy: Proxy) -> None
     projected = {request["ExpressionAttributeNames"][name] for name in request["ProjectionExpression"].split(", ")}
     assert "value" not in projected
     assert {"id", "ttl_date", "fn", "gen", "etag", "parts"} <= projected
+
+
+# --- others that write the same row ---
+
+CONFLICTS = ["TransactionConflictException", "ReplicatedWriteConflictException"]
+
+
+def write(store: DynamoDBStore) -> bool:
+    return isinstance(store.write("k", Item(b"new"), Expect.seen(store.read("k"))), Written)
+
+
+@pytest.mark.parametrize("code", CONFLICTS)
+@pytest.mark.parametrize(
+    ("operation", "act"),
+    [
+        ("PutItem", write),
+        ("UpdateItem", lambda store: store.touch("k", existing(store, "k"), 2_000)),
+        ("UpdateItem", lambda store: store.renew("k", existing(store, "k").etag or "", 2_000)),
+        ("DeleteItem", lambda store: store.remove("k")),
+    ],
+    ids=["write", "touch", "renew", "remove"],
+)
+def test_what_met_another_write_of_its_row_is_tried_again(
+    proxied: DynamoDBStore, proxy: Proxy, code: str, operation: str, act: Callable[[DynamoDBStore], bool]
+) -> None:
+    proxied.write("k", Item(b"v", 1_000))
+    meter, before = Meter(), proxy.counts
+    proxy.breaks(operation, error(code, "try again"), times=2)
+    assert act(proxied.metered(meter))
+    assert proxy.counts[operation] - before[operation] == 3
+    assert meter.requests == (proxy.counts - before).total()
+
+
+@pytest.mark.parametrize("code", CONFLICTS)
+def test_so_is_a_batch(proxied: DynamoDBStore, proxy: Proxy, code: str) -> None:
+    proxy.breaks("BatchWriteItem", error(code, "try again"), times=2)
+    assert isinstance(proxied.write("k", Item(bytes(1_000_000))), Written)
+    assert existing(proxied, "k").value == bytes(1_000_000)
+
+
+@pytest.mark.parametrize("code", CONFLICTS)
+def test_a_row_that_others_never_let_go_is_a_failure(proxied: DynamoDBStore, proxy: Proxy, code: str) -> None:
+    proxy.breaks("PutItem", error(code, "in AWS's words"))
+    with pytest.raises(StoreUnavailableError, match=r"try again.*in AWS's words") as caught:
+        proxied.write("k", Item(b"v"))
+    assert caught.value.code == code
+    # botocore's later releases try some of them again by themselves, three times in all.
+    assert 3 <= proxy.counts["PutItem"] <= 1 + len(CONFLICT_PAUSES)

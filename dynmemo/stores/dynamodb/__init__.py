@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import random
 import secrets
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from dynmemo.errors import ValueTooLargeError
+from dynmemo.errors import StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Refused, Written
 from dynmemo.stores.dynamodb import connection, rows
 from dynmemo.stores.dynamodb.batches import Batches, pages
@@ -17,6 +19,7 @@ from dynmemo.stores.dynamodb.errors import (
     ConditionNotMetError,
     TableMissingError,
     check_answer,
+    is_worth_another_try,
     translate,
 )
 from dynmemo.stores.dynamodb.large import LargeValues
@@ -39,6 +42,9 @@ _METERED = {
 """The methods that consume capacity, and of which kind."""
 
 _OF_SEVERAL_TABLES = ("batch_get_item", "batch_write_item")
+
+CONFLICT_PAUSES = (0.05, 0.2, 0.8)
+"""Seconds at most before a request is tried again that met another write of the same row; half of it at least."""
 
 
 class DynamoDBStore:
@@ -264,11 +270,22 @@ class DynamoDBStore:
         return LargeValues(batches, names, self._prefix)
 
     def _call(self, method: str, key: str | None, *, bulk: bool = False, **parameters: Any) -> dict[str, Any]:
-        """One request: every one goes through here, is counted here, and fails with our errors."""
+        """One request, and another one where somebody else was writing the row just then."""
         if method in _METERED:
             parameters["ReturnConsumedCapacity"] = "TOTAL"
         if method not in _OF_SEVERAL_TABLES:
             parameters["TableName"] = self._table
+        for pause in CONFLICT_PAUSES:
+            try:
+                return self._send(method, key, parameters, bulk=bulk)
+            except StoreUnavailableError as error:
+                if not is_worth_another_try(error):
+                    raise
+            time.sleep(random.uniform(0.5, 1.0) * pause)  # noqa: S311 - no secret
+        return self._send(method, key, parameters, bulk=bulk)
+
+    def _send(self, method: str, key: str | None, parameters: dict[str, Any], *, bulk: bool) -> dict[str, Any]:
+        """Every request goes through here, is counted here, and fails with our errors."""
         requests = 0
         try:
             send = getattr((self._bulk_connection if bulk else self._quick_connection).client(), method)

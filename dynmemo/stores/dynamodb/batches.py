@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynmemo._process import Daemons
 from dynmemo.errors import StoreUnavailableError
+from dynmemo.stores.dynamodb.errors import THROTTLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +40,6 @@ IDLE_TRIES = 8
 
 _SDK_TRIES = 3
 _LONGEST_PAUSE = 1.6
-_THROTTLED = frozenset(("ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"))
 
 PARALLEL = 4
 """Threads for the requests of one large value."""
@@ -124,7 +124,7 @@ class Batches:
         try:
             return self._call(method, None, RequestItems={self._table: requests})
         except StoreUnavailableError as error:
-            if error.code not in _THROTTLED:
+            if error.code not in THROTTLED:
                 raise
             patience.throttled()
             return {}

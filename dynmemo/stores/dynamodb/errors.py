@@ -6,6 +6,7 @@ never a key, a value or a credential.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from dynmemo.errors import DynmemoError, InvalidTableError, StoreUnavailableError, ValueTooLargeError
@@ -57,23 +58,58 @@ _RETRIEVAL = "AWS credentials could not be had"
 _UNKNOWN = "AWS does not accept the credentials: check access key, session token and region"
 _SIGNATURE = "AWS does not accept the signature: check the secret access key and this machine's clock"
 _THROTTLED = "DynamoDB throttles the requests: wait, or raise the capacity of the table or the quota of the account"
+_IAM = (
+    "IAM does not allow this: allow dynamodb:{operation} on the table (a Describe action is needed only for a name "
+    "that is not given with partition_key_name, ttl_attribute_name)"
+)
+_INTERNAL = "DynamoDB had an internal error"
 
-_BY_CODE = {
-    "AccessDeniedException": "IAM does not allow this: allow dynamodb:{operation} on the table"
-    " (no Describe action is needed when partition_key_name and ttl_attribute_name are given)",
-    "ExpiredTokenException": "the AWS credentials have expired: renew them",
-    "ExpiredToken": "the AWS credentials have expired: renew them",
-    "UnrecognizedClientException": _UNKNOWN,
-    "InvalidClientTokenId": _UNKNOWN,
-    "MissingAuthenticationTokenException": _UNKNOWN,
-    "IncompleteSignatureException": _SIGNATURE,
-    "InvalidSignatureException": _SIGNATURE,
-    "SignatureDoesNotMatch": _SIGNATURE,
-    "ProvisionedThroughputExceededException": _THROTTLED,
-    "RequestLimitExceeded": _THROTTLED,
-    "ThrottlingException": _THROTTLED,
-    "InternalServerError": "DynamoDB had an internal error",
-}
+THROTTLED = ("ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException")
+"""The codes of requests that came too fast."""
+
+
+class Cure(Enum):
+    """Who mends what an error code says."""
+
+    SDK = "botocore tries again, three times in all; then it is told"
+    STORE = "the store tries again unless botocore, as its later releases do for some, has; then it is told"
+    LOGIN = "it is told, and the next call looks credentials up anew"
+    TABLE = "it is told, and the next call looks the table up anew"
+    PEOPLE = "it is told, for only people can mend it"
+
+
+_ANSWERS = (
+    # Too many requests for the table or the account: a later one gets through.
+    (Cure.SDK, _THROTTLED, THROTTLED),
+    (Cure.SDK, "the AWS account changes as many tables at once as it may: try later", ("LimitExceededException",)),
+    # DynamoDB itself failed, perhaps after it had written.
+    (Cure.SDK, _INTERNAL, ("InternalServerError", "InternalFailure", "ServiceUnavailable")),
+    # Somebody else is writing the row, and nothing was written. To go on would be to drop a result that took hours.
+    (Cure.STORE, "a transaction of another program holds the row: try again", ("TransactionConflictException",)),
+    (Cure.STORE, "another region is writing the row: try again", ("ReplicatedWriteConflictException",)),
+    # Credentials run out and are renewed while a process lives.
+    (Cure.LOGIN, "the AWS credentials have expired: renew them", ("ExpiredTokenException", "ExpiredToken")),
+    (Cure.LOGIN, _UNKNOWN, ("UnrecognizedClientException", "InvalidClientTokenId", "NotAuthorized")),
+    (Cure.LOGIN, _UNKNOWN, ("MissingAuthenticationTokenException", "MissingAuthenticationToken")),
+    (Cure.LOGIN, _SIGNATURE, ("IncompleteSignatureException", "IncompleteSignature", "InvalidSignatureException")),
+    (Cure.LOGIN, _SIGNATURE, ("SignatureDoesNotMatch", "RequestExpired")),
+    # A table that was removed may come back, with other names. It is also the answer while a table is being created.
+    (Cure.TABLE, _MISSING, ("ResourceNotFoundException",)),
+    # From requests on the table as a whole, where `table` takes it for another creator's success.
+    (Cure.PEOPLE, "another program is changing the table: try later", ("ResourceInUseException",)),
+    (Cure.PEOPLE, _IAM, ("AccessDeniedException",)),
+    (Cure.PEOPLE, "the AWS account is not signed up for DynamoDB", ("OptInRequired",)),
+    # Of tables with a sort key, which no cache has.
+    (Cure.PEOPLE, "an index of the table is full: use another table", ("ItemCollectionSizeLimitExceededException",)),
+    # Of conditions and items that are ours; `translate` knows the texts that mean something else.
+    (Cure.PEOPLE, "DynamoDB refused the request", ("ValidationException", "SerializationException")),
+)
+"""What DynamoDB answers to the requests of a store, but for ConditionalCheckFailedException, which is a result.
+
+Codes that do not stand here are told as they come.
+"""
+
+_BY_CODE = {code: (cure, text) for cure, text, codes in _ANSWERS for code in codes}
 
 _BY_CLASS = {
     "NoCredentialsError": "no AWS credentials were found: pass profile=, set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
@@ -99,11 +135,11 @@ _BY_CLASS = {
 }
 
 # AWS quotes the signed headers to whoever signed wrongly, and the session token is one of them.
-_QUOTES_SECRETS = frozenset(code for code, text in _BY_CODE.items() if text is _SIGNATURE)
+_QUOTES_SECRETS = frozenset(code for code, (_, text) in _BY_CODE.items() if text is _SIGNATURE)
 
 CREDENTIAL_TROUBLE = frozenset(
     (
-        *(code for code, text in _BY_CODE.items() if text in (_UNKNOWN, _SIGNATURE) or "expired" in text),
+        *(code for code, (cure, _) in _BY_CODE.items() if cure is Cure.LOGIN),
         *(name for name, text in _BY_CLASS.items() if text in (_LOGIN, _RETRIEVAL) or "credentials" in text),
     )
 )
@@ -122,6 +158,20 @@ def check_answer(response: dict[str, Any], method: str) -> None:
     readable = len(response) > 1 if kind is None else ("json" in kind or "cbor" in kind)
     if "RequestId" not in about or not readable or _PROMISED.get(method, "ResponseMetadata") not in response:
         raise ForeignAnswerError
+
+
+def is_worth_another_try(error: Exception) -> bool:
+    """Whether the same request may succeed a moment later, and botocore has not tried it again."""
+    cure, _ = _BY_CODE.get(getattr(error, "code", None) or "", (None, ""))
+    response = getattr(error.__cause__, "response", None) or {}
+    return cure is Cure.STORE and not response.get("ResponseMetadata", {}).get("RetryAttempts")
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether DynamoDB said that it did not write; without its word the row may stand there and needs its value."""
+    if isinstance(error, StoreUnavailableError):
+        return error.request_id is not None and _BY_CODE.get(error.code or "", (None, ""))[1] != _INTERNAL
+    return isinstance(error, (InvalidTableError, ValueTooLargeError))
 
 
 def translate(
@@ -186,7 +236,7 @@ def _is_from_parser(error: Exception) -> bool:
 
 
 def _of_code(code: str, message: str, response: dict[str, Any]) -> str:
-    text = _BY_CODE.get(code, "DynamoDB refused the request")
+    _, text = _BY_CODE.get(code, (Cure.PEOPLE, "DynamoDB refused the request"))
     if code in _QUOTES_SECRETS:
         return text
     # botocore names the member of ThrottlingException as the other two do not.

@@ -13,6 +13,7 @@ from dynmemo.item import Item, Refused
 from dynmemo.stores.dynamodb import rows
 from dynmemo.stores.dynamodb.batches import in_parallel
 from dynmemo.stores.dynamodb.connection import LONGEST_KEY
+from dynmemo.stores.dynamodb.errors import is_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ class LargeValues:
             self._put(key, row, value, size, parts)
             answer = put(replace(row, parts=parts))
         except (StoreUnavailableError, InvalidTableError, ValueTooLargeError) as error:
-            if _is_refusal(error):
+            if is_refusal(error):
                 self.delete(key, parts)
             raise
         if isinstance(answer, Refused):
@@ -121,10 +122,3 @@ class LargeValues:
 
 def _groups(count: int) -> list[range]:
     return [range(start, min(start + GROUP, count)) for start in range(0, count, GROUP)]
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether DynamoDB said that it did not write; without its answer the row may stand there and needs its parts."""
-    if isinstance(error, StoreUnavailableError):
-        return error.request_id is not None and error.code != "InternalServerError"
-    return True
