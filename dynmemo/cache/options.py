@@ -208,7 +208,7 @@ def _place(kind: str, netloc: str, path: str) -> str:
             "a SQLite URL has three slashes before a relative path and four before an absolute one: "
             "sqlite:///cache.db, sqlite:////home/me/cache.db, sqlite:///C:/Users/me/cache.db"
         )
-    name = unquote(path[1:])
+    name = unquote(path[1:], errors="surrogateescape")
     if "\0" in name:
         raise InvalidOptionError("the path in a SQLite URL has a zero byte (%00), which no file name has")
     return name
@@ -236,7 +236,8 @@ def build_url(kind: str, arguments: Mapping[str, object]) -> str | None:
     start = (
         f"dynamodb://{quote(place, safe='')}"
         if kind == "dynamodb"
-        else f"sqlite:///{quote(place.replace(chr(92), '/'), safe='/:')}"
+        # A backslash divides folders on Windows only. Names that are no UTF-8 come back as they were.
+        else f"sqlite:///{quote(Path(place).as_posix(), safe='/:', errors='surrogateescape')}"
     )
     query = urlencode({name: _text(value) for name, value in sorted(options.items())})
     return f"{start}?{query}" if query else start

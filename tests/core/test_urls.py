@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -120,6 +121,20 @@ def test_a_url_survives_being_parsed_and_built(url: str) -> None:
 def test_a_built_url_never_has_the_secret() -> None:
     url = build_url(*parse_url("dynamodb://t?secret=hush&region=x"))
     assert url == "dynamodb://t?region=x"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows divides folders by a backslash and knows no other bytes")
+@pytest.mark.parametrize("name", [b"back\\slash.db", b"latin-1-\xfc.db", "größe ?#%&+.db".encode(), b"new\nline.db"])
+def test_a_cache_has_a_url_whatever_its_file_is_called(tmp_path: Path, name: bytes) -> None:
+    made = Cache.sqlite(tmp_path / os.fsdecode(name))
+    made.set("k", b"v")
+    made.close()
+    assert made.url is not None
+    assert made.url.isascii()
+    read = Cache.from_url(made.url)
+    assert read.get("k") == b"v"
+    read.close()
+    assert os.fsdecode(name) in {entry.name for entry in tmp_path.iterdir()}
 
 
 def test_equal_urls_share_one_cache(tmp_path: Path) -> None:

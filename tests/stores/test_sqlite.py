@@ -193,8 +193,10 @@ def test_so_is_one_that_is_marked_as_another_programs(path: Path, store: SqliteS
     refused(path, store, "(application id 0x42)")
 
 
-def test_so_is_a_file_that_is_no_database(path: Path, store: SqliteStore) -> None:
-    path.write_bytes(b"dear diary, " * 1000)
+@pytest.mark.parametrize("size", [1, 2, 99, 100, 512, 12_000])
+@pytest.mark.parametrize("content", [b"dear diary, ", b"\0", b"SQLite format 4"], ids=["text", "zeros", "almost"])
+def test_so_is_a_file_that_is_no_database(path: Path, store: SqliteStore, content: bytes, size: int) -> None:
+    path.write_bytes((content * size)[:size])
     refused(path, store, "is not an SQLite database")
 
 

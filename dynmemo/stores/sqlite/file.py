@@ -217,6 +217,8 @@ class SqliteFile:
         status = self.path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise schema.refusal(self.path, "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a file")
+        if status.st_size == 1:  # to SQLite such a file is as good as empty
+            raise schema.refusal(self.path, "is not an SQLite database")
         if status.st_size:
             schema.check(self.path)
         self._remote = is_remote(self.path)

@@ -68,7 +68,7 @@ def check_sqlite() -> None:
 def uri(path: Path, query: str) -> str:
     """The SQLite URI of a file; also right for a Windows drive and a UNC path."""
     posix = path.as_posix()
-    return f"file://{'' if posix.startswith('/') else '/'}{quote(posix)}?{query}"
+    return f"file://{'' if posix.startswith('/') else '/'}{quote(posix, errors='surrogateescape')}?{query}"
 
 
 def check(path: Path) -> None:
