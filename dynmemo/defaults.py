@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
@@ -13,7 +18,6 @@ from dynmemo.errors import InvalidOptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 URL_VARIABLE = "DYNMEMO_URL"
 DISABLE_VARIABLE = "DYNMEMO_DISABLE"
@@ -144,12 +148,54 @@ def _of_environment(url: str) -> Cache:
 
 
 def default_path() -> Path:
-    """The file that is used when nothing is configured."""
-    return platformdirs.user_cache_path("dynmemo", appauthor=False) / "cache.db"
+    """The file that is used when nothing is configured: in the user's cache folder.
+
+    Where there is none, as in a container without HOME or without an entry for the user, it lies in a folder of the
+    user's own below the temporary one.
+
+    Raises:
+        InvalidOptionError: somebody else could write into that folder.
+    """
+    if os.environ.get("HOME") == "" and not os.environ.get("XDG_CACHE_HOME"):
+        return _temporary_folder() / "cache.db"
+    try:
+        folder = platformdirs.user_cache_path("dynmemo", appauthor=False)
+    except RuntimeError:  # older releases of platformdirs leave "~" as it is instead
+        return _temporary_folder() / "cache.db"
+    # A relative one would be another folder in every working directory.
+    return (folder if folder.is_absolute() else _temporary_folder()) / "cache.db"
+
+
+def _temporary_folder() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
+    folder = Path(tempfile.gettempdir(), f"dynmemo-{user}")
+    with suppress(OSError):  # it is there, or what follows says what is wrong
+        folder.mkdir(mode=0o700)
+    try:
+        status = folder.lstat()
+    except OSError:
+        status = None
+    is_private = status is not None and stat.S_ISDIR(status.st_mode)
+    if status is not None and hasattr(os, "getuid"):  # on Windows the temporary folder is the user's own
+        is_private = is_private and status.st_uid == os.getuid() and not status.st_mode & 0o077
+    if not is_private:
+        raise InvalidOptionError(
+            f"there is no home folder to keep results in, and {folder} is not a folder of this user alone; set HOME, "
+            f"XDG_CACHE_HOME or {URL_VARIABLE}"
+        )
+    return folder
 
 
 def _own_file() -> Cache:
     path = default_path()
+    if path.parent.parent == Path(tempfile.gettempdir()):
+        logger.warning(
+            "there is no home folder, so dynmemo keeps results in %s, as long as temporary files are kept. Set HOME, "
+            "XDG_CACHE_HOME or %s for another place.",
+            path,
+            URL_VARIABLE,
+        )
+        return Cache.sqlite(path)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

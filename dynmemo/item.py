@@ -167,6 +167,10 @@ class Store(Protocol):
         """The same store for long jobs that nobody waits for: what is throttled is tried for half a minute or more."""
         ...
 
+    def connect(self) -> None:
+        """Connect, and find or create the place, unless that was done before: then nothing is asked of it."""
+        ...
+
     def open(self) -> None:
         """Connect, create what was asked to be created, and check that the place can serve."""
         ...

@@ -264,6 +264,8 @@ class Cache:
         check_key(key)
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise InvalidOptionError(f"Cache.set stores bytes, not {type(value).__name__}; encode the value first")
+        self.lifetime(ttl, sliding, self.clock())  # what is wrong with the times is said before anything is connected
+        self.store.connect()  # it may take seconds, which are not part of the entry's life
         now = self.clock()
         dates = self.lifetime(ttl, sliding, now).dates(now)
         if dates is None:

@@ -42,7 +42,12 @@ def checked_path(path: object) -> str:
             "path=':memory:' is no file, and there is no cache in memory; give one, such as 'cache.db', in a temporary "
             "folder if it shall not stay"
         )
-    return str(Path(name).expanduser().absolute())
+    try:
+        return str(Path(name).expanduser().absolute())
+    except (RuntimeError, OSError):  # no home folder, or no working directory any more
+        raise InvalidOptionError(
+            f"path={name!r} cannot be made absolute: this process has no home or working folder; give the whole path"
+        ) from None
 
 
 def checked_secrets(secret: object) -> tuple[bytes, ...]:

@@ -108,7 +108,10 @@ class Bucket:
         try:
             send = getattr(self._connection.client(), method)
             response: dict[str, Any] = send(Bucket=self._bucket, Key=self._prefix + name, **parameters)
-        except Exception as error:  # noqa: BLE001 - whatever it is, callers get ours
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C, or what a signal handler raised
+                self._connection.abandon()
+                raise
             failure = self._failure(error, method)
             if failure.code in CREDENTIAL_TROUBLE:
                 self._connection.forget()
@@ -211,6 +214,9 @@ class OverflowStore:
         twin = copy.copy(self)
         twin._store = self._store.patient()
         return twin
+
+    def connect(self) -> None:
+        self._store.connect()
 
     def open(self) -> None:
         self._store.open()

@@ -306,3 +306,19 @@ def test_a_failed_refresh_never_fails_the_read(tmp_path: Path, caplog: pytest.Lo
         other.execute("ROLLBACK")
     other.close()
     assert len([record for record in caplog.records if "sliding window" in record.message]) == 1
+
+
+def test_an_entrys_life_begins_once_the_store_is_connected(store: Store, clock: Clock, make: MakeCache) -> None:
+    class SlowToConnect:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def connect(self) -> None:
+            store.connect()
+            clock.now += 60  # credentials, network, a table that is created
+
+    slow = Cache(SlowToConnect(), clock=clock)
+    slow.set("k", b"v", ttl=5)
+    assert slow.get("k") == b"v"
+    clock.now += 6
+    assert slow.get("k") is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,3 +66,59 @@ def test_a_url_that_is_refused_changes_nothing(url: Callable[[str], str]) -> Non
         dynmemo.configure(url("two.db") + "?lease_seconds=0")
     assert os.environ["DYNMEMO_URL"] == url("one.db")
     assert cache is not dynmemo.configure(None)
+
+
+HOMELESS = """
+import logging, os, pwd, sys
+
+def nobody(uid):
+    raise KeyError(uid)
+
+pwd.getpwuid = nobody
+logging.basicConfig(format="LOG %(message)s")
+import asyncio
+import dynmemo
+
+@dynmemo.dynamo_cached
+def one(x):
+    return x + 1
+
+@dynmemo.dynamo_cached
+async def two(x):
+    return x + 1
+
+print(one(1), one(1), asyncio.run(two(1)), one.explain(1).state, one.cache_info().hits)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="homes are found otherwise there")
+@pytest.mark.parametrize("home", [None, "", "relative"])
+@pytest.mark.parametrize("is_private", [True, False])
+def test_without_a_home_a_private_temporary_folder_serves(
+    tmp_path: Path, home: str | None, *, is_private: bool
+) -> None:
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME", "DYNMEMO_URL")
+    }
+    environment |= {"TMPDIR": str(tmp_path)} | ({} if home is None else {"HOME": home})
+    folder = tmp_path / f"dynmemo-{os.getuid()}"
+    folder.mkdir(mode=0o700 if is_private else 0o777)
+    folder.chmod(0o700 if is_private else 0o777)
+    done = subprocess.run(
+        [sys.executable, "-c", HOMELESS], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path
+    )
+    hits = 1 if is_private else 0
+    assert done.stdout.split() == ["2", "2", "2", "live" if is_private else "unavailable", str(hits)]
+    said = [line for line in done.stderr.splitlines() if line.startswith("LOG")]
+    assert len(said) == (1 if is_private else 2)  # one for each function that cannot use it
+    assert all("there is no home folder" in line and str(folder) in line for line in said)
+    assert (folder / "cache.db").exists() == is_private
+
+
+def test_a_path_below_a_home_that_nobody_knows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(self: object) -> object:
+        raise RuntimeError("no home")
+
+    monkeypatch.setattr("pathlib.Path.expanduser", unknown)
+    with pytest.raises(InvalidOptionError, match="no home or working folder; give the whole path"):
+        Cache.sqlite("~/cache.db")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Item, Written
 from dynmemo.stats import Meter
 from dynmemo.stores.dynamodb import DynamoDBStore
-from tests.proxy import Answer
+from tests.proxy import Answer, Stall
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -253,3 +254,26 @@ def test_a_live_client_is_not_used_in_a_forked_child(dynamodb_table: str, dynamo
     child, parent = forked(dynamodb_table, dynamodb_endpoint, "live")
     assert "give client_factory= instead of client=" in child
     assert parent == "parent b'v' True 0"
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system interrupts no call by a timer")
+def test_after_an_interrupt_in_a_request_no_call_uses_that_client(proxy: Proxy, dynamodb_table: str) -> None:
+    store = DynamoDBStore(dynamodb_table, endpoint_url=proxy.endpoint, region="eu-west-1")
+    assert store.read("k") is None
+    before = store._connection.client()
+    proxy.breaks("GetItem", Stall())
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    standing = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(KeyboardInterrupt):
+            store.read("k")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, standing)
+    proxy.heals()
+    assert store.read("k") is None
+    assert store._connection.client() is not before

@@ -93,12 +93,53 @@ def test_given_names_need_no_describe_action(proxy: Proxy, dynamodb_table: str) 
     assert set(proxy.counts) == {"GetItem", "PutItem"}
 
 
-@pytest.mark.parametrize("given", [{"partition_key_name": "id"}, {"ttl_attribute_name": "ttl_date"}])
-def test_one_given_name_is_not_enough_to_describe_nothing(
-    proxy: Proxy, dynamodb_table: str, given: dict[str, str]
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [({"partition_key_name": "id"}, "DescribeTimeToLive"), ({"ttl_attribute_name": "ttl_date"}, "DescribeTable")],
+)
+def test_with_one_given_name_only_the_other_is_asked_for(
+    proxy: Proxy, dynamodb_table: str, given: dict[str, str], asked: str
 ) -> None:
     DynamoDBStore(dynamodb_table, endpoint_url=proxy.endpoint, **given).read("k")  # type: ignore[arg-type]
-    assert proxy.counts == {"DescribeTable": 1, "DescribeTimeToLive": 1, "GetItem": 1}
+    assert proxy.counts == {asked: 1, "GetItem": 1}
+
+
+def disabling(answer: dict[str, Any]) -> dict[str, Any]:
+    answer["TimeToLiveDescription"]["TimeToLiveStatus"] = "DISABLING"
+    return answer
+
+
+def test_while_ttl_is_being_disabled_its_attribute_is_still_written(
+    proxy: Proxy, new_table: NewTable, dynamodb_client: DynamoDBClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = new_table(ttl="cache_ttl")
+    proxy.breaks("DescribeTimeToLive", Rewrite(disabling))
+    DynamoDBStore(name, endpoint_url=proxy.endpoint).write("k", Item(b"v", 1_900_000_000))
+    assert raw(dynamodb_client, name)["cache_ttl"] == {"N": "1900000000"}
+    assert "has no Time to Live (TTL) enabled on the attribute 'cache_ttl'" in caplog.text
+
+
+@pytest.mark.parametrize("operation", ["read", "write", "remove", "touch", "renew", "read_many"])
+def test_a_table_made_anew_with_another_key_is_found_again(
+    new_table: NewTable, open_store: OpenStore, dynamodb_client: DynamoDBClient, operation: str
+) -> None:
+    name = new_table("id", ttl="ttl_date")
+    store = open_store(name)
+    store.write("k", Item(b"v"))
+    dynamodb_client.delete_table(TableName=name)
+    assert new_table("pk", ttl="gone_at") == name
+    asked: dict[str, Callable[[], object]] = {
+        "read": lambda: store.read("k"),
+        "write": lambda: store.write("k", Item(b"v")),
+        "remove": lambda: store.remove("k"),
+        "touch": lambda: store.touch("k", Item(ttl_window="00:01:00"), 1_900_000_000),
+        "renew": lambda: store.renew("k", "etag", 1_900_000_000),
+        "read_many": lambda: store.read_many(["k"]),
+    }
+    with pytest.raises(InvalidTableError, match=r"has another key than when it was looked up.*looks it up again"):
+        asked[operation]()
+    store.write("k", Item(b"new", 1_900_000_000))
+    assert raw(dynamodb_client, name, "pk")["gone_at"] == {"N": "1900000000"}
 
 
 def test_many_threads_find_the_table_once(proxy: Proxy, dynamodb_table: str) -> None:
@@ -138,8 +179,11 @@ def test_a_table_whose_key_is_no_string_is_refused(new_table: NewTable, open_sto
 
 
 def test_another_partition_key_than_the_given_one_is_refused(new_table: NewTable, open_store: OpenStore) -> None:
-    with pytest.raises(InvalidTableError, match="is 'pk', not 'id'"):
-        open_store(new_table("pk"), partition_key_name="id").read("k")
+    name = new_table("pk")
+    with pytest.raises(InvalidTableError, match=r"must be the given partition_key_name.*leave partition_key_name out"):
+        open_store(name, partition_key_name="id").read("k")
+    with pytest.raises(InvalidTableError, match="is 'pk', not 'id'"):  # where the table is described
+        open_store(name, partition_key_name="id", create_table_if_not_exists=True).read("k")
 
 
 def test_a_partition_key_with_the_name_of_an_attribute_of_ours_is_refused(
@@ -212,7 +256,8 @@ def test_a_given_ttl_attribute_is_used_and_warned_of_where_the_tables_is_another
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     name = new_table(ttl="expires")
-    open_store(name, ttl_attribute_name="cache_ttl").write("k", Item(b"v", 1_900_000_000))
+    store = open_store(name, ttl_attribute_name="cache_ttl", create_table_if_not_exists=True)  # which always describes
+    store.write("k", Item(b"v", 1_900_000_000))
     assert raw(dynamodb_client, name)["cache_ttl"] == {"N": "1900000000"}
     assert "'cache_ttl'" in caplog.text
 

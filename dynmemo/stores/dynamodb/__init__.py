@@ -9,7 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from dynmemo.errors import StoreUnavailableError, ValueTooLargeError
+from dynmemo.errors import InvalidTableError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Refused, Written
 from dynmemo.stores.dynamodb import connection, rows
 from dynmemo.stores.dynamodb.batches import Batches, pages
@@ -17,7 +17,6 @@ from dynmemo.stores.dynamodb.connection import Connection, Names
 from dynmemo.stores.dynamodb.errors import (
     CREDENTIAL_TROUBLE,
     ConditionNotMetError,
-    TableMissingError,
     check_answer,
     is_worth_another_try,
     translate,
@@ -101,7 +100,7 @@ class DynamoDBStore:
         if client is not None:
             make = connection.live(client)
         own = client is None and client_factory is None
-        self._connection = Connection(make, names, own=own)
+        self._connection = Connection(make, names, own=own, given_client=client is not None)
         self._quick_connection = self._bulk_connection = self._patient_connection = self._connection
         if own:
             self._bulk_connection, self._patient_connection = (
@@ -175,12 +174,19 @@ class DynamoDBStore:
         request = rows.scanning(names, self._prefix + prefix, fn)
         for page in pages(lambda parameters: self._call("scan", None, **parameters), request, segments):
             for row in page["Items"]:
-                yield row[names.key]["S"][len(self._prefix) :], rows.decode(row, names.ttl)
+                key, item = row[names.key]["S"][len(self._prefix) :], rows.decode(row, names.ttl)
+                # Else it is a row of another prefix, such as "dc" or one that has ":dc:" in it.
+                if item.fn is not None and key.startswith((f"{item.fn}:", f"{item.fn}#")):
+                    yield key, item
 
     def patient(self) -> Self:
         twin = copy.copy(self)
         twin._quick_connection = twin._bulk_connection = self._patient_connection
         return twin
+
+    def connect(self) -> None:
+        self._connection.client()
+        self._names()
 
     def open(self) -> None:
         # One read says whether credentials, table and key are right, also where no Describe action is allowed.
@@ -296,14 +302,20 @@ class DynamoDBStore:
             self._count(method, getattr(error, "response", None) or {}, requests)
             failure = self._failure(error, method, key)
             raise failure from failure.__cause__
+        except BaseException:  # Ctrl-C, or what a signal handler raised
+            for connected in self._connections():
+                connected.abandon()
+            raise
         self._count(method, response, requests)
         return response
 
     def _failure(self, error: Exception, method: str, key: str | None) -> Exception:
         operation = "".join(word.capitalize() for word in method.split("_"))
-        failure = translate(error, operation, self._table, key, create=self._create)
-        if isinstance(failure, TableMissingError):
-            self._connection.forget_names()  # the table may come back with others, or is to be created
+        failure = translate(
+            error, operation, self._table, key, create=self._create, discovered=self._given[0] is None
+        )
+        if isinstance(failure, InvalidTableError):
+            self._connection.forget_names()  # the table was made anew with others, or is to be created
         if getattr(failure, "code", None) in CREDENTIAL_TROUBLE:
             for connected in self._connections():
                 connected.forget()

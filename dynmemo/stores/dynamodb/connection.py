@@ -57,10 +57,14 @@ class Names(NamedTuple):
 class Connection:
     """Client and names that the metered copies of one store share."""
 
-    def __init__(self, make: Callable[[], DynamoDBClient], names: Names | None, *, own: bool) -> None:
+    def __init__(
+        self, make: Callable[[], DynamoDBClient], names: Names | None, *, own: bool, given_client: bool = False
+    ) -> None:
         self._make = make
         self._names = self._given = names
         self._own = own
+        self._given_client = given_client
+        self._abandoned: list[DynamoDBClient] = []
         self._client: DynamoDBClient | None = None
         self._region: str | None = None
         self._lock = threading.RLock()
@@ -105,6 +109,16 @@ class Connection:
     def forget(self) -> None:
         """Look credentials up anew at the next call, with a new client. A client or factory that was given stays."""
         if self._own:
+            self._client = None
+
+    def abandon(self) -> None:
+        """Use the client no more, for an interrupt in the middle of a request may have left a lock of its pool held.
+
+        The old one is kept, since its finalizer would wait for that lock. Only a client that was given goes on.
+        """
+        client = self._client
+        if client is not None and not self._given_client:
+            self._abandoned.append(client)
             self._client = None
 
     def close(self) -> None:
@@ -239,11 +253,6 @@ def check_prefix(prefix: object) -> str:
         return "dc:"
     if not isinstance(prefix, str):
         raise InvalidOptionError(f"partition_key_prefix takes a text, not {type(prefix).__name__}")
-    # Other prefixes' rows are told by where "dc:" stands.
-    if ":dc:" in f":{prefix}:":
-        raise InvalidOptionError(
-            f"partition_key_prefix={prefix!r} has 'dc' between colons, which is what ends a prefix; choose another one"
-        )
     return f"{prefix}:dc:"
 
 

@@ -40,6 +40,10 @@ _WRONG_KEY = (
     "cannot serve as a cache: its key must be the given partition_key_name, be a string, and have no sort key; "
     "leave partition_key_name out to have it looked up"
 )
+_OTHER_KEY = (
+    "has another key than when it was looked up, so it was made anew since: the next call looks it up again. Its key "
+    "must be a string, and there must be no sort key"
+)
 # What a ValidationException says of a table whose key is not as we were told, from DynamoDB and from DynamoDB Local.
 _WRONG_KEY_TEXTS = (
     "key element does not match the schema",
@@ -175,7 +179,13 @@ def is_refusal(error: Exception) -> bool:
 
 
 def translate(
-    error: Exception, operation: str, table: str, key: str | None = None, *, create: bool = False
+    error: Exception,
+    operation: str,
+    table: str,
+    key: str | None = None,
+    *,
+    create: bool = False,
+    discovered: bool = False,
 ) -> Exception:
     """The exception to raise for `error`, which becomes its ``__cause__`` unless that would show a credential.
 
@@ -183,12 +193,15 @@ def translate(
         error: what was caught.
         operation, table, key: what was asked.
         create: whether a missing table is to be created, so that nobody needs to be told of that option.
+        discovered: whether the name of the key was looked up, so that it is looked up again.
     """
     if isinstance(error, DynmemoError):
         return error
     translated = _translate(error, operation, table, key)
     if create and isinstance(translated, TableMissingError):
         translated = TableMissingError(f"the DynamoDB table {table!r} {_GONE}")
+    elif discovered and isinstance(translated, InvalidTableError) and not isinstance(translated, TableMissingError):
+        translated = InvalidTableError(f"the DynamoDB table {table!r} {_OTHER_KEY}")
     if getattr(translated, "code", None) not in _QUOTES_SECRETS:
         translated.__cause__ = error
     return translated

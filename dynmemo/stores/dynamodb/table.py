@@ -27,23 +27,34 @@ CREATION_SECONDS = 60.0
 def discover(call: Call, table: str, key_name: str | None, ttl_name: str | None, *, create: bool) -> Names:
     """The names of partition key and TTL attribute of a table that can serve, creating it when `create` is set.
 
+    Asks for what was not given, as the .NET provider does, so a role needs no more than that; with `create` for both.
+
     Raises:
         InvalidTableError: the table is missing, or its key is no string, not `key_name`, or has a sort key.
         StoreUnavailableError: DynamoDB did not answer or did not allow it.
     """
-    description = _describe(call, create=create)
-    if description is None or (create and description["TableStatus"] == "CREATING"):
-        if description is None:
-            _create(call, table, key_name or KEY_NAME)
-        description = _wait_until_active(call, table)
-        _enable_ttl(call, ttl_name or TTL_NAME)
-    names = Names(_checked_key(description, key_name), _ttl_name(call, table, ttl_name))
+    if create or key_name is None:
+        key_name = _key_name(call, table, key_name, ttl_name, create=create)
+    if create or ttl_name is None:
+        ttl_name = _ttl_name(call, table, ttl_name)
+    names = Names(key_name, ttl_name)
     if names.ttl in OWN_NAMES or names.ttl == names.key:
         raise InvalidTableError(
             f"the DynamoDB table {table!r} has its TTL on the attribute {names.ttl!r}, which holds something else "
             "in a cache; use another table, or another TTL attribute"
         )
     return names
+
+
+def _key_name(call: Call, table: str, given: str | None, ttl_name: str | None, *, create: bool) -> str:
+    """The partition key of the table, which is created when it is missing and `create` is set."""
+    description = _describe(call, create=create)
+    if description is None or (create and description["TableStatus"] == "CREATING"):
+        if description is None:
+            _create(call, table, given or KEY_NAME)
+        description = _wait_until_active(call, table)
+        _enable_ttl(call, ttl_name or TTL_NAME)
+    return _checked_key(description, given)
 
 
 def _describe(call: Call, *, create: bool) -> dict[str, Any] | None:
@@ -130,10 +141,10 @@ def _checked_key(description: dict[str, Any], key_name: str | None) -> str:
 def _ttl_name(call: Call, table: str, given: str | None) -> str:
     """The TTL attribute: the given one, else the table's, else the default."""
     description = call("describe_time_to_live")["TimeToLiveDescription"]
-    enabled = description["TimeToLiveStatus"] in ("ENABLED", "ENABLING")
-    described = description.get("AttributeName") if enabled else None
+    # While TTL is being disabled the description still names its attribute, and the .NET provider still writes it.
+    described = description.get("AttributeName")
     name: str = given or described or TTL_NAME
-    if described != name:
+    if described != name or description["TimeToLiveStatus"] not in ("ENABLED", "ENABLING"):
         logger.warning(
             "The DynamoDB table %r has no Time to Live (TTL) enabled on the attribute %r: expired entries are not "
             "served, but they stay and are paid for. Enable TTL on that attribute.",

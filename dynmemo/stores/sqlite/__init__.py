@@ -226,6 +226,9 @@ class SqliteStore:
             if len(rows) < PAGE:
                 return
 
+    def connect(self) -> None:
+        return None  # a file needs no time to speak of
+
     def open(self) -> None:
         self._file.run(lambda cursor: None, "open")
 
