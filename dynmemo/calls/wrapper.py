@@ -44,6 +44,12 @@ class _Plain(Generic[P, R]):
 
         def _self_with_owner(self, args: tuple[Any, ...]) -> tuple[Any, ...]: ...
 
+    def __dir__(self) -> list[str]:
+        """The function's own names and those of this class, for completion by TAB; wrapt gives the function's only."""
+        return sorted(
+            {"__wrapped__", *dir(self.__wrapped__), *(name for name in dir(type(self)) if not name.startswith("_"))}
+        )
+
     def __dynmemo_digest__(self) -> object:
         """In arguments and other data it counts as what it decorates."""
         return self.__wrapped__

@@ -60,3 +60,29 @@ def test_the_parameters_of_the_function_inside_can_be_ignored(cache: Cache) -> N
 def test_a_function_without_a_signature_is_refused_at_decoration(cache: Cache) -> None:
     with pytest.raises(InvalidOptionError, match=r"max\(\): its parameters cannot be told"):
         dynamo_cached(cache=cache)(max)
+
+
+def test_dir_names_what_a_decorated_function_can_do(cache: Cache) -> None:
+    class Station:
+        @dynamo_cached(cache=cache)
+        def forecast(self) -> int:
+            return 1
+
+    @dynamo_cached(cache=cache)
+    async def later() -> int:
+        return 1
+
+    offered = {
+        "cache_info",
+        "cache_clear",
+        "cache_key",
+        "cache_parameters",
+        "invalidate",
+        "recompute",
+        "entry",
+        "explain",
+    }
+    for decorated in (dynamo_cached(cache=cache)(add), later, Station.forecast, Station().forecast):
+        assert offered <= set(dir(decorated))
+        assert {"__name__", "__wrapped__", "__doc__"} <= set(dir(decorated))
+        assert not [name for name in dir(decorated) if name.startswith("_self")]

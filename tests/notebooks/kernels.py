@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nbformat
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 
 if TYPE_CHECKING:
@@ -38,6 +39,15 @@ class Kernel:
     def shown(self, source: str) -> str:
         """Run a new cell; the HTML that the notebook shows for its last expression."""
         return "".join(output.data["text/html"] for output in self._outputs(source) if "data" in output)
+
+    def completions(self, text: str) -> list[str]:
+        """What TAB offers behind `text`."""
+        kernel = self._client.kc
+        asked = kernel.complete(text)
+        while True:
+            answer = run_sync(kernel.get_shell_msg)(timeout=60)
+            if answer["parent_header"].get("msg_id") == asked:
+                return list(answer["content"]["matches"])
 
     def _outputs(self, source: str) -> list[Any]:
         cells = self._client.nb.cells

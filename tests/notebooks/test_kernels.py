@@ -67,3 +67,18 @@ def test_explain_is_a_table_in_a_notebook_and_names_the_edit(first: Kernel) -> N
     first.run("def halved(x):\n    return x // 2")
     assert first.run("print(explained.explain(1).differences)") == "('helper `halved` was edited',)\n"
     assert "helper `halved` was edited" in first.shown("explained.explain(1)")
+
+
+def test_the_tab_key_offers_the_methods_of_a_decorated_function(first: Kernel) -> None:
+    first.run(
+        """
+        from dynmemo import dynamo_cached
+
+        @dynamo_cached
+        def completed(city):
+            return city
+        """
+    )
+    offered = first.completions("completed.")
+    assert any("cache_info" in one for one in offered)
+    assert any("explain" in one for one in offered)

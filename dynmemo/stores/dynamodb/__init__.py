@@ -311,9 +311,7 @@ class DynamoDBStore:
 
     def _failure(self, error: Exception, method: str, key: str | None) -> Exception:
         operation = "".join(word.capitalize() for word in method.split("_"))
-        failure = translate(
-            error, operation, self._table, key, create=self._create, discovered=self._given[0] is None
-        )
+        failure = translate(error, operation, self._table, key, create=self._create, discovered=self._given[0] is None)
         if isinstance(failure, InvalidTableError):
             self._connection.forget_names()  # the table was made anew with others, or is to be created
         if getattr(failure, "code", None) in CREDENTIAL_TROUBLE:
