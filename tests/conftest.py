@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import hypothesis
 import pytest
@@ -129,3 +130,20 @@ def dynamodb_table(dynamodb_new_table: Callable[[], str], dynamodb_client: Dynam
     name = dynamodb_new_table()
     yield name
     dynamodb_client.delete_table(TableName=name)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("dynamodb", marks=pytest.mark.dynamodb)])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Every test with it, or with what follows, runs on both kinds of store."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of an empty store that belongs to this test."""
+    if kind == "sqlite":
+        return f"sqlite:///{(tmp_path / 'cache.db').as_posix()}"
+    table, endpoint = (request.getfixturevalue(name) for name in ("dynamodb_table", "dynamodb_endpoint"))
+    names = "partition_key_name=id&ttl_attribute_name=ttl_date"
+    return f"dynamodb://{table}?region=eu-west-1&endpoint_url={quote(endpoint, safe='')}&{names}"

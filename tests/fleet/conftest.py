@@ -1,11 +1,10 @@
-"""A store of each kind by its URL, and workers that share it."""
+"""Workers that share a store."""
 
 from __future__ import annotations
 
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import pytest
 
@@ -16,23 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mypy_boto3_dynamodb import DynamoDBClient
-
-
-@pytest.fixture(params=["sqlite", pytest.param("dynamodb", marks=pytest.mark.dynamodb)])
-def kind(request: pytest.FixtureRequest) -> str:
-    """Every test with it, or with what follows, runs on both kinds of store."""
-    kind: str = request.param
-    return kind
-
-
-@pytest.fixture
-def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of an empty store that belongs to this test."""
-    if kind == "sqlite":
-        return f"sqlite:///{(tmp_path / 'cache.db').as_posix()}"
-    table, endpoint = (request.getfixturevalue(name) for name in ("dynamodb_table", "dynamodb_endpoint"))
-    names = "partition_key_name=id&ttl_attribute_name=ttl_date"
-    return f"dynamodb://{table}?region=eu-west-1&endpoint_url={quote(endpoint, safe='')}&{names}"
 
 
 @pytest.fixture
