@@ -84,5 +84,5 @@ def test_dir_names_what_a_decorated_function_can_do(cache: Cache) -> None:
     }
     for decorated in (dynamo_cached(cache=cache)(add), later, Station.forecast, Station().forecast):
         assert offered <= set(dir(decorated))
-        assert {"__name__", "__wrapped__", "__doc__"} <= set(dir(decorated))
+        assert {"__call__", "__wrapped__", "__doc__"} <= set(dir(decorated))
         assert not [name for name in dir(decorated) if name.startswith("_self")]
