@@ -22,7 +22,7 @@ from contextvars import ContextVar
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from dynmemo._process import new_lock_in_children
+from dynmemo._process import MAIN_MODULES, new_lock_in_children
 from dynmemo.cache import Cache
 from dynmemo.calls.memo import Memo
 from dynmemo.codec.pickling import found_here, storing
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 MOST_ARRIVED = 64
 MOST_ARRIVED_BYTES = 32_000_000
 """Of functions that came by value, how many are remembered, to be the same when they come again."""
-
-_MAIN = {"__main__", "__mp_main__"}
 
 MOST_WITHIN = 20
 
@@ -79,7 +77,7 @@ def _is_importable(wrapper: Any) -> bool:
     function = wrapper._self_memo.function
     module = function.__module__
     here = found_here(module, function.__qualname__) is wrapper
-    return here and module not in _MAIN and not _is_by_value(module)
+    return here and module not in MAIN_MODULES and not _is_by_value(module)
 
 
 def _bind(parent: Any, owner: type | None, name: str) -> Any:

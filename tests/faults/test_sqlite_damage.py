@@ -54,7 +54,7 @@ def write_garbage(path: Path) -> None:
         file.write(b"\xff" * (path.stat().st_size - 2 * 4096))
 
 
-def set_aside(path: Path) -> list[Path]:
+def quarantined(path: Path) -> list[Path]:
     found = path.parent.glob("cache.db.corrupt-*")
     return [file for file in found if not file.name.endswith(("-wal", "-shm"))]
 
@@ -75,7 +75,7 @@ def test_a_damaged_file_is_moved_beside_the_new_one_with_one_line(
         store.write("k", Item(value=b"new"))
         assert (row := store.read("k")) is not None
         assert row.value == b"new"
-    assert [file.read_bytes() for file in set_aside(path)] == [damaged]
+    assert [file.read_bytes() for file in quarantined(path)] == [damaged]
     assert [("is damaged; it was moved to" in record.getMessage()) for record in caplog.records] == [True]
 
 
@@ -143,7 +143,7 @@ def test_of_many_processes_one_moves_the_file_and_none_loses_what_it_wrote(path:
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0] * PROCESSES
-    assert len(set_aside(path)) == 1
+    assert len(quarantined(path)) == 1
     with closing(SqliteStore(path)) as store:
         written = {f"own-{number}-{n}" for number in range(PROCESSES) for n in range(20)}
         assert store.read_many(sorted(written)).keys() == written

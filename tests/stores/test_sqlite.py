@@ -17,7 +17,7 @@ import pytest
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Expect, Item
 from dynmemo.stats import Meter
-from dynmemo.stores.sqlite import SqliteStore, file
+from dynmemo.stores.sqlite import SqliteStore, file, schema
 from tests.stores.contract import StoreContract, existing, put
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class TestContract(StoreContract):
 class TestContractOnANetworkFilesystem(TestContract):
     @pytest.fixture
     def store(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqliteStore]:
-        monkeypatch.setattr(file, "is_remote", lambda path: True)
+        monkeypatch.setattr(schema, "is_remote", lambda path: True)
         store = SqliteStore(path)
         yield store
         store.close()

@@ -17,7 +17,7 @@ import pytest
 
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused, Written
-from dynmemo.stores.sqlite import SqliteStore, file
+from dynmemo.stores.sqlite import SqliteStore, file, schema
 from tests.stores.contract import existing, put
 
 if TYPE_CHECKING:
@@ -242,9 +242,9 @@ def wait(pid: int) -> None:
 WRITE = """
 import sys
 from dynmemo.item import Item
-from dynmemo.stores.sqlite import SqliteStore, file
+from dynmemo.stores.sqlite import SqliteStore, schema
 if sys.argv[2] == "remote":
-    file.is_remote = lambda path: True
+    schema.is_remote = lambda path: True
 store = SqliteStore(sys.argv[1])
 print("ready", flush=True)
 for n in range(1_000_000):
@@ -257,7 +257,7 @@ for n in range(1_000_000):
 def test_what_a_killed_writer_had_written_is_there_and_others_go_on(
     path: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file, "is_remote", lambda path: place == "remote")
+    monkeypatch.setattr(schema, "is_remote", lambda path: place == "remote")
     for _ in range(3):
         writer = subprocess.Popen([sys.executable, "-c", WRITE, str(path), place], stdout=subprocess.PIPE, text=True)
         assert writer.stdout is not None
@@ -277,7 +277,7 @@ def test_a_writer_that_dies_within_its_commit_leaves_a_file_that_others_can_use(
     # Only without a log can the first page be there and say that the file is longer than it is.
     import resource
 
-    monkeypatch.setattr(file, "is_remote", lambda path: True)
+    monkeypatch.setattr(schema, "is_remote", lambda path: True)
     store = SqliteStore(path)
     put(store, "k", Item(value=bytes(100_000)))
     length = path.stat().st_size
@@ -303,7 +303,7 @@ def test_a_writer_that_dies_within_its_commit_leaves_a_file_that_others_can_use(
 def test_a_creator_that_dies_at_any_moment_leaves_a_file_that_others_can_use(
     tmp_path: Path, remote: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file, "is_remote", lambda path: remote)
+    monkeypatch.setattr(schema, "is_remote", lambda path: remote)
     left = 0
 
     class Dying(file._Connection):

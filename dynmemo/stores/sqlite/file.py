@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import random
-import re
 import sqlite3
 import stat
-import sys
 import threading
 import time
 import weakref
 from collections import deque
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from dynmemo._process import at_fork
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.stores.sqlite import schema
-from dynmemo.stores.sqlite.quarantine import identity_of, is_damage, set_aside, while_nobody_sets_aside
+from dynmemo.stores.sqlite.quarantine import identity_of, is_damage, quarantine, while_nobody_quarantines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import PurePath
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -170,9 +166,9 @@ class SqliteFile:
         return result
 
     def _made_way(self, damaged: tuple[int, int] | None) -> bool:
-        """Set the damaged file aside if it is ours."""
+        """Quarantine the damaged file if it is ours."""
         self.close()  # Windows renames no file that is open
-        return damaged is not None and set_aside(self.path, damaged, was_ours=damaged == self._ours)
+        return damaged is not None and quarantine(self.path, damaged, was_ours=damaged == self._ours)
 
     def _take(self) -> _Cursor:
         with suppress(IndexError):
@@ -221,7 +217,7 @@ class SqliteFile:
             raise schema.refusal(self.path, "is not an SQLite database")
         if status.st_size:
             schema.check(self.path)
-        self._remote = is_remote(self.path)
+        self._remote = schema.is_remote(self.path)
         return (status.st_dev, status.st_ino)
 
     def _configure(self, connection: sqlite3.Connection) -> None:
@@ -293,7 +289,7 @@ def _create_private(path: Path) -> None:
     if path.exists():
         return
     # One thread at a time: closing a file drops all POSIX locks that the process has on it.
-    with _creating, while_nobody_sets_aside(path), suppress(FileExistsError):
+    with _creating, while_nobody_quarantines(path), suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
@@ -320,54 +316,3 @@ def _after_fork_in_child() -> None:
 
 
 at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
-
-
-_REMOTE = re.compile(
-    "9p|acfs|afs|beegfs|ceph|cifs|coda|davfs|fhgfs|gfs2?|glusterfs|gpfs|lustre|mfs|ncpfs|nfs4?|ocfs2|orangefs|panfs|"
-    "prl_fs|pvfs2|smb[23]|smbfs|vboxsf|virtiofs|vmhgfs"
-)
-_LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.lxcfs"})
-_DRIVE_REMOTE = 4
-_MOUNTS = Path("/proc/self/mountinfo")
-
-
-def is_remote(path: Path) -> bool:
-    """Whether `path` (absolute) lies on a network filesystem, as far as the system tells.
-
-    Linux and Windows tell. Elsewhere the answer is False, and SQLite's own answer to
-    ``PRAGMA journal_mode=WAL`` is what remains.
-    """
-    if sys.platform == "win32":
-        return is_unc(path) or ctypes.windll.kernel32.GetDriveTypeW(f"{path.drive}\\") == _DRIVE_REMOTE
-    try:
-        mounts = _MOUNTS.read_text("utf-8", "surrogateescape")
-    except OSError:
-        return False
-    return is_remote_type(type_of(path.resolve(), mounts))
-
-
-def is_unc(path: PurePath) -> bool:
-    r"""Whether a Windows path names a server, as ``\\server\share\cache.db`` does."""
-    return path.drive.startswith("\\\\")
-
-
-def is_remote_type(fstype: str) -> bool:
-    """Whether Linux's name of a filesystem is that of a network one."""
-    # What a FUSE daemon does behind its mount nobody knows: sshfs, s3fs, rclone, gcsfuse, ...
-    return _REMOTE.fullmatch(fstype) is not None or (fstype.startswith("fuse.") and fstype not in _LOCAL_FUSE)
-
-
-def type_of(path: Path, mounts: str) -> str:
-    """The filesystem type of the mount that holds `path`, from the text of ``/proc/self/mountinfo``."""
-    deepest, fstype = -1, ""
-    for line in mounts.splitlines():
-        mount, _, filesystem = line.partition(" - ")
-        point = Path(_unescaped(mount.split(" ")[4]))
-        # The last of several mounts on one point hides the others.
-        if path.is_relative_to(point) and len(point.parts) >= deepest:
-            deepest, fstype = len(point.parts), filesystem.split(" ")[0]
-    return fstype
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

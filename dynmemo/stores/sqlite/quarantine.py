@@ -35,7 +35,7 @@ def identity_of(path: Path) -> Identity | None:
     return status.st_dev, status.st_ino
 
 
-def set_aside(path: Path, damaged: Identity, *, was_ours: bool) -> bool:
+def quarantine(path: Path, damaged: Identity, *, was_ours: bool) -> bool:
     """Rename the damaged file and its log to ``{name}.corrupt-{time}``; whether the path is free now, or was already.
 
     A file that is not ours stays, and so does one that the system does not let us rename. Who has it open still
@@ -61,9 +61,9 @@ def set_aside(path: Path, damaged: Identity, *, was_ours: bool) -> bool:
 
 
 @contextmanager
-def while_nobody_sets_aside(path: Path) -> Iterator[None]:
+def while_nobody_quarantines(path: Path) -> Iterator[None]:
     """Create the file in here."""
-    # Whoever sets a file aside makes the lock before the path becomes free.
+    # Whoever quarantines a file makes the lock before the path becomes free.
     if not _lock_path(path).exists():
         yield
         return
