@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynmemo.calls.miss import Miss
 from dynmemo.calls.steps import compute, play, play_async
-from dynmemo.codec import Codec
+from dynmemo.codec import Codec, Own
 from dynmemo.defaults import configured_cache, default_cache, is_disabled
 from dynmemo.entries import Entries, Looked
 from dynmemo.errors import InvalidOptionError
@@ -235,9 +235,12 @@ class Memo:
         return known
 
     def _codec_for(self, cache: Cache | None) -> Codec:
+        # Behind a decorator of the user's stands the function whose globals hold its classes.
+        namespace = getattr(inspect.unwrap(self.function), "__globals__", {})
+        own = Own(namespace, by_name=self.options.version is not None or self.options.code == "off")
         if cache is None:
-            return Codec(self.options.serializer)
-        return Codec(self.options.serializer, secrets=cache.secrets, encrypt=cache.encrypt)
+            return Codec(self.options.serializer, own=own)
+        return Codec(self.options.serializer, secrets=cache.secrets, encrypt=cache.encrypt, own=own)
 
     def _entries_or_none(self) -> Entries | None:
         try:

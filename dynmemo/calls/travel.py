@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 from dynmemo._process import MAIN_MODULES, new_lock_in_children
 from dynmemo.cache import Cache
 from dynmemo.calls.memo import Memo
-from dynmemo.codec.pickling import found_here, storing
+from dynmemo.codec.by_value import found_here
+from dynmemo.codec.pickling import storing
 from dynmemo.defaults import adopt
 from dynmemo.errors import DynmemoError, InvalidOptionError
 from dynmemo.keys.identity import CodeIdentity, take_written, written

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from dynmemo.codec import compression, envelope, pickling
+from dynmemo.codec.by_value import Own
 from dynmemo.codec.envelope import Header
 from dynmemo.codec.refusal import CannotSerialize
 from dynmemo.codec.serializers import Serializer, choose
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from dynmemo.codec.envelope import Bytes
 
-__all__ = ["MAX_LENGTH", "CannotSerialize", "Codec", "Decoded", "Header", "Serializer"]
+__all__ = ["MAX_LENGTH", "CannotSerialize", "Codec", "Decoded", "Header", "Own", "Serializer"]
 
 MAX_LENGTH = 2_000_000_000
 """Bytes of the largest payload before compression: what lies beyond is neither written nor decompressed."""
@@ -44,12 +45,13 @@ class Codec:
         secrets: the first signs what is written, all are accepted; none, or empty ones only: a plain digest.
         encrypt: encrypt as well (AES-256-GCM); needs a secret and the extra ``crypto``.
         max_length: bytes of the largest payload before compression.
+        own: the classes and functions that this program defines, for values that hold some.
 
     Raises:
         InvalidOptionError: for an option that is not allowed, or an extra that is not installed.
     """
 
-    __slots__ = ("_format", "_keyring", "_max_length")
+    __slots__ = ("_format", "_keyring", "_max_length", "_own")
 
     def __init__(
         self,
@@ -58,8 +60,10 @@ class Codec:
         secrets: Sequence[bytes | str] = (),
         encrypt: bool = False,
         max_length: int = MAX_LENGTH,
+        own: Own | None = None,
     ) -> None:
-        self._format = choose(serializer)
+        self._own = own or Own()
+        self._format = choose(serializer, self._own)
         self._keyring = envelope.Keyring(secrets, encrypt)
         self._max_length = max_length
 
@@ -134,20 +138,18 @@ class Codec:
             raise envelope.unreadable("length", f"the value has {header.length} bytes, more than are allowed")
 
     def _decode(self, header: Header, payload: memoryview) -> object:
+        is_pickle, code = self._format.name == "pickle", bool(header.flags & envelope.BY_VALUE)
         if header.flags & envelope.BUFFERS:
-            if self._format.name != "pickle":  # else bytes for a harmless serializer would be unpickled
+            if not is_pickle:  # else bytes for a harmless serializer would be unpickled
                 raise envelope.unreadable("format", "only pickled values have buffers")
             kind = compression.ZstdReader if header.flags & envelope.ZSTD else compression.PlainReader
-            code = bool(header.flags & envelope.BY_VALUE)
-            return pickling.load_with_buffers(kind(payload, header.length), code=code)
-        decode = self._format.decode
-        if header.flags & envelope.BY_VALUE and self._format.name == "pickle":
-            decode = pickling.load_with_code
+            return pickling.load_with_buffers(kind(payload, header.length), self._own, code=code)
+        whole: envelope.Bytes = payload
         if header.flags & envelope.ZSTD:
-            return decode(compression.decompress(payload, header.length))
-        if len(payload) != header.length:
+            whole = compression.decompress(payload, header.length)
+        elif len(payload) != header.length:
             raise envelope.unreadable("format", "the payload is not as long as announced")
-        return decode(payload)
+        return pickling.load(whole, self._own, code=True) if code and is_pickle else self._format.decode(whole)
 
     def _undecodable(self, error: BaseException) -> UnreadableValueError:
         if isinstance(error, MemoryError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dynmemo.codec import pickling
@@ -13,6 +12,7 @@ from dynmemo.codec.refusal import CannotSerialize, type_name, where
 from dynmemo.errors import InvalidOptionError
 
 if TYPE_CHECKING:
+    from dynmemo.codec.by_value import Own
     from dynmemo.codec.envelope import Bytes
 
 _LONGEST_NAME = 64
@@ -54,8 +54,15 @@ class Format(Protocol):
 class _Pickle:
     name = "pickle"
     cause = "pickle"
-    encode = staticmethod(pickling.dump)
-    decode = staticmethod(pickle.loads)  # of a stream without buffers beside it and without code in it
+
+    def __init__(self, own: Own) -> None:
+        self._own = own
+
+    def encode(self, value: object) -> Encoded:
+        return pickling.dump(value, self._own)
+
+    def decode(self, payload: Bytes) -> object:
+        return pickling.load(payload, self._own)
 
 
 class _Bytes:
@@ -120,10 +127,10 @@ class _Own:
         return self._serializer.loads(bytes(payload))
 
 
-def choose(serializer: str | Serializer) -> Format:
+def choose(serializer: str | Serializer, own: Own) -> Format:
     """The format for the option `serializer=`; `InvalidOptionError` for anything that is none."""
     if isinstance(serializer, str):
-        return _built_in(serializer)
+        return _built_in(serializer, own)
     if isinstance(serializer, type) or not _has_the_methods(serializer):
         raise InvalidOptionError(
             f"serializer= is of type {type_name(serializer)}: allowed are {_ALLOWED}, "
@@ -144,12 +151,12 @@ def _has_the_methods(serializer: object) -> bool:
     return hasattr(serializer, "name") and all(map(callable, methods))
 
 
-def _built_in(name: str) -> Format:
+def _built_in(name: str, own: Own) -> Format:
     if name == "arrow":
         from dynmemo.codec.arrow import Arrow
 
         return Arrow()
-    found: dict[str, Format] = {"pickle": _Pickle(), "json": _Json(), "bytes": _Bytes()}
+    found: dict[str, Format] = {"pickle": _Pickle(own), "json": _Json(), "bytes": _Bytes()}
     if name not in found:
         raise InvalidOptionError(
             f"serializer={name!r}: allowed are {_ALLOWED}, or an object with name, dumps and loads"
