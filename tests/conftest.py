@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 import uuid
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import botocore.endpoint
+import botocore.retries.bucket
 import hypothesis
 import pytest
 
@@ -77,6 +82,23 @@ def cache(tmp_path: Path, clock: Clock) -> Iterator[Cache]:
     made = Cache(SqliteStore(tmp_path / "cache.db"), clock=clock)
     yield made
     made.close()
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses of clients that this test makes, in seconds: botocore takes them for waited, and nobody waits."""
+    made: list[float] = []
+
+    class Turned(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            made.append(timeout or 0.0)
+            return False
+
+    turned = SimpleNamespace(time=lambda: time.time() + sum(made), sleep=made.append)
+    for module in (botocore.endpoint, botocore.retries.bucket):
+        monkeypatch.setattr(module, "time", turned)
+    monkeypatch.setattr(botocore.retries.bucket, "threading", SimpleNamespace(Lock=threading.Lock, Condition=Turned))
+    return made
 
 
 @pytest.fixture(scope="session")

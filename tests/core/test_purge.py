@@ -256,16 +256,17 @@ def mixed(cache: Cache, client: DynamoDBClient, table: str) -> None:
         client.put_item(TableName=table, Item=row)
 
 
-@pytest.mark.parametrize("fn", ["small", "middle", "large", None])
+@pytest.mark.parametrize("fns", [["small", "middle", "large"], [None]], ids=["of one function", "of all"])
 def test_a_dry_run_estimates_what_the_purge_then_takes_whatever_else_the_table_holds(
-    dynamodb_endpoint: str, dynamodb_table: str, dynamodb_client: DynamoDBClient, fn: str | None
+    dynamodb_endpoint: str, dynamodb_table: str, dynamodb_client: DynamoDBClient, fns: list[str | None]
 ) -> None:
     cache = Cache.dynamodb(dynamodb_table, endpoint_url=dynamodb_endpoint)
     mixed(cache, dynamodb_client, dynamodb_table)
-    counted = purge(cache, fn=fn, dry_run=True)
-    done = purge(cache, fn=fn)
-    assert (counted.scanned, counted.rows, counted.parts) == (done.scanned, done.rows, done.parts)
-    assert done.write_units / 1.5 < counted.write_units < done.write_units * 1.5
+    counted = [purge(cache, fn=fn, dry_run=True) for fn in fns]
+    for fn, estimate in zip(fns, counted, strict=True):
+        done = purge(cache, fn=fn)
+        assert (done.scanned, done.rows, done.parts) == (estimate.scanned, estimate.rows, estimate.parts)
+        assert done.write_units / 1.5 < estimate.write_units < done.write_units * 1.5
     cache.close()
 
 
@@ -320,7 +321,18 @@ def test_purging_while_others_write_changes_no_result(cache: Cache) -> None:
     assert (info.errors, info.unreadable) == (0, 0)
 
 
-def command(*arguments: str, folder: Path | None = None, exit_code: int = 0) -> str:
+def command(*arguments: str) -> str:
+    """What the command prints."""
+    try:
+        done = CliRunner().invoke(app, ["purge", *arguments], catch_exceptions=False)
+    finally:
+        dynmemo.configure(None)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def command_in(folder: Path, *arguments: str, exit_code: int = 0) -> str:
+    """The same in a process of its own that starts in `folder`; what it prints, or its error."""
     done = subprocess.run(
         [sys.executable, "-m", "dynmemo", "purge", *arguments],
         env={**os.environ, "PYTHONUTF8": "1"},
@@ -361,11 +373,11 @@ def test_the_command_imports_a_function_to_know_its_present_code(tmp_path: Path)
         (tmp_path / "weather.py").write_text(program.format(number))
         subprocess.run([sys.executable, "-B", "weather.py"], cwd=tmp_path, check=True)
     by_name = ["weather.Model.fit", "--superseded", "--url", "sqlite:///own.db"]
-    assert command(*by_name, folder=tmp_path).startswith("Deleted 0 entries")
+    assert command_in(tmp_path, *by_name).startswith("Deleted 0 entries")
     imported = ["weather.Model.fit", "--superseded", "--import"]
-    assert command(*imported, "--dry-run", folder=tmp_path).startswith("Would delete 1 entries and 0 parts of 3 looked")
-    assert command(*imported, folder=tmp_path).startswith("Deleted 1 entries")
-    assert command(*imported, folder=tmp_path).startswith("Deleted 0 entries and 0 parts of 2 looked")
+    assert command_in(tmp_path, *imported, "--dry-run").startswith("Would delete 1 entries and 0 parts of 3 looked")
+    assert command_in(tmp_path, *imported).startswith("Deleted 1 entries")
+    assert command_in(tmp_path, *imported).startswith("Deleted 0 entries and 0 parts of 2 looked")
 
 
 @pytest.mark.parametrize(
@@ -377,7 +389,7 @@ def test_the_command_imports_a_function_to_know_its_present_code(tmp_path: Path)
     ],
 )
 def test_the_command_says_what_cannot_be_imported(arguments: list[str], message: str, tmp_path: Path) -> None:
-    said = command(*arguments, "--url", "sqlite:///own.db", folder=tmp_path, exit_code=1)
+    said = command_in(tmp_path, *arguments, "--url", "sqlite:///own.db", exit_code=1)
     assert said.startswith(f"InvalidOptionError: {message}")
     assert said.count("\n") == 1
 
@@ -432,7 +444,7 @@ def test_a_table_of_several_pages_is_read_in_segments_at_once(dynamodb_endpoint:
         cache.close()
 
 
-def test_a_purge_that_is_throttled_is_patient(dynamodb_endpoint: str, dynamodb_table: str) -> None:
+def test_a_purge_that_is_throttled_is_patient(dynamodb_endpoint: str, dynamodb_table: str, pauses: list[float]) -> None:
     with Proxy(dynamodb_endpoint) as proxy:
         cache = Cache.dynamodb(dynamodb_table, endpoint_url=proxy.endpoint, region="eu-west-1")
         for number in range(3):
@@ -442,6 +454,7 @@ def test_a_purge_that_is_throttled_is_patient(dynamodb_endpoint: str, dynamodb_t
             proxy.breaks(operation, error("ProvisionedThroughputExceededException", "slow down"), times=4)
         assert purge(cache).rows == 3
         assert proxy.counts["DeleteItem"] == 3 + 4
+        assert len(pauses) >= 2 * 4
         cache.close()
 
 
