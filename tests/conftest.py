@@ -37,6 +37,12 @@ _REQUIRED = os.environ.get("DYNMEMO_REQUIRE_DYNAMODB") == "1"
 _DYNAMODB_FIXTURES = {"dynamodb_endpoint", "dynamodb_client", "dynamodb_new_table", "dynamodb_table"}
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """The whole suite runs in several processes; a part of it ends sooner without."""
+    part = config.args_source is pytest.Config.ArgsSource.ARGS or config.option.keyword
+    return 0 if part or config.option.collectonly else min(os.cpu_count() or 1, 4)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and _DYNAMODB_FIXTURES.intersection(item.fixturenames):

@@ -203,7 +203,6 @@ OWN_CLASS = """
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="the second process gets a copy of the class")
 def test_an_instance_that_a_hit_returns_is_of_the_readers_own_class(tmp_path: Path) -> None:
     file, url = program(tmp_path, OWN_CLASS), f"sqlite:///{(tmp_path / 'cache.db').as_posix()}"
     assert run(file, DYNMEMO_URL=url) == ["computing", "True 2"]

@@ -463,9 +463,10 @@ def test_what_was_led_before_is_no_longer_in_the_way(flights: Flights[object], p
     with (flight := leading(flights)).leading():
         flight.land(1)
         other = pool.submit(leading, flights).result()
+        joined = following(flights)
         waiter = threading.Timer(0.01, other.land, (2,))
         waiter.start()
-        assert following(flights).wait(60) is LANDED
+        assert joined.wait(60) is LANDED
     waiter.join()
 
 
