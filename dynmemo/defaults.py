@@ -17,7 +17,7 @@ from dynmemo.cache import Cache
 from dynmemo.errors import InvalidOptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 URL_VARIABLE = "DYNMEMO_URL"
 DISABLE_VARIABLE = "DYNMEMO_DISABLE"
@@ -84,21 +84,28 @@ def _export(cache: Cache) -> None:
             os.environ[name] = value
 
 
-def _variable(name: str) -> Callable[[], str | None]:
-    """Reads an environment variable as it is now.
+def _raw_environment() -> tuple[Mapping[Any, Any], Callable[[str], Any]]:
+    """The environment as it is now, and how a name stands in it.
 
-    Every call asks for three, and `os.environ.get` takes 0.8 us for one that is not set (it raises and catches),
-    so the mapping beneath it is asked where there is one.
+    Every call asks for three variables, and `os.environ.get` takes 0.8 us for one that is not set (it raises and
+    catches), so the mapping beneath it is asked where there is one.
     """
     environ: Any = os.environ
     data: Any = getattr(environ, "_data", None)
-    if not isinstance(data, dict):
-        return lambda: os.environ.get(name)
-    key = environ.encodekey(name)
-    return lambda: None if key not in data else os.environ.get(name)
+    return (data, environ.encodekey) if isinstance(data, dict) else (environ, str)
 
 
-_url, _secret, _disable = _variable(URL_VARIABLE), _variable(SECRET_VARIABLE), _variable(DISABLE_VARIABLE)
+environment, _raw = _raw_environment()
+"""Ask only whether a name is in it, such as `DISABLE`."""
+_URL, _SECRET, DISABLE = _raw(URL_VARIABLE), _raw(SECRET_VARIABLE), _raw(DISABLE_VARIABLE)
+
+
+def _url() -> str | None:
+    return os.environ.get(URL_VARIABLE) if _URL in environment else None
+
+
+def _secret() -> str | None:
+    return os.environ.get(SECRET_VARIABLE) if _SECRET in environment else None
 
 
 def default_cache() -> Cache:
@@ -214,5 +221,5 @@ def _own_file() -> Cache:
 
 def is_disabled() -> bool:
     """Whether ``DYNMEMO_DISABLE`` says that decorated functions just compute."""
-    given = _disable()
+    given = os.environ.get(DISABLE_VARIABLE) if DISABLE in environment else None
     return given is not None and given.lower() not in _NO

@@ -11,7 +11,7 @@ from dynmemo import expiry
 from dynmemo.errors import UnreadableValueError
 from dynmemo.expiry import Dates
 from dynmemo.generations import generations
-from dynmemo.item import LATEST_TIME, Item
+from dynmemo.item import LATEST_TIME, Item, Refused
 from dynmemo.keys import lease_key
 from dynmemo.leases import Leases
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dynmemo.cache import Cache
     from dynmemo.codec import Codec, Decoded
     from dynmemo.expiry import Lifetime
+    from dynmemo.item import Expect
+    from dynmemo.leases import Spot
     from dynmemo.stats import Stats
 
 R = TypeVar("R")
@@ -47,6 +49,8 @@ class Looked(NamedTuple):
     decoded: Decoded | None = None
     unreadable: UnreadableValueError | None = None
     """Why the bytes of an entry that is live could not be turned into the value."""
+    is_kept: bool = False
+    """Whether the value has expired, and is kept for the case that computing fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +87,36 @@ class Entries:
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def look(self, key: str) -> Looked:
-        """Look the entry up; a hit moves its sliding window."""
-        looked = self.judge(key, self._read(key))
+    def look_up(self, key: str, *, slides: bool = True, consistent: bool = False, kept: bool = False) -> Looked:
+        """Read a row and judge it; a hit moves its sliding window if it `slides`."""
+        looked = self.judge(key, self._read(key, consistent=consistent), kept=kept)
         row = looked.row
-        if looked.decoded is not None and row is not None and row.ttl_window is not None and self._may_touch():
-            self.cache.touch(self.store, key, row, self._refresh_after)
+        if row is not None and row.ttl_window is not None and looked.decoded is not None and slides:
+            self._slide(key, row)
         return looked
 
-    def peek(self, key: str, *, consistent: bool = False) -> Looked:
-        """Look the entry up and leave its sliding window as it is."""
-        return self.judge(key, self._read(key, consistent=consistent))
+    def look_up_at(self, spot: Spot) -> Looked:
+        """Look up while another leads: the lease, and the entry once no lease lies beside it."""
+        if spot.key == spot.value_key:
+            return self.look_up(spot.key)
+        lease_row = self._read(spot.key)
+        looked = Looked(lease_row) if lease_row is not None else self.look_up(spot.value_key)
+        return looked if looked.decoded is not None else Looked(lease_row)
 
-    def judge(self, key: str, row: Item | None) -> Looked:
-        """What a row that was read under `key` means."""
+    def judge_at(self, spot: Spot, row: Item | None) -> Looked:
+        """What the row that refused a claim at `spot` means: a hit, or what to go on from."""
+        return self.judge(spot.key, row) if spot.key == spot.value_key else Looked(row)
+
+    def judge(self, key: str, row: Item | None, *, kept: bool = False) -> Looked:
+        """What a row that was read under `key` means; a hit is also what has expired and is `kept` for errors."""
         if row is None or row.value is None:
             return Looked(row)
         now = self._clock()
-        if expiry.is_expired(row, now) or not self._is_current(row):
+        over = expiry.is_expired(row, now)
+        if (over and not (kept and _is_kept(row, now))) or not self._is_current(row):
             return Looked(row)
         try:
-            return Looked(row, self._loads(row.value, key=self._partition_key(key), now=now))
+            return Looked(row, self._loads(row.value, key=self._partition_key(key), now=now), None, over)
         except UnreadableValueError as error:
             # The deadline that the envelope swears to has passed, though the row says otherwise: a plain miss.
             return Looked(row, unreadable=None if error.cause == "expired" else error)
@@ -111,18 +124,6 @@ class Entries:
     def decode(self, key: str, content: bytes) -> Decoded:
         """An object of its own from stored bytes. Raises `UnreadableValueError`."""
         return self._loads(content, key=self._partition_key(key), now=self._clock())
-
-    def stale(self, key: str, row: Item | None) -> Decoded | None:
-        """The expired value in `row` if it is still kept for `stale_if_error`."""
-        if row is None or row.value is None or row.stale_for is None or row.ttl_date is None:
-            return None
-        now = self._clock()
-        if not expiry.is_expired(row, now) or now > row.ttl_date or not self._is_current(row):
-            return None
-        try:
-            return self.decode(key, row.value)
-        except UnreadableValueError:
-            return None
 
     def is_due(self, looked: Looked, part: float) -> bool:
         """Whether the last `part` (0 to 1) of a hit's life, from computing to deadline, has begun."""
@@ -132,9 +133,9 @@ class Entries:
         end = row.ttl_deadline - (row.stale_for or 0)
         return self._clock() > end - part * (end - decoded.computed_at)
 
-    def describe(self, key: str) -> Entry[Any] | None:
+    def entry(self, key: str) -> Entry[Any] | None:
         """What is stored under `key`, None for a miss."""
-        looked = self.peek(key)
+        looked = self.look_up(key, slides=False)
         if looked.row is None or looked.row.value is None or looked.decoded is None:
             return None
         end = expiry.expires_at(looked.row)
@@ -148,8 +149,13 @@ class Entries:
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def generation(self, row: Item | None) -> str:
-        """The generation to stamp a result with, to be known before computing it; `begun` gives it if a row is missing.
+    def known_generation(self, row: Item | None = None) -> str | None:
+        """What `generation` would answer, if that takes no read."""
+        known = self._generations.fresh(self._fn)
+        return known if row is None or row.gen is None or row.gen == known else None
+
+    def generation(self, row: Item | None = None) -> str:
+        """The generation to stamp a result with, to be known before computing it; `begin` writes what it lacks.
 
         It is read anew when `row` is of another one, or who knows an old generation would take over a live lease of
         the new one.
@@ -159,11 +165,7 @@ class Entries:
             return known
         return self._generations.confirmed(self.store, self._fn)
 
-    def is_begun(self, generation: str) -> bool:
-        """Whether the rows of a generation exist, so that a result may be stamped with it."""
-        return self._generations.is_begun(generation)
-
-    def begun(self) -> str:
+    def begin(self) -> str:
         """The generation, its missing rows written."""
         return self._generations.ensured(self.store, self._fn)
 
@@ -175,7 +177,7 @@ class Entries:
         later = None if dates.ttl_deadline is None else min(dates.ttl_deadline + self._stale_for, LATEST_TIME)
         return Dates(min(dates.ttl_date + self._stale_for, LATEST_TIME), later, dates.ttl_window)
 
-    def content(self, key: str, computed: Computed, dates: Dates) -> bytes:
+    def content(self, key: str, computed: Computed, deadline: int | None = None) -> bytes:
         """A result as it is stored.
 
         Raises:
@@ -187,9 +189,10 @@ class Entries:
             key=self._partition_key(key),
             computed_at=computed.computed_at,
             seconds=computed.seconds,
-            deadline=dates.ttl_deadline,
+            deadline=deadline,
         )
-        self.cache.check_size(len(content))
+        if self.cache.max_value_bytes is not None:
+            self.cache.check_size(len(content))
         return content
 
     def row(self, content: bytes, dates: Dates, generation: str) -> Item:
@@ -204,6 +207,10 @@ class Entries:
             stale_for=None if dates.ttl_date is None else self._stale_for,
         )
 
+    def write(self, key: str, row: Item, expect: Expect | None) -> bool:
+        """Store a result that was computed without a lease; False if the row is not as expected."""
+        return not isinstance(self.store.write(key, row, expect), Refused)
+
     def may_overwrite(self, key: str, cause: str) -> bool:
         """Whether an unreadable entry may be replaced now."""
         now = time.monotonic()
@@ -216,14 +223,15 @@ class Entries:
         self.store.remove(lease_key(key))
         self.store.remove(key)
 
-    def is_forgotten(self, generation: str) -> bool:
-        """Whether this process knows that the generation is over; asks nobody."""
-        return self._generations.is_over(self._fn, generation)
-
-    def _may_touch(self) -> bool:
-        return not self.cache.write_breaker.is_open  # a hit does not wait for a write that will fail
+    def _slide(self, key: str, row: Item) -> None:
+        if not self.cache.write_breaker.is_open:  # a hit does not wait for a write that will fail
+            self.cache.touch(self.store, key, row, self._refresh_after)
 
     def _is_current(self, row: Item) -> bool:
         if row.gen == self._generations.known(self.store, self._fn):
             return True
         return row.gen == self._generations.confirmed(self.store, self._fn)
+
+
+def _is_kept(row: Item, now: float) -> bool:
+    return row.stale_for is not None and row.ttl_date is not None and now <= row.ttl_date

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from dynmemo._process import Once, logger, new_lock_in_children
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from dynmemo.errors import UnreadableValueError
     from dynmemo.stats import Stats
-
-T = TypeVar("T")
 
 FAILURES = 3
 """Failures in a row that open the circuit. Each of them is an operation with all its retries."""
@@ -130,8 +128,12 @@ class Breaker:
             return max(0.0, self._open_until - self._clock())
 
 
+class OutOfOrder(Exception):  # noqa: N818 - it never leaves this library
+    """The store does not do what was asked of it, which was counted and said, and the call goes on without it."""
+
+
 class Trouble:
-    """The troubles of one decorated function.
+    """The troubles of one decorated function: counted, said once, or raised where the user asked for that.
 
     Args:
         name: of the function.
@@ -145,58 +147,44 @@ class Trouble:
         self._raises = raises
         self._log = Once()
 
-    def guarded(self, breaker: Breaker, step: Callable[..., T], *args: Any) -> T | None:
-        """What `step` returns for `args`; None when the store is out of order and the call may go on without it.
-
-        The circuit sees how it ended; while that is open nothing is asked of the store.
-        """
-        if breaker.is_open and not breaker.may_try():
-            self.left_alone(breaker)
-            return None
-        return self._tried(breaker, step, *args)
-
-    def beside(self, breaker: Breaker, step: Callable[..., T], *args: Any) -> T | None:
-        """As `guarded` for what the call's own result does not need: left undone without a word by an open circuit."""
-        if breaker.is_open and not breaker.may_try():
-            return None
-        return self._tried(breaker, step, *args)
-
-    def left_alone(self, breaker: Breaker) -> None:
-        """A call goes on without the store because a circuit is open."""
+    def left_alone(self, breaker: Breaker) -> OutOfOrder:
+        """Nothing is asked of the store because a circuit is open."""
         self.stats.add("bypassed")
         if self._raises:
             raise StoreUnavailableError(
                 f"{breaker.words.left_alone}; that is tried again in {breaker.seconds_left():.0f} s. "
                 f"The last failure: {breaker.last_failure}"
             )
+        return OutOfOrder()
 
-    def _tried(self, breaker: Breaker, step: Callable[..., T], *args: Any) -> T | None:
-        try:
-            result = step(*args)
-        except StoreUnavailableError as error:
-            self._failed(breaker, error)
-            return None
-        except InvalidTableError as error:  # an answer, and a quick one
-            _succeeded(breaker)
-            self.stats.add("errors")
-            self._broken(error, type(error).__name__)
-            return None
-        except BaseException:
-            breaker.let_go()
-            raise
-        if breaker.is_troubled:
-            _succeeded(breaker)
-        return result
+    def failed(self, breaker: Breaker, error: StoreUnavailableError | InvalidTableError) -> OutOfOrder:
+        """The store did not do what was asked of it."""
+        self.stats.add("errors")
+        if isinstance(error, InvalidTableError):  # an answer, and a quick one
+            self.worked(breaker)
+            cause = type(error).__name__
+        else:
+            if breaker.failed(str(error)):
+                logger.warning(f"{breaker.words.opened}. The last failure: %s", FAILURES, error)
+            cause = error.code or type(error).__name__
+        self._broken(error, cause)
+        return OutOfOrder()
+
+    def worked(self, breaker: Breaker) -> None:
+        """The store answered, for the first time since a failure."""
+        if breaker.succeeded():
+            logger.warning("%s. The last failure was: %s", breaker.words.closed, breaker.last_failure)
 
     def unreadable(self, error: UnreadableValueError) -> None:
         """There is a live entry that cannot be turned into the value."""
         self.stats.add("unreadable")
         self._broken(error, f"unreadable: {error.cause}")
 
-    def misconfigured(self, error: Exception) -> None:
+    def misconfigured(self, error: Exception) -> OutOfOrder:
         """The default cache cannot be made from what the environment says."""
         self.stats.add("errors")
         self._broken(error, "configuration")
+        return OutOfOrder()
 
     def not_stored(self, cause: str, reason: str) -> None:
         """A result is returned and not stored."""
@@ -214,18 +202,7 @@ class Trouble:
         kind = type(error).__name__
         self._log.warning(("ahead", kind), "%s(): refreshing ahead of expiry raised %s", self._name, kind)
 
-    def _failed(self, breaker: Breaker, error: StoreUnavailableError) -> None:
-        self.stats.add("errors")
-        if breaker.failed(str(error)):
-            logger.warning(f"{breaker.words.opened}. The last failure: %s", FAILURES, error)
-        self._broken(error, error.code or type(error).__name__)
-
     def _broken(self, error: Exception, cause: str) -> None:
         if self._raises:
             raise error
         self._log.warning(cause, "%s(): computing without the cache: %s", self._name, error)
-
-
-def _succeeded(breaker: Breaker) -> None:
-    if breaker.succeeded():
-        logger.warning("%s. The last failure was: %s", breaker.words.closed, breaker.last_failure)

@@ -47,6 +47,11 @@ class Generations:
         self._rows: dict[str, tuple[str | None, float]] = {}
         self._joined: dict[str, tuple[str, float]] = {}
 
+    def fresh(self, fn: str) -> str | None:
+        """The generation in which `fn` is if it is at most `RECHECK_SECONDS` old, else None. Reads nothing."""
+        joined = self._joined.get(fn)
+        return joined[0] if joined is not None and joined[1] > self._clock() else None
+
     def known(self, store: Store, fn: str) -> str:
         """The generation in which `fn` is, at most `RECHECK_SECONDS` old. Reads at most two rows."""
         now = self._clock()
@@ -71,16 +76,6 @@ class Generations:
             self._read(store, ALL, now) or self._create(store, ALL),
             self._read(store, fn, now) or self._create(store, fn),
         )
-
-    @staticmethod
-    def is_begun(generation: str) -> bool:
-        """Whether both rows of a generation that was read were there."""
-        return "-" not in generation.split(".")
-
-    def is_over(self, fn: str, generation: str) -> bool:
-        """Whether `generation` is not the last one that was heard of, however long ago. Reads nothing."""
-        rows = self._rows.get(ALL), self._rows.get(fn)
-        return None not in rows and generation != ".".join(row[0] or "-" for row in rows if row is not None)
 
     def renew(self, store: Store, fn: str) -> None:
         """Begin a new generation: what was stored before is forgotten by every process."""
@@ -123,6 +118,11 @@ class Generations:
         if all(row is not None and row[0] == part for row, part in zip(rows, (of_all, of_function), strict=True)):
             self._joined[fn] = (joined, min(row[1] for row in rows if row is not None))
         return joined
+
+
+def is_begun(generation: str) -> bool:
+    """Whether both rows of a generation that was read were there, so that a result may be stamped with it."""
+    return "-" not in generation.split(".")
 
 
 def _row(fn: str, generation: str) -> Item:

@@ -9,17 +9,16 @@ import inspect
 import threading
 import time
 from dataclasses import fields, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from dynmemo.calls.miss import Miss
-from dynmemo.calls.steps import compute, play, play_async
+from dynmemo.calls.steps import Ask, Compute, Failed, Sleep, Try, Wait, Work, compute
 from dynmemo.codec import Codec, Own
-from dynmemo.defaults import configured_cache, default_cache, is_disabled
-from dynmemo.entries import Entries, Looked
-from dynmemo.errors import InvalidOptionError
+from dynmemo.defaults import DISABLE, configured_cache, default_cache, environment, is_disabled
+from dynmemo.entries import Computed, Entries, Looked
+from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError
 from dynmemo.explain import Known, explain, history, is_small
-from dynmemo.failures import Trouble
+from dynmemo.failures import OutOfOrder, Trouble
 from dynmemo.generations import clear_functions
 from dynmemo.keys import ArgumentKeys, function_name, key_name
 from dynmemo.keys.identity import CodeIdentity
@@ -28,12 +27,15 @@ from dynmemo.stats import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from dynmemo.cache import Cache
     from dynmemo.calls.options import Options
-    from dynmemo.calls.steps import Arguments, Keywords, Story
+    from dynmemo.calls.steps import Arguments, Keywords, Outcome, Steps, Story
+    from dynmemo.codec import Decoded
     from dynmemo.entries import Entry
     from dynmemo.explain import Explanation
+    from dynmemo.failures import Breaker
     from dynmemo.keys.identity.fingerprint import Portable
 
 
@@ -69,85 +71,71 @@ class Memo:
 
     def call(self, args: Arguments, kwargs: Keywords) -> Any:
         """One call of a plain function."""
-        if is_disabled():
-            return self.function(*args, **kwargs)
+        if DISABLE in environment and is_disabled():
+            return self.play(self._uncached(), args, kwargs)
         key = self.key(args, kwargs)
-        entries = self._entries_or_none()
-        looked = None if entries is None else self._look(entries, key)
-        if entries is None or looked is None:
-            return self.play(compute(), args, kwargs)
-        if looked.decoded is not None:
-            if self.options.refresh_ahead is not None and self._is_due(entries, key, looked):
-                story = self._miss(entries, key, looked).story_ahead()
-                with contextlib.suppress(RuntimeError):  # too many threads: a later hit tries again
-                    threading.Thread(
-                        target=self._in_background, args=(story, args, kwargs), name="dynmemo-ahead", daemon=True
-                    ).start()
-            return looked.decoded.value
-        self._remember(key, args, kwargs)
-        return self.play(self._miss(entries, key, looked).story(), args, kwargs)
+        hit, story = self._look_up(key, args, kwargs)
+        if story is None:
+            return hit.value  # type: ignore[union-attr]  # a hit, as most calls are
+        if hit is None:
+            return self.play(story, args, kwargs)
+        self._begin(story, args, kwargs)
+        return hit.value
 
-    async def acall(self, args: Arguments, kwargs: Keywords) -> Any:
+    async def call_async(self, args: Arguments, kwargs: Keywords) -> Any:
         """One call of an async function."""
-        if is_disabled():
-            return await self.function(*args, **kwargs)
+        if DISABLE in environment and is_disabled():
+            return await self.play_async(self._uncached(), args, kwargs)
         key = self.key(args, kwargs)
-        entries = self._entries_or_none()
-        looked = None if entries is None else await entries.cache.run(self._look, entries, key)
-        if entries is None or looked is None:
-            return await self.aplay(compute(), args, kwargs)
-        if looked.decoded is not None:
-            if self.options.refresh_ahead is not None and self._is_due(entries, key, looked):
-                story = self._miss(entries, key, looked).story_ahead()
-                # Whatever computation this hit is part of, it does not wait for the task.
-                context = contextvars.copy_context()
-                context.run(led.set, ())
-                task = asyncio.create_task(self._in_background_async(story, args, kwargs), context=context)
-                self._tasks.add(task)  # a loop keeps only weak references
-                task.add_done_callback(self._tasks.discard)
-            return looked.decoded.value
+        hit, story = await self.run(self._look_up, key, args, kwargs)
+        if story is None:
+            return hit.value
+        if hit is None:
+            return await self.play_async(story, args, kwargs)
+        self._begin_async(story, args, kwargs)
+        return hit.value
+
+    def _look_up(
+        self, key: str, args: Arguments, kwargs: Keywords
+    ) -> tuple[Decoded | None, Steps[Outcome | None] | None]:
+        """A hit, or else the story of how the result comes to be; of a hit with a story, that refreshes it."""
+        looked: Looked | None = None
+        try:
+            entries = self.entries_in_force()
+            looked = self._ask(entries.cache.breaker, entries.look_up, key)
+        except OutOfOrder:
+            return None, compute()
+        finally:
+            if looked is None or looked.decoded is None:
+                self.stats.add("misses")
+        hit = looked.decoded
+        if hit is not None:
+            self.stats.hit(hit.seconds)
+            is_due = self.options.refresh_ahead is not None and self._is_due(entries, key, looked)
+            return hit, self._miss(entries, key, looked).story_ahead() if is_due else None
         self._remember(key, args, kwargs)
-        return await self.aplay(self._miss(entries, key, looked).story(), args, kwargs)
-
-    def recompute(self, args: Arguments, kwargs: Keywords) -> Story:
-        """Compute and store, whatever lies there."""
-        entries, key = None if is_disabled() else self._entries_or_none(), self.key(args, kwargs)
-        self._remember(key, args, kwargs)
-        return compute() if entries is None else self._miss(entries, key, Looked(None)).story_anew()
-
-    def play(self, story: Story, args: Arguments, kwargs: Keywords) -> Any:
-        """Play the story of a call of a plain function."""
-        return play(story, partial(self._compute, args, kwargs))
-
-    async def aplay(self, story: Story, args: Arguments, kwargs: Keywords) -> Any:
-        """Play the story of a call of an async function."""
-        return await play_async(story, partial(self._compute, args, kwargs), self.run)
-
-    async def run(self, do: Callable[..., Any], *args: Any) -> Any:
-        """Do what waits for the store in a thread of the cache."""
-        return await self.entries().cache.run(do, *args)
-
-    def _compute(self, args: Arguments, kwargs: Keywords) -> Any:
-        self.stats.add("computed")
-        return self.function(*args, **kwargs)
-
-    def _look(self, entries: Entries, key: str) -> Looked | None:
-        """Look up; None when the store is out of order and the call may go on without it."""
-        looked = self._trouble.guarded(entries.cache.breaker, entries.look, key)
-        if looked is None:
-            return None
-        if looked.decoded is not None:
-            self.stats.hit(looked.decoded.seconds)
-            return looked
-        self.stats.add("misses")
         if looked.unreadable is not None:
             self._trouble.unreadable(looked.unreadable)
-        return looked
+        return None, self._miss(entries, key, looked).story()
+
+    def _uncached(self) -> Story:
+        self.stats.add("misses")
+        return compute()
+
+    def story_anew(self, args: Arguments, kwargs: Keywords) -> Story:
+        """Compute and store, whatever lies there."""
+        if is_disabled():
+            return (yield from compute())
+        key = self.key(args, kwargs)
+        self._remember(key, args, kwargs)
+        try:
+            entries = self.entries_in_force()
+        except OutOfOrder:
+            return (yield from compute())
+        return (yield from self._miss(entries, key, Looked(None)).story_anew())
 
     def _miss(self, entries: Entries, key: str, looked: Looked) -> Miss:
         return Miss(entries, key, looked, self.options, self._trouble, blocks_thread=not self._is_async)
-
-    # -- ahead of expiry ----------------------------------------------------------------------------
 
     def _is_due(self, entries: Entries, key: str, looked: Looked) -> bool:
         """Whether to refresh now; not again within the time of a lease, since each try costs a write."""
@@ -158,17 +146,139 @@ class Memo:
             self._ahead.pop(known, None)
         return self._ahead.setdefault(key, now) == now
 
-    def _in_background(self, story: Story, args: Arguments, kwargs: Keywords) -> None:
-        try:
-            self.play(story, args, kwargs)
-        except Exception as error:  # noqa: BLE001 - nobody waits for it
-            self._trouble.background(error)
+    def _remember(self, key: str, args: Arguments, kwargs: Keywords) -> None:
+        _, code, arguments = key.rsplit(":", 2)
+        with contextlib.suppress(Exception):  # it serves explain() only, and objects may do anything when looked at
+            self._history.saw_call(code, arguments, self._arguments.each(args, kwargs, is_small))
 
-    async def _in_background_async(self, story: Story, args: Arguments, kwargs: Keywords) -> None:
+    # -- its steps --------------------------------------------------------------------------------
+
+    def play(self, story: Steps[Any], args: Arguments, kwargs: Keywords) -> Any:
+        """Do the steps of a plain function's story one after the other; give or raise its outcome."""
+        answer: Any = None
+        error: Exception | None = None
         try:
-            await self.aplay(story, args, kwargs)
-        except Exception as error:  # noqa: BLE001 - nobody waits for it
-            self._trouble.background(error)
+            while True:
+                try:
+                    step = story.send(answer) if error is None else story.throw(error)
+                except StopIteration as end:
+                    outcome = end.value
+                    break
+                answer = error = None
+                if isinstance(step, Compute):
+                    with Computation(self.stats) as computation:
+                        computation.value = self.function(*args, **kwargs)
+                    answer = computation.outcome
+                elif isinstance(step, Work):
+                    try:
+                        answer = self._do(step)
+                    except Exception as raised:  # noqa: BLE001 - for the story
+                        error = raised
+                elif isinstance(step, Wait):
+                    answer = step.flight.wait(step.timeout)
+                elif isinstance(step, Sleep):
+                    time.sleep(step.seconds)
+                else:
+                    self._begin(step.story, args, kwargs)
+        finally:
+            story.close()
+        if isinstance(outcome, Failed):
+            _raise(outcome.error)
+        return None if outcome is None else outcome.value
+
+    async def play_async(self, story: Steps[Any], args: Arguments, kwargs: Keywords) -> Any:
+        """`play` for an async function; what may take long is done in a thread."""
+        answer: Any = None
+        error: Exception | None = None
+        try:
+            while True:
+                try:
+                    step = story.send(answer) if error is None else story.throw(error)
+                except StopIteration as end:
+                    outcome = end.value
+                    break
+                answer = error = None
+                if isinstance(step, Compute):
+                    with Computation(self.stats) as computation:
+                        computation.value = await self.function(*args, **kwargs)
+                    answer = computation.outcome
+                elif isinstance(step, Work):
+                    try:
+                        answer = await self.run(self._do, step)
+                    except Exception as raised:  # noqa: BLE001 - for the story
+                        error = raised
+                elif isinstance(step, Wait):
+                    answer = await step.flight.wait_async(step.timeout)
+                elif isinstance(step, Sleep):
+                    await asyncio.sleep(step.seconds)
+                else:
+                    self._begin_async(step.story, args, kwargs)
+        finally:
+            story.close()
+        if isinstance(outcome, Failed):
+            _raise(outcome.error)
+        return None if outcome is None else outcome.value
+
+    async def run(self, do: Callable[..., Any], *args: Any) -> Any:
+        """Do what waits for the store in a thread of the cache."""
+        try:
+            cache = self.entries().cache
+        except InvalidOptionError:  # without a cache nothing waits, and `do` says what is wrong
+            return do(*args)
+        return await cache.run(do, *args)
+
+    def _do(self, step: Work) -> Any:
+        """Do what may take long."""
+        if isinstance(step, Ask):
+            return self._ask(step.circuit, step.do, *step.args, **step.kwargs)
+        if isinstance(step, Try):
+            return self._ask(step.circuit, step.do, *step.args, is_needed=False, **step.kwargs)
+        return step.do(*step.args, **step.kwargs)
+
+    def _ask(self, circuit: Breaker, do: Callable[..., Any], *args: Any, is_needed: bool = True, **kwargs: Any) -> Any:
+        """Ask the store, heed the circuit, and count what goes wrong: no call asks it elsewhere."""
+        if circuit.is_open and not circuit.may_try():
+            if not is_needed:
+                return None
+            raise self._trouble.left_alone(circuit)
+        try:
+            answer = do(*args, **kwargs)
+        except (StoreUnavailableError, InvalidTableError) as error:
+            if is_needed:
+                raise self._trouble.failed(circuit, error) from None
+            with contextlib.suppress(type(error)):
+                self._trouble.failed(circuit, error)
+            return None
+        except BaseException:
+            circuit.let_go()
+            raise
+        if circuit.is_troubled:
+            self._trouble.worked(circuit)
+        return answer
+
+    def _begin(self, story: Steps[Any], args: Arguments, kwargs: Keywords) -> None:
+        def begin() -> None:
+            try:
+                self.play(story, args, kwargs)
+            except Exception as error:  # noqa: BLE001 - nobody waits for it
+                self._trouble.background(error)
+
+        with contextlib.suppress(RuntimeError):  # too many threads: a later hit tries again
+            threading.Thread(target=begin, name="dynmemo-ahead", daemon=True).start()
+
+    def _begin_async(self, story: Steps[Any], args: Arguments, kwargs: Keywords) -> None:
+        async def begin() -> None:
+            try:
+                await self.play_async(story, args, kwargs)
+            except Exception as error:  # noqa: BLE001 - nobody waits for it
+                self._trouble.background(error)
+
+        # Whatever computation this hit is part of, it does not wait for the task.
+        context = contextvars.copy_context()
+        context.run(led.set, ())
+        task = asyncio.create_task(begin(), context=context)
+        self._tasks.add(task)  # a loop keeps only weak references
+        task.add_done_callback(self._tasks.discard)
 
     # -- beside the call --------------------------------------------------------------------------
 
@@ -181,9 +291,9 @@ class Memo:
         """Forget one call."""
         self.entries().remove(self.key(args, kwargs))
 
-    def describe(self, args: Arguments, kwargs: Keywords) -> Entry[Any] | None:
+    def entry(self, args: Arguments, kwargs: Keywords) -> Entry[Any] | None:
         """What is stored for a call."""
-        return self.entries().describe(self.key(args, kwargs))
+        return self.entries().entry(self.key(args, kwargs))
 
     def sent(self) -> Options:
         """What another process needs beside the function itself: the options, name and cache in force filled in."""
@@ -209,17 +319,10 @@ class Memo:
         keeps = self.options.keeps_old_values()
         return explain(self.name, call, self._history, self.entries, keeps_old_values=keeps)
 
-    def _remember(self, key: str, args: Arguments, kwargs: Keywords) -> None:
-        _, code, arguments = key.rsplit(":", 2)
-        with contextlib.suppress(Exception):  # it serves explain() only, and objects may do anything when looked at
-            self._history.saw_call(code, arguments, self._arguments.each(args, kwargs, is_small))
-
     def parameters(self) -> dict[str, Any]:
         """The options by name, with the name in force."""
         given = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
         return {**given, "name": self.name}
-
-    # -- its steps --------------------------------------------------------------------------------
 
     def key(self, args: Arguments, kwargs: Keywords) -> str:
         """The key of a call, as `Cache.get` takes it."""
@@ -242,12 +345,20 @@ class Memo:
             return Codec(self.options.serializer, own=own)
         return Codec(self.options.serializer, secrets=cache.secrets, encrypt=cache.encrypt, own=own)
 
-    def _entries_or_none(self) -> Entries | None:
+    def entries_in_force(self) -> Entries:
         try:
             return self.entries()
         except InvalidOptionError as error:  # what the environment says is known only now
-            self._trouble.misconfigured(error)
-            return None
+            raise self._trouble.misconfigured(error) from None
+
+
+def _raise(error: BaseException) -> NoReturn:
+    """Raise what the user's function raised, as it was."""
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        error.__context__ = context  # `raise` put what the caller is handling in its place
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -257,3 +368,31 @@ def _name(function: Callable[..., Any]) -> str:
         raise InvalidOptionError(
             f"a {type(function).__name__} has no name of its own to stand in keys; give name="
         ) from None
+
+
+class Computation:
+    """One run of the user's function: entered before it, left after it, whatever comes of it.
+
+    Everything that has to happen around each run belongs here; there is no other place that runs the function.
+    """
+
+    __slots__ = ("_began", "_started", "_stats", "outcome", "value")
+
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+        self.value: Any = None
+        """What the function returned; to be set within the block."""
+        self.outcome: Outcome
+
+    def __enter__(self) -> Self:
+        self._stats.add("computed")
+        self._began, self._started = time.time(), time.perf_counter()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        if error is None:
+            self.outcome = Computed(self.value, self._began, time.perf_counter() - self._started)
+        else:
+            self.outcome = Failed(error)
+        # A coroutine that is closed from outside may await nothing more, so its story is closed, too.
+        return not isinstance(error, GeneratorExit)

@@ -1,32 +1,27 @@
-"""The steps of a call's story, and how they are done: in place by a plain function, awaited by an async one.
+"""The steps of a call: what its story yields, and what the story is sent in answer.
 
-A story is a generator that yields steps and is sent their answers, so that it is told once for both.
+A story is a generator, so that it is told once for plain and for async functions. `Memo.play` does its steps in
+place, `Memo.play_async` awaits them. What goes wrong in a step is raised where the story has yielded it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from dynmemo.codec import Decoded
 from dynmemo.entries import Computed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
+    from dynmemo.failures import Breaker
     from dynmemo.leases import Flight
 
+T = TypeVar("T")
 Arguments = tuple[Any, ...]
 Keywords = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A result that somebody else computed."""
-
-    value: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +32,41 @@ class Failed:
 
 
 # An outcome instead of an exception, because a StopIteration of the user's function must not end the story.
-Outcome = Computed | Found | Failed
+Outcome = Computed | Decoded | Failed
 
 
-@dataclass(frozen=True, slots=True)
-class Blocking:
-    """Wait for a store; answered with what `do` returns."""
+class Work:
+    """Call `do`, which may take long; answered with what it returns."""
 
-    do: Callable[[], Any]
+    __slots__ = ("args", "do", "kwargs")
+
+    def __init__(self, do: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        self.do = do
+        self.args = args
+        self.kwargs = kwargs
+
+
+class Ask(Work):
+    """Ask the store what the call needs to know or to do; raises `OutOfOrder` where the call goes on without it.
+
+    Args:
+        circuit: sees how it ended; while that is open nothing is asked.
+    """
+
+    __slots__ = ("circuit",)
+
+    def __init__(self, circuit: Breaker, do: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        self.circuit = circuit
+        self.do = do
+        self.args = args
+        self.kwargs = kwargs
+
+
+class Try(Work):
+    """Ask the store for what the call's own result does not need; raises nothing, answered with None if undone."""
+
+    __slots__ = ("circuit",)
+    __init__ = Ask.__init__
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,91 +89,19 @@ class Compute:
     """Run the user's function; answered with `Computed` or `Failed`."""
 
 
-Step = Blocking | Sleep | Wait | Compute
-Story = Generator[Step, Any, Outcome]
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Begin another story of the same call in the background, and go on."""
+
+    story: Steps[Any]
+
+
+Step = Work | Sleep | Wait | Compute | Begin
+Steps = Generator[Step, Any, T]
+Story = Steps[Outcome]
 
 
 def compute() -> Story:
     """The whole story where there is no cache; a part of it where there is one."""
     outcome: Outcome = yield Compute()
     return outcome
-
-
-def play(story: Story, function: Callable[[], Any]) -> Any:
-    """Do the steps of a story one after the other; give or raise its outcome."""
-    answer: object = None
-    try:
-        while True:
-            try:
-                step = story.send(answer)
-            except StopIteration as end:
-                outcome: Outcome = end.value
-                break
-            match step:
-                case Compute():
-                    answer = _compute(function)
-                case Blocking():
-                    answer = step.do()
-                case Sleep():
-                    time.sleep(step.seconds)
-                case Wait():
-                    answer = step.flight.wait(step.timeout)
-    finally:
-        story.close()
-    return _given(outcome)
-
-
-async def play_async(
-    story: Story, function: Callable[[], Awaitable[Any]], run: Callable[[Callable[[], Any]], Awaitable[Any]]
-) -> Any:
-    """`play` for an async function; `run` does the blocking steps in a thread."""
-    answer: object = None
-    try:
-        while True:
-            try:
-                step = story.send(answer)
-            except StopIteration as end:
-                outcome: Outcome = end.value
-                break
-            match step:
-                case Compute():
-                    answer = await _compute_async(function)
-                case Blocking():
-                    answer = await run(step.do)
-                case Sleep():
-                    await asyncio.sleep(step.seconds)
-                case Wait():
-                    answer = await step.flight.wait_async(step.timeout)
-    finally:
-        story.close()
-    return _given(outcome)
-
-
-def _compute(function: Callable[[], Any]) -> Outcome:
-    started, clock = time.time(), time.perf_counter()
-    try:
-        value = function()
-    except BaseException as error:  # noqa: BLE001 - raised again by `_given`
-        return Failed(error)
-    return Computed(value, started, time.perf_counter() - clock)
-
-
-async def _compute_async(function: Callable[[], Awaitable[Any]]) -> Outcome:
-    started, clock = time.time(), time.perf_counter()
-    try:
-        value = await function()
-    except GeneratorExit:  # closed from outside: nothing may be awaited any more
-        raise
-    except BaseException as error:  # noqa: BLE001 - raised again by `_given`
-        return Failed(error)
-    return Computed(value, started, time.perf_counter() - clock)
-
-
-def _given(outcome: Outcome) -> Any:
-    if not isinstance(outcome, Failed):
-        return outcome.value
-    context = outcome.error.__context__
-    try:
-        raise outcome.error
-    finally:
-        outcome.error.__context__ = context  # `raise` put what the caller is handling in its place

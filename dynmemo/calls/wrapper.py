@@ -62,7 +62,7 @@ class _Plain(Generic[P, R]):
         """The options given to `dynamo_cached`, defaults filled in."""
         return self._self_memo.parameters()
 
-    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+    def cache_key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """The key of this call, as `Cache.get` takes it; the partition key is that with ``dc:`` before it.
 
         Raises:
@@ -74,7 +74,7 @@ class _Plain(Generic[P, R]):
 class _Sync(_Plain[P, R]):
     """The methods of a decorated plain function."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The result: stored, or computed and stored."""
         result: R = self._self_memo.call(self._self_with_owner(args), kwargs)
         return result
@@ -89,22 +89,21 @@ class _Sync(_Plain[P, R]):
         """
         self._self_memo.clear()
 
-    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+    def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Forget one call. Raises as `cache_clear` and `cache_key`."""
         self._self_memo.invalidate(self._self_with_owner(args), kwargs)
 
-    def recompute(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def recompute(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute, store and return, whatever is stored now."""
-        memo = self._self_memo
-        given = self._self_with_owner(args)
-        result: R = memo.play(memo.recompute(given, kwargs), given, kwargs)
+        memo, given = self._self_memo, self._self_with_owner(args)
+        result: R = memo.play(memo.story_anew(given, kwargs), given, kwargs)
         return result
 
-    def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
+    def entry(self, /, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
         """What is stored for this call, None if nothing live is; never computes. Raises as `invalidate`."""
-        return self._self_memo.describe(self._self_with_owner(args), kwargs)
+        return self._self_memo.entry(self._self_with_owner(args), kwargs)
 
-    def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+    def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What the key of this call is made of, what is stored for it, and why it is a miss if it is one.
 
         Computes and writes nothing; a broken store is part of the answer. What a miss is compared with are recent calls
@@ -119,9 +118,9 @@ class _Sync(_Plain[P, R]):
 class _Async(_Plain[P, R]):
     """The methods of a decorated ``async def`` function; those that wait for a store are coroutines."""
 
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The result: stored, or computed and stored."""
-        result: R = await self._self_memo.acall(self._self_with_owner(args), kwargs)
+        result: R = await self._self_memo.call_async(self._self_with_owner(args), kwargs)
         return result
 
     async def cache_clear(self) -> None:
@@ -129,25 +128,24 @@ class _Async(_Plain[P, R]):
         memo = self._self_memo
         await memo.run(memo.clear)
 
-    async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+    async def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Forget one call."""
         memo = self._self_memo
         await memo.run(memo.invalidate, self._self_with_owner(args), kwargs)
 
-    async def recompute(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def recompute(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute, store and return, whatever is stored now."""
-        memo = self._self_memo
-        given = self._self_with_owner(args)
-        result: R = await memo.aplay(memo.recompute(given, kwargs), given, kwargs)
+        memo, given = self._self_memo, self._self_with_owner(args)
+        result: R = await memo.play_async(memo.story_anew(given, kwargs), given, kwargs)
         return result
 
-    async def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
+    async def entry(self, /, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
         """What is stored for this call, None if nothing live is; never computes."""
         memo = self._self_memo
-        found: Entry[R] | None = await memo.run(memo.describe, self._self_with_owner(args), kwargs)
+        found: Entry[R] | None = await memo.run(memo.entry, self._self_with_owner(args), kwargs)
         return found
 
-    async def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+    async def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What the key of this call is made of and what is stored for it, as that of a plain function."""
         # Not in the cache's own threads: there may be no cache.
         return await asyncio.to_thread(self._self_memo.explain, self._self_with_owner(args), kwargs)

@@ -77,7 +77,7 @@ def explain(
 
 
 def _standing(entries: Entries, call: Known, history: History, *, keeps_old_values: bool) -> _Standing:
-    looked = entries.peek(call.key)
+    looked = entries.look_up(call.key, slides=False)
     if looked.decoded is not None and looked.row is not None:
         return _live(looked.row, looked.decoded.computed_at, looked.decoded.seconds)
     if looked.unreadable is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dynmemo.leases.deadlock import is_deadlock, waiting_for_row, waiting_here
-from dynmemo.leases.inflight import Flight, Flights, Waited, flights, led
-from dynmemo.leases.lease import DEFAULT_SECONDS, Lease, Leases, Spot, Verdict, judge
-from dynmemo.leases.watch import Watch
+from dynmemo.leases.deadlock import is_deadlock
+from dynmemo.leases.inflight import Flight, Flights, Waited, flights, led, waiting_for_row, waiting_here
+from dynmemo.leases.lease import DEFAULT_SECONDS, Lease, Leases, Spot
+from dynmemo.leases.watch import Verdict, Watch, judge
 
 __all__ = [
     "DEFAULT_SECONDS",

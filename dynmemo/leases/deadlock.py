@@ -14,65 +14,16 @@ function starts: they do not know for whom they work.
 
 from __future__ import annotations
 
-import itertools
-import weakref
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dynmemo.errors import InvalidOptionError
-from dynmemo.leases.inflight import RowWait, flights, led
+from dynmemo.leases.inflight import flights, place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from dynmemo.item import Item, Store
     from dynmemo.leases.inflight import Flight
-    from dynmemo.leases.renewal import Hold
-
-_numbers = itertools.count()
-
-
-def waiting_here(*, blocks_thread: bool) -> list[Flight[object]]:
-    """The flights that cannot go on while the running code waits: those that it is part of.
-
-    And, if its wait `blocks_thread`, all of this thread: tasks of its event loop, for example.
-    """
-    found = [*led.get(), *(flights.of_this_thread() if blocks_thread else ())]
-    return [flight for flight in found if not flight.is_over]
-
-
-@contextmanager
-def waiting_for_row(waiting: Sequence[Flight[object]], store: Store, key: str) -> Iterator[None]:
-    """While this block runs, the flights `waiting` wait for the lease row `key`."""
-    wait = RowWait(next(_numbers), _place(store), key)
-    for flight in waiting:
-        flight.row_waits.append(wait)
-    try:
-        yield
-    finally:
-        for flight in waiting:
-            flight.row_waits.remove(wait)
-
-
-def computing_under(hold: Hold) -> Callable[[], str | None]:
-    """Note that the running code computes under a lease.
-
-    Returns a question that any thread may ask later: for which other lease row of the store does that code wait?
-    """
-    running = led.get()
-    if not running:
-        return lambda: None
-    running[-1].hold = hold
-    place, reference = _place(hold.store), weakref.ref(running[-1])
-
-    def waits_for() -> str | None:
-        flight = reference()
-        if flight is None:
-            return None
-        waits = [wait for each in flight.reached() for wait in list(each.row_waits) if wait.place == place]
-        return min(waits).key if waits else None
-
-    return waits_for
 
 
 def is_deadlock(waiting: Sequence[Flight[object]], store: Store, row: Item) -> bool:
@@ -98,19 +49,14 @@ def is_deadlock(waiting: Sequence[Flight[object]], store: Store, row: Item) -> b
 
 def _holders(store: Store, key: str, owner: str, mine: set[Flight[object]]) -> list[Flight[object]]:
     """The flights of this process that compute under the lease row `key`, which names `owner`."""
-    place = _place(store)
+    here = place(store)
     return [
         flight
         for flight in {*mine, *flights.running()}
         if flight.hold is not None and (flight.hold.key, flight.hold.owner) == (key, owner)
-        if _place(flight.hold.store) == place
+        if place(flight.hold.store) == here
     ]
 
 
 def _waits(flight: Flight[object], mine: set[Flight[object]]) -> bool:
     return not mine.isdisjoint(flight.reached())
-
-
-def _place(store: Store) -> tuple[str, str]:
-    """Which keys mean the same rows."""
-    return store.location, store.partition_key("")

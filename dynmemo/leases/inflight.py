@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import itertools
 import math
 import sys
 import threading
@@ -24,7 +25,8 @@ from dynmemo._process import at_fork
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
-    from dynmemo.leases.renewal import Hold
+    from dynmemo.item import Store
+    from dynmemo.leases.lease import Hold
 
 T = TypeVar("T")
 
@@ -49,8 +51,7 @@ class RowWait(NamedTuple):
 
     number: int
     """The older of two waits has the smaller one."""
-    place: tuple[str, str]
-    """Which store it is, and what stands before its keys."""
+    store: Store
     key: str
     """Of the lease row."""
 
@@ -230,6 +231,60 @@ flights: Flights[Any] = Flights()
 """Those of this process; keys are pairs of a cache and a key in it."""
 
 at_fork(after_in_child=flights.forget)
+
+
+# -- waits for other processes, which the rows tell ----------------------------------------------------------------
+
+_numbers = itertools.count()
+
+
+def waiting_here(*, blocks_thread: bool) -> list[Flight[object]]:
+    """The flights that cannot go on while the running code waits: those that it is part of.
+
+    And, if its wait `blocks_thread`, all of this thread: tasks of its event loop, for example.
+    """
+    found = [*led.get(), *(flights.of_this_thread() if blocks_thread else ())]
+    return [flight for flight in found if not flight.is_over]
+
+
+@contextmanager
+def waiting_for_row(waiting: Sequence[Flight[object]], store: Store, key: str) -> Iterator[None]:
+    """While this block runs, the flights `waiting` wait for the lease row `key`."""
+    wait = RowWait(next(_numbers), store, key)
+    for flight in waiting:
+        flight.row_waits.append(wait)
+    try:
+        yield
+    finally:
+        for flight in waiting:
+            flight.row_waits.remove(wait)
+
+
+def computing_under(hold: Hold) -> Callable[[], str | None]:
+    """Note that the running code computes under a lease.
+
+    Returns a question that any thread may ask later: for which other lease row of the store does that code wait?
+    """
+    running = led.get()
+    if not running:
+        return lambda: None
+    running[-1].hold = hold
+    reference, store = weakref.ref(running[-1]), hold.store
+
+    def waits_for() -> str | None:
+        flight = reference()
+        if flight is None:
+            return None
+        here = place(store)
+        waits = [wait for each in flight.reached() for wait in list(each.row_waits) if place(wait.store) == here]
+        return min(waits, key=lambda wait: wait.number).key if waits else None
+
+    return waits_for
+
+
+def place(store: Store) -> tuple[str, str]:
+    """Which keys mean the same rows."""
+    return store.location, store.partition_key("")
 
 
 # -- whether a computation still runs, asked from elsewhere --------------------------------------------------------

@@ -2,7 +2,7 @@
 
 A name is ``{machine}/{process id}/{start}/{random}``, new for every claim. The machine part is a hash and differs
 between two boots, containers and process namespaces, since a process id means the same process only within one of
-these.
+these. The first half of the random part is that of the interpreter: a process may have several.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import secrets
 import socket
 import sys
 import uuid
+import weakref
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from dynmemo._process import at_fork
 
@@ -29,8 +30,16 @@ class _Process(NamedTuple):
     prefix: str
 
 
-_disowned: set[str] = set()
-"""Names of this process under which nobody computes any more, though their rows may still be there."""
+class Holder(Protocol):
+    """What this process holds under a name."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether anything is computed under it still."""
+        ...
+
+
+_holders: weakref.WeakValueDictionary[str, Holder] = weakref.WeakValueDictionary()
 
 # By process id, so that a forked child has names of its own even where the hook below does not run.
 _this_process: dict[int, _Process] = {}
@@ -38,28 +47,23 @@ _this_process: dict[int, _Process] = {}
 at_fork(after_in_child=_this_process.clear)
 
 
-def owner_name() -> str:
-    """A new name for a claim of this process."""
-    return f"{_here().prefix}/{secrets.token_hex(8)}"
-
-
-def disown(owner: str) -> None:
-    """Nobody in this process computes under the name `owner` any more, so others here need not wait."""
-    _disowned.add(owner)
-
-
-def settle(owner: str) -> None:
-    """There is no row with the name `owner` any more, or its time has run out."""
-    _disowned.discard(owner)
+def owner_name(holder: Holder | None = None) -> str:
+    """A new name for a claim of this process, under which `holder` computes; that is not kept alive."""
+    name = f"{_here().prefix}{secrets.token_hex(4)}"
+    if holder is not None:
+        _holders[name] = holder
+    return name
 
 
 def is_gone(owner: str | None) -> bool:
     """Whether nobody computes under the name `owner`; False when that is not sure.
 
-    Sure are names that this process gave up, and those of processes of this very machine that no longer run.
+    Sure are names of this process under which nothing is computed (an interrupt may come in between claiming and
+    computing), and those of processes of this very machine that no longer run.
     """
-    if owner in _disowned:
-        return True
+    if owner is not None and owner.startswith(_here().prefix):
+        holder = _holders.get(owner)
+        return holder is None or not holder.is_alive
     match = _NAME.fullmatch(owner or "")
     if match is None or match["machine"] != _here().machine:
         return False
@@ -139,7 +143,7 @@ def _here() -> _Process:
 
 def _describe(pid: int) -> _Process:
     machine = hashlib.blake2b(_machine(pid).encode(), digest_size=8).hexdigest()
-    return _Process(machine, f"{machine}/{pid}/{started_at(pid) or ''}")
+    return _Process(machine, f"{machine}/{pid}/{started_at(pid) or ''}/{secrets.token_hex(4)}")
 
 
 def _machine(pid: int) -> str:

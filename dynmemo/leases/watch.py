@@ -1,7 +1,8 @@
-"""Watching another's lease: how long to wait before looking again, and when to take it over."""
+"""A row that is no hit: whether somebody computes, when to look again, and when to take over."""
 
 from __future__ import annotations
 
+import enum
 import math
 import random
 import time
@@ -23,6 +24,32 @@ GROWTH = 0.25
 
 LONGEST_LEASE = 3600.0
 """Seconds; no row makes anybody wait longer for a sign of life."""
+
+
+class Verdict(enum.Enum):
+    """What the row that makes a call a miss means for it."""
+
+    CLAIMABLE = "nobody computes: claim it, with `Expect.seen` of the row"
+    HELD = "somebody computes: wait"
+    NO_STORE = "the result cannot be shared: compute at once and store nothing"
+
+
+def judge(row: Item | None, now: float, generation: str) -> Verdict:
+    """What to do about a row that is no hit.
+
+    Args:
+        row: as read, or as a refused claim returned it.
+        now: Unix seconds.
+        generation: the present one; read anew when the row has another, or a process that knows an old generation
+            would take over a live lease of the new one.
+    """
+    if row is None or row.value is not None or row.gen != generation:
+        return Verdict.CLAIMABLE
+    if row.ttl_date is not None and now > row.ttl_date:
+        return Verdict.CLAIMABLE
+    if row.no_store is not None:
+        return Verdict.NO_STORE
+    return Verdict.CLAIMABLE if row.lease_owner is None or row.lease_seconds is None else Verdict.HELD
 
 
 class Watch:
@@ -50,6 +77,7 @@ class Watch:
         self._began = clock()
         self._mark: tuple[str | None, int | None] | None = None
         self._since = self._began
+        self._told: tuple[str | None, int | None] | None = None
 
     @property
     def waited(self) -> float:
@@ -65,6 +93,17 @@ class Watch:
         if now - self._since >= _lease_seconds(row) or self._gone(row.lease_owner):
             return Expect.seen(row)
         return None
+
+    def is_news_of_waiting(self, row: Item) -> bool:
+        """Whether `row` says that its holder waits for another lease, and this watch has not asked about that yet.
+
+        For which one, changes with a beat only.
+        """
+        beat = (row.etag, row.lease_beat)
+        if row.lease_waits is None or beat == self._told:
+            return False
+        self._told = beat
+        return True
 
     def next_delay(self) -> float:
         """Seconds until the next look: full jitter, from 50 ms up to a bound that grows with the wait to 1 s."""

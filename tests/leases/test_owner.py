@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynmemo.leases.owner import disown, is_gone, owner_name, settle
+from dynmemo.leases.owner import is_gone, owner_name
 from tests.leases.helpers import until
 
 if TYPE_CHECKING:
@@ -55,17 +56,28 @@ def test_another_process_on_this_machine_has_another_name_of_the_same_machine() 
         assert name.split("/")[0] == owner_name().split("/")[0]
 
 
-def test_this_process_is_not_gone() -> None:
-    assert not is_gone(owner_name())
+class Holder:
+    is_alive = True
 
 
-def test_a_name_that_this_process_gave_up_is_gone_until_its_row_is() -> None:
-    name, other = owner_name(), owner_name()
-    disown(name)
+def test_a_name_under_which_this_process_computes_is_not_gone() -> None:
+    holder = Holder()
+    assert not is_gone(owner_name(holder))
+
+
+def test_a_name_of_this_process_under_which_nothing_is_computed_is_gone() -> None:
+    holder, others = Holder(), Holder()
+    name, other = owner_name(holder), owner_name(others)
+    holder.is_alive = False
     assert is_gone(name)
-    assert not is_gone(other)
-    settle(name)
-    assert not is_gone(name)
+    del others
+    gc.collect()
+    assert is_gone(other)
+    assert is_gone(owner_name())
+
+
+def test_another_interpreter_of_this_process_is_not_gone() -> None:
+    assert not is_gone(with_part(owner_name(), 3, "0123456789abcdef"))
 
 
 def test_a_running_process_is_not_gone_and_an_ended_one_is() -> None:
@@ -149,7 +161,9 @@ def test_in_another_process_namespace_nobody_of_outside_is_known(namespace: list
     code = """
 import sys
 from dynmemo.leases.owner import is_gone, owner_name
-print(owner_name(), is_gone(sys.argv[1]), is_gone(owner_name()))
+name = owner_name()
+process, _, _ = name.rpartition("/")  # of another interpreter in it
+print(name, is_gone(sys.argv[1]), is_gone(process + "/0123456789abcdef"))
 """
     with another() as (process, name):
         process.communicate()

@@ -12,7 +12,8 @@ import pytest
 
 from dynmemo.item import Expect
 from dynmemo.leases import Leases, Spot
-from dynmemo.leases.renewal import DAY, Renewer, renewer
+from dynmemo.leases.lease import DAY
+from dynmemo.leases.renewal import Renewer, renewer
 from tests.leases.helpers import DOWN, FN, GENERATION, START, Bench, Trips, at_once, held, read, until, value
 
 if TYPE_CHECKING:

@@ -76,8 +76,15 @@ def test_the_lease_of_a_process_known_to_be_gone_is_taken_over_at_once(watch: Wa
     assert watch.may_take_over(replace(ROW, lease_owner="a dead one")) == TAKE_OVER
 
 
-def test_the_lease_of_this_process_is_not() -> None:
-    assert Watch().may_take_over(replace(ROW, lease_owner=owner_name())) is None
+def test_the_lease_of_this_process_is_not_while_it_computes() -> None:
+    class Holder:
+        is_alive = True
+
+    holder = Holder()
+    row = replace(ROW, lease_owner=owner_name(holder))
+    assert Watch().may_take_over(row) is None
+    holder.is_alive = False
+    assert Watch().may_take_over(row) == TAKE_OVER
 
 
 @pytest.mark.parametrize("seconds", [None, 0.0, -5.0, math.nan])
