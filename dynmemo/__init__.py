@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from dynmemo._version import __version__
 from dynmemo.cache import Cache
-from dynmemo.calls import AsyncCachedFunction, CachedFunction, Entry, Explanation, Purged, clear, dynamo_cached, purge
+from dynmemo.calls import AsyncCachedFunction, CachedFunction, clear, dynamo_cached, purge
+from dynmemo.codec import Serializer
 from dynmemo.defaults import configure
+from dynmemo.entries import Entry
 from dynmemo.errors import (
     DynmemoError,
     InvalidOptionError,
@@ -24,10 +26,16 @@ from dynmemo.errors import (
     UnreadableValueError,
     ValueTooLargeError,
 )
+from dynmemo.explain import Explanation
+from dynmemo.item import Store
+from dynmemo.keys import Argument
 from dynmemo.keys.digest import register_digest
+from dynmemo.keys.identity import Ingredient
+from dynmemo.purging import Purged
 from dynmemo.stats import CacheInfo
 
 __all__ = [
+    "Argument",
     "AsyncCachedFunction",
     "Cache",
     "CacheInfo",
@@ -35,9 +43,12 @@ __all__ = [
     "DynmemoError",
     "Entry",
     "Explanation",
+    "Ingredient",
     "InvalidOptionError",
     "InvalidTableError",
     "Purged",
+    "Serializer",
+    "Store",
     "StoreUnavailableError",
     "UnhashableArgumentError",
     "UnreadableValueError",
@@ -49,3 +60,9 @@ __all__ = [
     "purge",
     "register_digest",
 ]
+
+# What a pickle, a traceback and help() call them stays the same when they move within the package.
+for _name in __all__:
+    if _name != "__version__":
+        globals()[_name].__module__ = __name__
+del _name

@@ -1,43 +1,30 @@
-"""`dynamo_cached`, the decorator."""
+"""`dynamo_cached`, the decorator, and what is done to the results of a function by its name."""
 
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 from dynmemo.calls.memo import Memo
-from dynmemo.calls.options import OPTION_NAMES, Options, check_function
+from dynmemo.calls.options import Options, check_function
 from dynmemo.calls.wrapper import AsyncCachedFunction, BoundCachedFunction, CachedFunction
 from dynmemo.defaults import default_cache
-from dynmemo.entries import Entry
 from dynmemo.errors import InvalidOptionError
-from dynmemo.explain.explanation import Explanation
-from dynmemo.generations import clear_functions
+from dynmemo.generations import ALL, clear_functions
 from dynmemo.keys import key_name
-from dynmemo.purging import Purged
 from dynmemo.purging import purge as purge_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
 
     from dynmemo.cache import Cache
-    from dynmemo.calls.options import Code, OnError, TtlOption
-    from dynmemo.codec import Serializer
-    from dynmemo.expiry import Duration
+    from dynmemo.purging import Purged
 
-__all__ = [
-    "AsyncCachedFunction",
-    "CachedFunction",
-    "Entry",
-    "Explanation",
-    "Purged",
-    "clear",
-    "dynamo_cached",
-    "purge",
-]
+__all__ = ["AsyncCachedFunction", "CachedFunction", "clear", "dynamo_cached", "purge"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Given = ParamSpec("Given")
 
 
 class _Decorator:
@@ -58,30 +45,29 @@ class _Decorator:
         return kind(func, Memo(inner, self._options))
 
 
-@overload
-def dynamo_cached(func: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCachedFunction[P, R]: ...  # type: ignore[overload-overlap]
-@overload
-def dynamo_cached(func: Callable[P, R], /) -> CachedFunction[P, R]: ...
-@overload
-def dynamo_cached(
-    *,
-    ttl: TtlOption | None = None,
-    sliding: Duration | None = None,
-    cache: Cache | str | None = None,
-    name: str | None = None,
-    version: str | int | None = None,
-    code: Code = "deep",
-    depends_on: Sequence[str] = (),
-    ignore: Collection[str] = (),
-    key: Callable[..., object] | None = None,
-    serializer: str | Serializer = "pickle",
-    cache_if: Callable[[Any], object] | None = None,
-    single_flight: bool = True,
-    wait_timeout: Duration | None = None,
-    stale_if_error: Duration | None = None,
-    refresh_ahead: float | None = None,
-    on_error: OnError = "compute",
-) -> _Decorator: ...
+class _DynamoCached(Protocol[Given]):
+    """Both forms of the decorator: bare, and with the options `Given`."""
+
+    @overload
+    def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCachedFunction[P, R]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, func: Callable[P, R], /) -> CachedFunction[P, R]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, *args: Given.args, **options: Given.kwargs) -> _Decorator: ...
+
+
+def _takes(options: Callable[Given, Options]) -> Callable[[Callable[..., Any]], _DynamoCached[Given]]:
+    """Let a decorator show the parameters of `options`, where each is written down: once."""
+
+    def show(decorator: Any) -> Any:
+        own = inspect.signature(decorator).parameters["func"]
+        decorator.__signature__ = inspect.Signature([own, *inspect.signature(options).parameters.values()])
+        return decorator
+
+    return show
+
+
+@_takes(Options)
 def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
     """Compute the function once for the same arguments and share the result with every process that uses the cache.
 
@@ -130,10 +116,11 @@ def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
             from which no key can be built; with ``on_error="raise"`` also `StoreUnavailableError`, `InvalidTableError`
             and `UnreadableValueError`.
     """
-    unknown = options.keys() - OPTION_NAMES
+    allowed = inspect.signature(Options).parameters
+    unknown = options.keys() - allowed.keys()
     if unknown:
         raise InvalidOptionError(
-            f"dynamo_cached has no option {', '.join(sorted(unknown))}; there are {', '.join(sorted(OPTION_NAMES))}"
+            f"dynamo_cached has no option {', '.join(sorted(unknown))}; there are {', '.join(sorted(allowed))}"
         )
     decorate = _Decorator(Options(**options))
     return decorate if func is None else decorate(func)
@@ -152,17 +139,11 @@ def clear(function_or_name: Callable[..., Any] | str | None = None) -> None:
         InvalidOptionError: neither a decorated function nor a name.
         StoreUnavailableError, InvalidTableError: the store did not do it.
     """
-    if function_or_name is None:
-        clear_functions(default_cache())
-    elif isinstance(function_or_name, str) and function_or_name:
-        clear_functions(default_cache(), key_name(function_or_name))
-    elif isinstance(function_or_name, (CachedFunction, AsyncCachedFunction, BoundCachedFunction)):
-        function_or_name._self_memo.clear()
+    rows = rows_of(function_or_name, "clear")
+    if rows.memo is not None:
+        rows.memo.clear()
     else:
-        raise InvalidOptionError(
-            "clear() takes a function decorated with dynamo_cached, its name, or nothing for all functions, "
-            f"not {type(function_or_name).__name__}"
-        )
+        clear_functions(default_cache(), rows.fn)
 
 
 def purge(
@@ -194,7 +175,7 @@ def purge(
     rows = rows_of(function_or_name)
     return purge_rows(
         rows.cache or default_cache(),
-        fn=rows.fn,
+        fn=rows.fn or None,
         expired=expired,
         superseded=superseded,
         code=rows.code() if superseded else None,
@@ -204,17 +185,24 @@ def purge(
 
 
 class RowsOf(NamedTuple):
-    """Which rows belong to what `purge` was given."""
+    """Which rows belong to what `clear` or `purge` was given."""
 
-    fn: str | None = None
-    """The key name of a function; None for all functions."""
-    cache: Cache | None = None
-    """That of a function that was given itself."""
-    code: Callable[[], str | None] = lambda: None
-    """The present code part of its keys; None where it is not known."""
+    fn: str = ALL
+    """The key name of a function, or `ALL`."""
+    memo: Memo | None = None
+    """Of a function that was given itself."""
+
+    @property
+    def cache(self) -> Cache | None:
+        """That of a function that was given itself; None for the default one."""
+        return None if self.memo is None else self.memo.entries().cache
+
+    def code(self) -> str | None:
+        """The present code part of its keys; None where it is not known."""
+        return None if self.memo is None else self.memo.code()
 
 
-def rows_of(function_or_name: Callable[..., Any] | str | None) -> RowsOf:
+def rows_of(function_or_name: Callable[..., Any] | str | None, doing: str = "purge") -> RowsOf:
     """The rows of a function, of one of this name, or of all.
 
     Raises:
@@ -226,8 +214,8 @@ def rows_of(function_or_name: Callable[..., Any] | str | None) -> RowsOf:
         return RowsOf(key_name(function_or_name))
     if isinstance(function_or_name, (CachedFunction, AsyncCachedFunction, BoundCachedFunction)):
         memo = function_or_name._self_memo
-        return RowsOf(memo.fn, memo.entries().cache, memo.code)
+        return RowsOf(memo.fn, memo)
     raise InvalidOptionError(
-        "purge() takes a function decorated with dynamo_cached, its name, or nothing for all functions, "
+        f"{doing}() takes a function decorated with dynamo_cached, its name, or nothing for all functions, "
         f"not {type(function_or_name).__name__}"
     )

@@ -6,7 +6,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +25,7 @@ OnError = Literal["compute", "raise"]
 Code = Literal["deep", "own", "off"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What was given to `dynamo_cached`; see there for the meanings."""
 
@@ -112,9 +112,6 @@ class Options:
                 f"the function given as ttl= returned a {type(given).__name__} that is no lifetime; return "
                 f"{DURATIONS}, an aware datetime, or None, from one second to the year 9999"
             ) from None
-
-
-OPTION_NAMES = frozenset(field.name for field in fields(Options))
 
 
 def _unless_past(ttl: Ttl | None, sliding: Duration | None, cache: Cache, now: float) -> Lifetime | None:
