@@ -71,7 +71,18 @@ class Entry(Generic[R]):
 class Entries:
     """Reads and writes the rows of one function in one cache. Store failures are raised, not handled."""
 
-    def __init__(self, cache: Cache, fn: str, codec: Codec, stats: Stats, stale_for: int | None = None) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        fn: str,
+        codec: Codec,
+        stats: Stats,
+        *,
+        stale_for: int | None = None,
+        lifetime: Lifetime | None = None,
+    ) -> None:
+        self.lifetime = lifetime
+        """Of every result, where it is known beforehand."""
         self.cache = cache
         self.store = cache.store.metered(stats)
         self.leases = Leases(self.store, fn, seconds=cache.lease_seconds, clock=cache.clock)
@@ -191,7 +202,8 @@ class Entries:
             seconds=computed.seconds,
             deadline=deadline,
         )
-        if self.cache.max_value_bytes is not None:
+        limit = self.cache.max_value_bytes
+        if limit is not None and len(content) > limit:
             self.cache.check_size(len(content))
         return content
 

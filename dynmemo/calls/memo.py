@@ -333,8 +333,14 @@ class Memo:
         cache = self._cache or default_cache()
         known = self._entries
         if known is None or known.cache is not cache:
-            codec, stale_for = self._codec_for(cache), self.options.stale_for()
-            known = self._entries = Entries(cache, self.fn, codec, self.stats, stale_for)
+            known = self._entries = Entries(
+                cache,
+                self.fn,
+                self._codec_for(cache),
+                self.stats,
+                stale_for=self.options.stale_for(),
+                lifetime=self.options.fixed_lifetime(cache),
+            )
         return known
 
     def _codec_for(self, cache: Cache | None) -> Codec:

@@ -320,7 +320,7 @@ class Miss:
         try:
             if options.cache_if is not None and not options.cache_if(value):
                 return Form(cause="cache_if")
-            lifetime = options.lifetime_of(entries.cache, value)
+            lifetime = entries.lifetime or options.lifetime_of(entries.cache, value)
         except InvalidOptionError as error:
             return Form(cause="ttl", reason=str(error))
         except Exception as error:  # noqa: BLE001 - the result is there, and worth more than a word on storing it

@@ -90,6 +90,12 @@ class Options:
         """Whether a value may stay readable while it is computed anew, so that the lease lies beside it."""
         return self.stale_if_error is not None or self.refresh_ahead is not None
 
+    def fixed_lifetime(self, cache: Cache) -> Lifetime | None:
+        """The expiration options where they are the same for every result; None where `lifetime_of` has to say."""
+        if _is_function_of_result(self.ttl):
+            return None
+        return _unless_past(self.ttl, self.sliding, cache, cache.clock())  # type: ignore[arg-type]
+
     def lifetime_of(self, cache: Cache, result: object) -> Lifetime | None:
         """The expiration options for `result`; None when its time has run out already.
 

@@ -48,6 +48,10 @@ _within: ContextVar[int] = ContextVar("dynmemo_within", default=0)
 """How many values of decorated functions are being pickled, each by something within the one before."""
 
 
+class Traveller:
+    """A decorated function, as opposed to a method that was got from an instance or class."""
+
+
 def reduce_function(wrapper: Any) -> str | tuple[Any, ...]:
     """How a decorated function is pickled; see `object.__reduce__`."""
     memo: Memo = wrapper._self_memo
@@ -121,11 +125,9 @@ def _pickler() -> Any:
     """A kind of cloudpickle's pickler with one pickle for all decorated functions that refer to each other."""
     import cloudpickle
 
-    from dynmemo.calls.wrapper import AsyncCachedFunction, CachedFunction
-
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, thing: Any) -> Any:
-            if type(thing) not in (CachedFunction, AsyncCachedFunction) or _is_importable(thing):
+            if not issubclass(type(thing), Traveller) or _is_importable(thing):
                 return super().reducer_override(thing)
             # In circles too: the shell is there before its content is read.
             return _shell, (type(thing),), (thing.__wrapped__, _sent(thing._self_memo)), None, None, _fill

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Supports
 
 import wrapt
 
-from dynmemo.calls.travel import reduce_bound, reduce_function
+from dynmemo.calls.travel import Traveller, reduce_bound, reduce_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,7 +155,7 @@ def _unused(wrapped: object, instance: object, args: object, kwargs: object) -> 
     raise AssertionError("calls go through __call__ of the wrapper")  # pragma: no cover
 
 
-class _Wrapper(_Function):
+class _Wrapper(Traveller, _Function):
     """Stands in the place of the function, and binds like it."""
 
     def __init__(self, function: Callable[..., Any], memo: Memo) -> None:
