@@ -30,7 +30,7 @@ from dynmemo.codec.pickling import storing
 from dynmemo.defaults import adopt
 from dynmemo.errors import DynmemoError, InvalidOptionError
 from dynmemo.keys.identity import CodeIdentity, take_written, written
-from dynmemo.keys.identity.bytecode import structure
+from dynmemo.keys.source import structure
 
 if TYPE_CHECKING:
     from dynmemo.calls.options import Options

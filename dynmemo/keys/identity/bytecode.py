@@ -1,9 +1,4 @@
-"""Code objects: the digest of their structure, and facts about code that has no source.
-
-The structure is all that the interpreter executes, without positions and file names. Two uses: to find the
-tree of a code object for certain (its source must compile to the same structure), and as the digest where
-there is no source. It is the same on all machines for one minor version of Python.
-"""
+"""Facts about code that has no source."""
 
 from __future__ import annotations
 
@@ -24,8 +19,8 @@ from dynmemo.keys.identity.facts import (
     parameter_name,
     parameter_root,
 )
-from dynmemo.keys.identity.names import MUTATORS
-from dynmemo.keys.identity.tree import constant
+from dynmemo.keys.identity.words import words
+from dynmemo.keys.source import structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,29 +29,13 @@ if TYPE_CHECKING:
         Chain,
     )
 
+MUTATORS = words(
+    "__delitem__ __setitem__ add append appendleft clear difference_update discard extend extendleft fill insert "
+    "intersection_update move_to_end partition pop popitem popleft put put_nowait remove resize reverse rotate "
+    "setdefault sort subtract symmetric_difference_update update"
+)
+"""Methods that may change what they are called on; whether they do is decided by its type."""
 _ITEM_OF = "[]"
-
-
-def structure(code: types.CodeType) -> str:
-    """32 hex digits of what the code object executes."""
-    out: list[bytes] = []
-    _structure(code, out)
-    return blake3.blake3(b"".join(out)).hexdigest(16)
-
-
-def _structure(code: types.CodeType, out: list[bytes]) -> None:
-    out.append(b"%d,%d,%d,%d" % (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags))
-    for names in (code.co_names, code.co_varnames, code.co_cellvars, code.co_freevars):
-        constant(names, out)
-    constant(code.co_name, out)
-    constant(code.co_code, out)
-    constant(code.co_exceptiontable, out)
-    out.append(b"consts:%d" % len(code.co_consts))
-    for value in code.co_consts:
-        if isinstance(value, types.CodeType):
-            _structure(value, out)
-        else:
-            constant(value, out)
 
 
 def bytecode_facts(code: types.CodeType) -> Facts:

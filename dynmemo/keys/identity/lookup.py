@@ -1,57 +1,43 @@
-"""Facts by code object: from its source, from what travelled along with it, or from its bytecode."""
+"""Facts by code object, from what was read of it."""
 
 from __future__ import annotations
 
-import weakref
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING
 
-from dynmemo.keys.identity.bytecode import bytecode_facts, structure
-from dynmemo.keys.identity.facts import Facts
-from dynmemo.keys.identity.own import SENT
-from dynmemo.keys.identity.source import source_facts
+from dynmemo.keys.identity.bytecode import MUTATORS, bytecode_facts
+from dynmemo.keys.identity.facts import BIND, ITEM, ITEM_CALL, Facts, Write
+from dynmemo.keys.source import install, pack, read
 
 if TYPE_CHECKING:
     import types
-    from collections.abc import Iterable, Mapping
 
-_known: dict[tuple[int, bool], tuple[weakref.ref[types.CodeType], Facts]] = {}
-_travelled: dict[str, Facts] = {}
-_seen: dict[str, Facts] = {}
-_MOST_SEEN = 20_000
+    from dynmemo.keys.reading import Reading
+
+__all__ = ["facts_of", "install", "pack"]
 
 
 def facts_of(function: types.FunctionType, *, own: bool = True) -> Facts:
     """The facts of a function's code. Code that is not `own` is read from its bytecode, which needs no parsing."""
-    code = function.__code__
-    key = (id(code), own)
-    known = _known.get(key)
-    if known is not None and known[0]() is code:
-        return known[1]
-    # Two threads may both look; they find the same.
-    facts = _find(code, function.__globals__) if own else bytecode_facts(code)
-    _known[key] = (weakref.ref(code, lambda reference: _known.pop(key, None) and None), facts)
-    return facts
+    reading = read(function) if own else None
+    if reading is None or not reading.from_source:
+        return _of_bytecode(function.__code__)
+    return _facts(id(reading), reading)
 
 
-def _find(code: types.CodeType, namespace: Mapping[str, Any]) -> Facts:
-    key = structure(code)
-    # What travelled goes first: the sender's source is the one that its keys were made from. Then, for code that came
-    # by value, what was found for its original or for an earlier copy: with every one come new code objects.
-    known = _travelled.get(key) or (_seen.get(key) if code.co_filename == SENT else None)
-    facts = known or source_facts(code, namespace) or bytecode_facts(code)
-    if len(_seen) >= _MOST_SEEN:
-        _seen.clear()
-    _seen[key] = facts
-    return facts
+@functools.lru_cache(maxsize=10_000)
+def _of_bytecode(code: types.CodeType) -> Facts:
+    return bytecode_facts(code)
 
 
-def pack(functions: Iterable[types.FunctionType]) -> dict[str, tuple[object, ...]]:
-    """The facts of these functions as plain data, by the structure of their code; without those of bytecode alone."""
-    found = {structure(function.__code__): facts_of(function) for function in functions}
-    return {key: facts.dump() for key, facts in found.items() if facts.from_source}
+def _facts(key: int, reading: Reading) -> Facts:
+    known = _made.get(key)
+    if known is None or known[0] is not reading:
+        changing = {BIND, ITEM, *MUTATORS, *(ITEM_CALL + name for name in MUTATORS)}
+        writes = tuple(Write(*write) for write in reading.writes if write.how in changing)
+        facts = Facts(reading.form, True, tuple(sorted(reading.reads)), writes, reading.attributes)
+        known = _made[key] = (reading, facts)
+    return known[1]
 
 
-def install(packed: Mapping[str, tuple[object, ...]]) -> None:
-    """Take what `pack` gave in the sending process; it counts for code that was not looked at before."""
-    for key, data in packed.items():
-        _travelled.setdefault(key, Facts.load(data))
+_made: dict[int, tuple[Reading, Facts]] = {}

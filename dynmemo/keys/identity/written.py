@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from dynmemo.keys.identity import lookup
 from dynmemo.keys.identity.own import MAIN_MODULES, SENT, is_own_file
-from dynmemo.keys.identity.source import FUTURE_FLAGS, cells_with, text_mark, written_in
+from dynmemo.keys.source import FUTURE_FLAGS, cells_with, text_mark, written_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

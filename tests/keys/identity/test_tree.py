@@ -1,16 +1,18 @@
-"""Trees as bytes: equal exactly where they mean the same."""
+"""Normal forms: equal exactly where code means the same; and the names that code takes from outside."""
 
 from __future__ import annotations
 
 import ast
+import linecache
 import math
+import types
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynmemo.keys.identity.names import tree_facts
-from dynmemo.keys.identity.tree import constant, tree_digest
+from dynmemo.keys.reading import normal_form
+from dynmemo.keys.source import constant, read
 
 CONSTANTS = st.recursive(
     st.none()
@@ -67,7 +69,7 @@ def test_texts_in_f_strings_count_however_they_are_quoted(before: str, after: st
         return repr(text).replace("{", "{{").replace("}", "}}")
 
     def digest(*pieces: str) -> str:
-        return tree_digest(_function(f"lambda x: ({' '.join(pieces)})"))
+        return normal_form(_function(f"lambda x: ({' '.join(pieces)})"))
 
     value = "f'{x}'"
     assert digest("f" + written(before), value, repr(after)) == digest(repr(before), value, "f" + written(after), "''")
@@ -75,7 +77,13 @@ def test_texts_in_f_strings_count_however_they_are_quoted(before: str, after: st
 
 
 def _reads(text: str) -> set[str]:
-    return {".".join(chain) for chain in tree_facts(_function(text), None).reads}
+    cell = "<cell of test_tree>"
+    linecache.cache[cell] = (len(text), None, text.splitlines(keepends=True), cell)
+    code = next(one for one in compile(text, cell, "exec").co_consts if isinstance(one, types.CodeType))
+    reading = read(code)
+    del linecache.cache[cell]
+    assert reading.from_source
+    return {".".join(chain) for chain in reading.reads}
 
 
 def test_names_from_outside_are_those_that_python_would_look_up_there() -> None:

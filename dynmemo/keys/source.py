@@ -1,0 +1,417 @@
+"""The source of code objects: the tree from which one was compiled, for certain or not at all.
+
+A file may have been edited since it was imported, a name may stand in it twice, several lambdas may stand
+on one line. So a tree is accepted only if it compiles to the structure of the code object at hand. Where
+two trees do (``lambda: 1 + 1, lambda: 2``), they do the same.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import linecache
+import struct
+import sys
+import threading
+import types
+import warnings
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import blake3
+
+from dynmemo._process import new_lock_in_children
+from dynmemo.keys.identity.own import MAIN_MODULES, SENT
+from dynmemo.keys.reading import FUNCTIONS, Reading, read_bytecode, read_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from dynmemo.keys.reading import FunctionNode
+
+FUTURE_FLAGS = 0
+"""Of a code object, those that say which ``__future__`` features were in force."""
+for _feature in __future__.all_feature_names:
+    FUTURE_FLAGS |= getattr(__future__, _feature).compiler_flag
+
+_known: dict[int, tuple[weakref.ref[types.CodeType], Reading]] = {}
+_travelled: dict[str, Reading] = {}
+_seen: dict[str, Reading] = {}
+_MOST_SEEN = 20_000
+
+
+def read(thing: types.FunctionType | types.CodeType, namespace: Mapping[str, Any] | None = None) -> Reading:
+    """What the code of a function does, from its source, from what travelled along with it, or from its bytecode.
+
+    Args:
+        thing: a function or code object.
+        namespace: the globals of a code object, whose loader may know the source of a zipped module.
+    """
+    code = thing if isinstance(thing, types.CodeType) else thing.__code__
+    known = _known.get(id(code))
+    if known is not None and known[0]() is code:
+        return known[1]
+    key = id(code)
+    # Two threads may both look; they find the same.
+    reading = _find(code, (thing.__globals__ if isinstance(thing, types.FunctionType) else namespace) or {})
+    _known[key] = (weakref.ref(code, lambda _: _known.pop(key, None) and None), reading)
+    return reading
+
+
+def _find(code: types.CodeType, namespace: Mapping[str, Any]) -> Reading:
+    key = structure(code)
+    # What travelled goes first: the sender's source is the one that its keys were made from. Then, for code that came
+    # by value, what was found for its original or for an earlier copy: with every one come new code objects.
+    known = _travelled.get(key) or (_seen.get(key) if code.co_filename == SENT else None)
+    reading = known or _from_source(code, namespace) or read_bytecode(code, key)
+    if len(_seen) >= _MOST_SEEN:
+        _seen.clear()
+    _seen[key] = reading
+    return reading
+
+
+def _from_source(code: types.CodeType, namespace: Mapping[str, Any]) -> Reading | None:
+    for text in _texts_of(code, namespace):
+        found = _sources.find(text, code)
+        if found is not None:
+            with suppress(RecursionError):
+                return read_tree(found.node, found.owner, code)
+            return None
+    return None
+
+
+# -- readings that travel -----------------------------------------------------------------------------------------
+
+
+def pack(functions: Iterable[types.FunctionType]) -> dict[str, tuple[object, ...]]:
+    """What was read of functions as plain data, by the structure of their code; without those without source."""
+    found = {structure(function.__code__): read(function) for function in functions}
+    return {key: reading.dump() for key, reading in found.items() if reading.from_source}
+
+
+def install(packed: Mapping[str, tuple[object, ...]]) -> None:
+    """Take what `pack` gave in the sending process; it counts for code that was not looked at before."""
+    for key, data in packed.items():
+        _travelled.setdefault(key, Reading.load(data))
+
+
+# -- the structure of code ----------------------------------------------------------------------------------------
+
+
+def structure(code: types.CodeType) -> str:
+    """32 hex digits of all that the interpreter executes, without positions and file names.
+
+    It is the same on all machines for one minor version of Python.
+    """
+    out: list[bytes] = []
+    constant(code, out)
+    return blake3.blake3(b"".join(out)).hexdigest(16)
+
+
+def constant(value: object, out: list[bytes]) -> None:
+    """A constant with its type, so that ``1``, ``1.0``, ``True`` and ``-0.0`` are four things."""
+    if isinstance(value, types.CodeType):
+        out.append(b"%d,%d,%d" % (value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount))
+        out.append(b",%d:" % value.co_flags)
+        names = (value.co_name, value.co_names, value.co_varnames, value.co_cellvars, value.co_freevars)
+        constant((*names, value.co_code, value.co_exceptiontable, value.co_consts), out)
+        return
+    if isinstance(value, str):
+        data = value.encode("utf-8", "surrogatepass")
+    elif isinstance(value, bytes):
+        data = value
+    elif isinstance(value, float | complex):
+        data = struct.pack("<dd", value.real, value.imag)
+    elif isinstance(value, tuple | frozenset):
+        data = _collection(value)
+    else:
+        data = (
+            value if isinstance(value, bytes) else hex(value).encode() if type(value) is int else repr(value).encode()
+        )
+    out.append(b"%s:%d:" % (type(value).__name__.encode(), len(data)))
+    out.append(data)
+
+
+def _collection(value: Iterable[object]) -> bytes:
+    items = []
+    for item in value:
+        out: list[bytes] = []
+        constant(item, out)
+        items.append(b"".join(out))
+    return b"".join(sorted(items) if isinstance(value, frozenset) else items)
+
+
+# -- the texts in which the source may stand ----------------------------------------------------------------------
+
+
+def _texts_of(code: types.CodeType, namespace: Mapping[str, Any]) -> Iterator[str]:
+    if code.co_filename == SENT:
+        for name in _likely_files(namespace):
+            yield from _texts(name, namespace)
+        return
+    yield from _texts(code.co_filename, namespace)
+    if code.co_filename.startswith("<"):
+        yield from _bodies_of_magics()
+
+
+def _likely_files(namespace: Mapping[str, Any]) -> Iterator[str]:
+    """Where code that came by value may have been written, also a copy that came back to where it was written.
+
+    The file of its module, which cloudpickle tells, then the cells of this notebook, the latest first.
+    """
+    file = namespace.get("__file__")
+    if isinstance(file, str):
+        yield file
+    if namespace.get("__name__") in MAIN_MODULES:
+        yield from reversed(cells_with(""))
+
+
+def cells_with(word: str) -> list[str]:
+    """The cells of this notebook, or texts of this prompt, in which `word` stands."""
+    # Cells have no time of change.
+    known: dict[str, Any] = dict(linecache.cache)
+    cells = [(name, entry) for name, entry in known.items() if entry[1:2] == (None,)]
+    return [name for name, entry in cells if any(word in line for line in entry[2])]
+
+
+def _bodies_of_magics() -> Iterator[str]:
+    """What stands under ``%%time`` in the cells of this notebook, the latest first: it runs under a name of its own."""
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = get_shell() if get_shell is not None else None
+    for cell in reversed(getattr(getattr(shell, "history_manager", None), "input_hist_raw", ())):
+        while cell.lstrip().startswith("%%"):
+            cell = cell.lstrip().partition("\n")[2]
+            with suppress(SyntaxError):
+                body = shell.transform_cell(cell)  # type: ignore[union-attr]
+                yield body
+                yield _TIMEIT + "".join(f"  {line}" for line in body.splitlines(keepends=True))
+
+
+_TIMEIT = "def inner(_it, _timer):\n for _i in _it:\n"
+
+
+def _texts(filename: str, namespace: Mapping[str, Any]) -> Iterator[str]:
+    """The source as `linecache` has it, which knows notebook cells, and as it is now if that differs."""
+    about = _about(namespace)
+    lines = linecache.getlines(filename, about)
+    if lines:
+        yield "".join(lines)
+    linecache.checkcache(filename)
+    fresh = linecache.getlines(filename, about)
+    if fresh and fresh is not lines:
+        yield "".join(fresh)
+
+
+def written_in(filename: str, namespace: Mapping[str, Any], flags: int) -> dict[str, Reading]:
+    """What is read of every function and lambda that is written in a file or cell, by the structure of its code.
+
+    Args:
+        filename: as code objects have it.
+        namespace: the globals of what is written there.
+        flags: of `FUTURE_FLAGS`.
+    """
+    text = next(_texts(filename, namespace), None)
+    return {} if text is None else _sources.all_in(text, flags)
+
+
+def text_mark(filename: str, namespace: Mapping[str, Any]) -> object:
+    """What changes when the text of a file or cell does."""
+    linecache.checkcache(filename)
+    linecache.getlines(filename, _about(namespace))
+    return linecache.cache.get(filename, ())[:2]
+
+
+def _about(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """What `linecache` wants to know of a module."""
+    return {name: namespace[name] for name in ("__name__", "__loader__", "__spec__") if name in namespace}
+
+
+# -- the functions in a text --------------------------------------------------------------------------------------
+
+
+class _Candidate(NamedTuple):
+    """A function in a text."""
+
+    line: int
+    node: FunctionNode
+    owner: str | None
+    """The class in whose body it stands, for names that begin with two underscores."""
+
+
+class _Source:
+    """One text and its functions by the structure of their code; each top-level statement is compiled when needed."""
+
+    def __init__(self, statements: list[ast.stmt]) -> None:
+        self._statements = statements
+        self._by_name: dict[str, list[int]] = {}
+        for index, statement in enumerate(statements):
+            for name in {_name(node) for node in ast.walk(statement) if isinstance(node, FUNCTIONS)}:
+                self._by_name.setdefault(name, []).append(index)
+        # Since Python 3.12 calls of what the module imports are compiled in their own way; in a notebook or at the
+        # prompt, where statements are compiled one by one, they are not.
+        imports = _module_imports(statements)
+        self._contexts: list[list[ast.stmt]] = [imports, []] if imports else [[]]
+        self._indexed: set[tuple[int, int, int]] = set()
+        self._found: dict[tuple[int, str], list[tuple[_Candidate, types.CodeType]]] = {}
+
+    def find(self, code: types.CodeType) -> _Candidate | None:
+        """The function that compiles to `code`, of several the one nearest to its line."""
+        flags, line = code.co_flags & FUTURE_FLAGS, code.co_firstlineno
+        key = (flags, structure(code))
+        # The statements with a function of its name, the one at the line of the code first.
+        indices = sorted(
+            self._by_name.get(code.co_name, ()), key=lambda index: not _spans(self._statements[index], line)
+        )
+        for context in range(len(self._contexts)):
+            for index in indices:
+                self._index(index, context, flags)
+                if key in self._found:
+                    return min((one for one, _ in self._found[key]), key=lambda one: abs(one.line - line))
+        return None
+
+    def all(self, flags: int) -> Iterator[tuple[str, Reading]]:
+        """What is read of all functions."""
+        for index in sorted({index for indices in self._by_name.values() for index in indices}):
+            for context in range(len(self._contexts)):
+                self._index(index, context, flags)
+        for (of, key), candidates in self._found.items():
+            if of == flags:
+                (_, node, owner), code = candidates[0]
+                with suppress(RecursionError):
+                    yield key, read_tree(node, owner, code)
+
+    def _index(self, index: int, context: int, flags: int) -> None:
+        if (index, context, flags) in self._indexed:
+            return
+        self._indexed.add((index, context, flags))
+        # A cell may have been refused when it was to run, or have warned then.
+        with suppress(SyntaxError, ValueError, RecursionError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for found in _functions_in(self._statements[index], self._contexts[context], flags):
+                self._found.setdefault((flags, structure(found[1])), []).append(found)
+
+
+def _spans(statement: ast.stmt, line: int) -> bool:
+    return _first_line(statement) <= line <= (statement.end_lineno or statement.lineno)
+
+
+def _name(node: FunctionNode) -> str:
+    return getattr(node, "name", "<lambda>")
+
+
+def _first_line(node: ast.stmt | FunctionNode) -> int:
+    """The line that a code object compiled from `node` calls its first: that of the first decorator."""
+    return min((one.lineno for one in getattr(node, "decorator_list", ())), default=node.lineno)
+
+
+def _functions_in(
+    statement: ast.stmt, imports: Sequence[ast.stmt], flags: int
+) -> Iterator[tuple[_Candidate, types.CodeType]]:
+    """The functions and lambdas of a top-level statement, each with its code.
+
+    Lambdas share lines, so each is moved to lines of its own while they are compiled. Definitions are not, as Python
+    3.13 keeps the lines of the classes in them.
+    """
+    nodes = list(_functions(statement, None))
+    stride = (statement.end_lineno or statement.lineno) + 1
+    numbers = {id(node): number for number, (node, _) in enumerate(nodes, start=1) if isinstance(node, ast.Lambda)}
+    _move(statement, 0, stride, numbers)
+    try:
+        candidates = (_Candidate(_first_line(node), node, owner) for node, owner in nodes)
+        places = {(one.line, _name(one.node)): one for one in candidates}
+        # In cells an `await` may stand outside of a function.
+        flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        module = ast.Module([*imports, statement], [])
+        compiled: types.CodeType = compile(module, "<source>", "exec", flags=flags, dont_inherit=True)
+    finally:
+        _move(statement, 0, -stride, numbers)
+    for code in _nested(compiled):
+        found = places.get((code.co_firstlineno, code.co_name))
+        if found is not None:
+            yield found, code
+
+
+def _move(node: ast.AST, by: int, stride: int, numbers: Mapping[int, int]) -> None:
+    if not numbers:
+        return
+    by = stride * numbers.get(id(node), 0) or by
+    if hasattr(node, "lineno"):
+        node.lineno += by
+        node.end_lineno += by  # type: ignore[attr-defined]  # ast.parse gives both or none
+    for child in ast.iter_child_nodes(node):
+        _move(child, by, stride, numbers)
+
+
+def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
+    for value in code.co_consts:
+        if isinstance(value, types.CodeType):
+            yield value
+            yield from _nested(value)
+
+
+def _functions(node: ast.AST, owner: str | None) -> Iterator[tuple[FunctionNode, str | None]]:
+    if isinstance(node, FUNCTIONS):
+        yield node, owner
+    inside = node.name if isinstance(node, ast.ClassDef) else owner
+    for child in ast.iter_child_nodes(node):
+        yield from _functions(child, inside)
+
+
+def _module_imports(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """The imports of a module, apart from those in functions and classes and those from ``__future__``."""
+    found: list[ast.stmt] = []
+    todo: list[ast.AST] = list(statements)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.module != "__future__"):
+            found.append(node)
+        elif isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case) and not isinstance(
+            node, (*FUNCTIONS, ast.ClassDef)
+        ):
+            todo.extend(ast.iter_child_nodes(node))
+    return found
+
+
+_MOST_SOURCES = 16  # a tree takes some thirty times the memory of its text
+
+
+class _Sources:
+    """The texts parsed so far.
+
+    One thread at a time, because trees are changed while they are compiled.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[str, _Source | None] = {}
+        new_lock_in_children(self)
+
+    def find(self, text: str, code: types.CodeType) -> _Candidate | None:
+        """The tree in `text` that compiles to `code`."""
+        with self._lock:
+            source = self._source(text)
+            return None if source is None else source.find(code)
+
+    def all_in(self, text: str, flags: int) -> dict[str, Reading]:
+        """What is read of all functions in `text`."""
+        with self._lock:
+            source = self._source(text)
+            return {} if source is None else dict(source.all(flags))
+
+    def _source(self, text: str) -> _Source | None:
+        if text not in self._known:
+            if len(self._known) >= _MOST_SOURCES:
+                del self._known[next(iter(self._known))]
+            self._known[text] = _parsed(text)
+        return self._known[text]
+
+
+def _parsed(text: str) -> _Source | None:
+    try:
+        return _Source(ast.parse(text).body)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+
+
+_sources = _Sources()
