@@ -179,6 +179,28 @@ def test_the_object_of_a_row_that_failed_goes_only_when_the_row_was_refused(
     assert len(objects.names()) == left
 
 
+@pytest.mark.parametrize("moment", ["before-send", "body"])
+def test_after_an_interrupt_no_call_uses_that_client(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    bucket.put("name", LARGE)
+    before: Any = bucket._connection.client()
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    if moment == "body":
+        monkeypatch.setattr("urllib3.response.HTTPResponse.read", interrupt)
+    else:
+        before.meta.events.register("before-send.s3.GetObject", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        bucket.get("name", len(LARGE))
+    monkeypatch.undo()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", before.meta.endpoint_url)
+    assert bucket._connection.client() is not before
+    assert bucket.get("name", len(LARGE)) == LARGE
+
+
 @pytest.mark.parametrize("damage", ["missing", "shorter", "another of the same length"])
 def test_an_object_that_is_not_the_one_written_is_a_miss(store: Store, objects: Objects, damage: str) -> None:
     put(store, Item(LARGE))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeGuard, runtime_checkable
 
@@ -86,8 +86,12 @@ class Bucket:
             # What S3 also answers for a missing object to those who may not list the bucket.
             _once.warning(self.url, "dynmemo takes a value in S3 for missing: %s, or the object is gone", error)
             return None
-        with response["Body"] as body:
-            return self._read(body) if response["ContentLength"] == length else None
+        if response["ContentLength"] != length:
+            response["Body"].close()
+            return None
+        with response["Body"] as body, self._asking("get_object"):
+            content: bytes = body.read()
+        return content
 
     def delete(self, name: str) -> None:
         """Delete an object, which may be missing."""
@@ -97,26 +101,25 @@ class Bucket:
         """Give connections back."""
         self._connection.close()
 
-    def _read(self, body: Any) -> bytes:
-        try:
-            content: bytes = body.read()
-        except Exception as error:
-            raise self._failure(error, "get_object") from error
-        return content
-
     def _call(self, method: str, name: str, **parameters: Any) -> dict[str, Any]:
-        try:
+        with self._asking(method):
             send = getattr(self._connection.client(), method)
             response: dict[str, Any] = send(Bucket=self._bucket, Key=self._prefix + name, **parameters)
-        except BaseException as error:
-            if not isinstance(error, Exception):  # Ctrl-C, or what a signal handler raised
-                self._connection.abandon()
-                raise
+        return response
+
+    @contextmanager
+    def _asking(self, method: str) -> Iterator[None]:
+        """What goes wrong in here becomes one of our errors."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is, callers get ours
             failure = self._failure(error, method)
             if failure.code in CREDENTIAL_TROUBLE:
                 self._connection.forget()
             raise failure from (None if failure.code in _QUOTES_SECRETS else error)
-        return response
+        except BaseException:  # Ctrl-C, or what a signal handler raised
+            self._connection.abandon()
+            raise
 
     def _failure(self, error: Exception, method: str) -> StoreUnavailableError:
         if isinstance(error, StoreUnavailableError):

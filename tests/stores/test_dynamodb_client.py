@@ -277,3 +277,39 @@ def test_after_an_interrupt_in_a_request_no_call_uses_that_client(proxy: Proxy, 
     proxy.heals()
     assert store.read("k") is None
     assert store._connection.client() is not before
+
+
+INTERRUPTED = """
+import sys
+import boto3
+from dynmemo.stores.dynamodb import DynamoDBStore
+
+table, endpoint, kind = sys.argv[1:]
+client = boto3.session.Session().client("dynamodb", endpoint_url=endpoint)
+given = {"own": {"endpoint_url": endpoint}, "client": {"client": client}, "factory": {"client_factory": lambda: client}}
+store = DynamoDBStore(table, **given[kind])
+store.read("k")
+used = store._connection.client()
+
+def interrupt(**_):
+    # The moment at which Ctrl-C leaves the pool locked lasts for some instructions only.
+    for pool in used._endpoint.http_session._manager.pools._container.values():
+        pool.pool.mutex.acquire()
+    used.meta.events.unregister("before-send", interrupt)
+    raise KeyboardInterrupt
+
+used.meta.events.register("before-send", interrupt)
+try:
+    store.read("k")
+except KeyboardInterrupt:
+    print("interrupted", store.read("k"))
+"""
+
+
+@pytest.mark.parametrize("kind", ["own", "client", "factory"])
+def test_an_interrupt_at_the_worst_moment_hangs_neither_later_requests_nor_the_end(
+    dynamodb_table: str, dynamodb_endpoint: str, kind: str
+) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, dynamodb_table, dynamodb_endpoint, kind]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "interrupted None\n"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import threading
 import weakref
+from queue import LifoQueue
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -112,14 +115,15 @@ class Connection:
             self._client = None
 
     def abandon(self) -> None:
-        """Use the client no more, for an interrupt in the middle of a request may have left a lock of its pool held.
-
-        The old one is kept, since its finalizer would wait for that lock. Only a client that was given goes on.
-        """
+        """Use the client no more, which an interrupt left in the middle of a request; one that was given goes on."""
         client = self._client
-        if client is not None and not self._given_client:
-            self._abandoned.append(client)
+        if client is None:
+            return
+        self._abandoned.append(client)  # for its finalizer may wait for the lock until that is free
+        if not self._given_client:
             self._client = None
+        _free_pools(client)
+        self._abandoned.remove(client)
 
     def close(self) -> None:
         """Close a client that is our own."""
@@ -143,6 +147,30 @@ def _after_fork() -> None:
 
 
 at_fork(after_in_child=_after_fork)
+
+
+def _free_pools(client: object) -> None:
+    """Release the locks of a client's connection pools that an interrupt has left held.
+
+    The pools of urllib3 are queues, which take their lock in Python code (`Condition.__enter__`), so Ctrl-C can come
+    between the lock and the block that gives it back. The next request would wait for ever, and so would the end of
+    the interpreter, at which urllib3 closes all pools.
+    """
+    seen: set[int] = set()
+    left: list[object] = [client]
+    while left:
+        thing = left.pop()
+        if id(thing) in seen or isinstance(thing, (type, ModuleType, FunctionType)):
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, LifoQueue):
+            thing.mutex.acquire(timeout=1.0)  # nobody holds it for so long but who is gone
+            thing.mutex.release()
+        elif str(type(thing).__module__).partition(".")[0] in _PARTS_OF_CLIENTS:
+            left += gc.get_referents(thing)
+
+
+_PARTS_OF_CLIENTS = frozenset(("botocore", "urllib3", "collections", "builtins"))
 
 
 def live(client: DynamoDBClient) -> Callable[[], DynamoDBClient]:
