@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import stat
 import tempfile
@@ -157,25 +156,35 @@ def _of_environment(url: str) -> Cache:
 def default_path() -> Path:
     """The file that is used when nothing is configured: in the user's cache folder.
 
-    Where there is none, as in a container without HOME or without an entry for the user, it lies in a folder of the
-    user's own below the temporary one.
+    Where there is none, as in a container without HOME, with an unknown user or with a home that is not theirs, it lies
+    in a folder of the user's own below the temporary one.
 
     Raises:
         InvalidOptionError: somebody else could write into that folder.
     """
+    return (_cache_folder() or _temporary_folder()) / "cache.db"
+
+
+def _cache_folder() -> Path | None:
     if os.environ.get("HOME") == "" and not os.environ.get("XDG_CACHE_HOME"):
-        return _temporary_folder() / "cache.db"
+        return None
     try:
         folder = platformdirs.user_cache_path("dynmemo", appauthor=False)
-    except RuntimeError:  # older releases of platformdirs leave "~" as it is instead
-        return _temporary_folder() / "cache.db"
-    # A relative one would be another folder in every working directory.
-    return (folder if folder.is_absolute() else _temporary_folder()) / "cache.db"
+        if not folder.is_absolute():  # it would be another one in every working directory
+            return None
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # RuntimeError: no HOME; older releases of platformdirs leave "~" as it is instead
+        return None
+    return folder
 
 
 def _temporary_folder() -> Path:
-    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
-    folder = Path(tempfile.gettempdir(), f"dynmemo-{user}")
+    try:
+        folder = Path(tempfile.gettempdir(), f"dynmemo-{os.getuid() if hasattr(os, 'getuid') else 'user'}")
+    except OSError:
+        raise InvalidOptionError(
+            f"there is neither a home folder nor a temporary one to keep results in; set {URL_VARIABLE}"
+        ) from None
     with suppress(OSError):  # it is there, or what follows says what is wrong
         folder.mkdir(mode=0o700)
     try:
@@ -187,24 +196,23 @@ def _temporary_folder() -> Path:
         is_private = is_private and status.st_uid == os.getuid() and not status.st_mode & 0o077
     if not is_private:
         raise InvalidOptionError(
-            f"there is no home folder to keep results in, and {folder} is not a folder of this user alone; set HOME, "
-            f"XDG_CACHE_HOME or {URL_VARIABLE}"
+            f"there is no home folder of ours to keep results in, and {folder} is not a folder of this user alone; "
+            f"set HOME, XDG_CACHE_HOME or {URL_VARIABLE}"
         )
     return folder
 
 
 def _own_file() -> Cache:
     path = default_path()
-    if path.parent.parent == Path(tempfile.gettempdir()):
+    if _cache_folder() is None:
         logger.warning(
-            "there is no home folder, so dynmemo keeps results in %s, as long as temporary files are kept. Set HOME, "
-            "XDG_CACHE_HOME or %s for another place.",
+            "there is no home folder of ours, so dynmemo keeps results in %s, as long as temporary files are kept. "
+            "Set HOME, XDG_CACHE_HOME or %s for another place.",
             path,
             URL_VARIABLE,
         )
         return Cache.sqlite(path)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except OSError:
         pass  # it is there already, or the store will say what is wrong with the place

@@ -92,7 +92,7 @@ print(one(1), one(1), asyncio.run(two(1)), one.explain(1).state, one.cache_info(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="homes are found otherwise there")
-@pytest.mark.parametrize("home", [None, "", "relative"])
+@pytest.mark.parametrize("home", [None, "", "relative", "/dev/null"])
 @pytest.mark.parametrize("is_private", [True, False])
 def test_without_a_home_a_private_temporary_folder_serves(
     tmp_path: Path, home: str | None, *, is_private: bool
@@ -111,7 +111,7 @@ def test_without_a_home_a_private_temporary_folder_serves(
     assert done.stdout.split() == ["2", "2", "2", "live" if is_private else "unavailable", str(hits)]
     said = [line for line in done.stderr.splitlines() if line.startswith("LOG")]
     assert len(said) == (1 if is_private else 2)  # one for each function that cannot use it
-    assert all("there is no home folder" in line and str(folder) in line for line in said)
+    assert all("there is no home folder of ours" in line and str(folder) in line for line in said)
     assert (folder / "cache.db").exists() == is_private
 
 
@@ -122,3 +122,35 @@ def test_a_path_below_a_home_that_nobody_knows_is_refused(monkeypatch: pytest.Mo
     monkeypatch.setattr("pathlib.Path.expanduser", unknown)
     with pytest.raises(InvalidOptionError, match="no home or working folder; give the whole path"):
         Cache.sqlite("~/cache.db")
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the cache folder is said otherwise there")
+def test_a_cache_folder_in_the_temporary_one_is_no_missing_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("dynmemo.defaults._looked_up", None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dynmemo.configure(None).set("k", b"v")
+    assert (tmp_path / "dynmemo" / "cache.db").exists()
+    assert "shared by all programs of this user" in caplog.text
+    assert "no home folder" not in caplog.text
+
+
+def test_without_any_folder_calls_compute_and_say_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("dynmemo.defaults._looked_up", None)
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("tempfile.gettempdir", none)
+
+    @dynmemo.dynamo_cached
+    def double(x: int) -> int:
+        return 2 * x
+
+    assert (double(1), double(1)) == (2, 2)
+    assert caplog.text.count("neither a home folder nor a temporary one to keep results in; set DYNMEMO_URL") == 1
