@@ -45,11 +45,14 @@ class Own:
         self._by_name = by_name
         self.program = module_name(_HERE)
         """The name under which other programs import this one: that of a module with ``python -m``."""
+        self.importable = self.program != _HERE
 
     def describe(self, thing: Any) -> tuple[str, str, str] | None:
         """Module, qualified name and digest (empty where the name is enough); None if no reader can have the same."""
         module, qualname = thing.__module__, thing.__qualname__
         if not isinstance(module, str) or "<" in qualname:
+            return None
+        if "." in qualname and not isinstance(thing, type):  # a method comes with its class
             return None
         if module in MAIN_MODULES:  # `python -m pkg.mod` defines pkg.mod, but not what came to it by value
             module = self.program if found_here(_HERE, qualname) is thing else _HERE
@@ -84,7 +87,7 @@ class Own:
 
     def is_named_in(self, stream: Bytes) -> bool:
         """Whether another program may have taken something from this one by an import, which would load it twice."""
-        return self.program != _HERE and re.search(re.escape(self.program.encode()), stream) is not None
+        return self.importable and re.search(re.escape(self.program.encode()), stream) is not None
 
 
 def _arrived(module: str, qualname: str) -> Iterator[Any]:

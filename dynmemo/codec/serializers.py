@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dynmemo.codec import pickling
@@ -12,6 +14,8 @@ from dynmemo.codec.refusal import CannotSerialize, type_name, where
 from dynmemo.errors import InvalidOptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dynmemo.codec.by_value import Own
     from dynmemo.codec.envelope import Bytes
 
@@ -57,12 +61,10 @@ class _Pickle:
 
     def __init__(self, own: Own) -> None:
         self._own = own
+        self.decode: Callable[[Bytes], object] = partial(pickling.load, own=own) if own.importable else pickle.loads
 
     def encode(self, value: object) -> Encoded:
         return pickling.dump(value, self._own)
-
-    def decode(self, payload: Bytes) -> object:
-        return pickling.load(payload, self._own)
 
 
 class _Bytes:
