@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import enum
 import itertools
 import textwrap
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
-from dynmemo.codec import Codec
+from dynmemo.codec import Codec, Own
 from tests.codec.helpers import DEADLINE, SECRET, write
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ VALUES: dict[str, tuple[str, object]] = {
     "arrow-table": ("arrow", pa.table({"a": [1, None]})),
 }
 
+
+class Trend(enum.Enum):
+    UP = 1
+
+
 NAMES = [f"{value}-{protection}" for value, protection in itertools.product(VALUES, OPTIONS)]
 
 
@@ -74,6 +80,8 @@ def main() -> None:
         save(name, write(codec, value, deadline=DEADLINE))
     by_value: Callable[[int], int] = lambda x: x + 41  # noqa: E731 - a lambda goes by value, a def of this module would not
     save("code-plain", write(Codec(), by_value, deadline=None))
+    # Of the program that runs now, so by value, and with the name under which others import it.
+    save("class-plain", write(Codec(own=Own(by_name=True)), [Trend.UP, Trend], deadline=None))
 
 
 if __name__ == "__main__":

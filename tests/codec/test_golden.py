@@ -57,5 +57,18 @@ def test_code_by_value_of_an_earlier_release_is_read_on_its_own_python_only() ->
         assert cause(Codec(), data) == "python"
 
 
+def test_a_class_by_value_of_an_earlier_release_is_the_readers_own_or_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = golden.load("class-plain")
+    if sys.version_info[:2] != CODE_WRITTEN_ON:
+        assert cause(Codec(), data) == "python"
+        return
+    assert read(Codec(), data).value == [golden.Trend.UP, golden.Trend]
+    monkeypatch.delattr(golden, "Trend")
+    value: Any = read(Codec(), data).value
+    member, copy = value
+    assert member is copy.UP
+    assert copy.__qualname__ == "Trend"
+
+
 def test_no_golden_envelope_lies_about_unread() -> None:
-    assert {path.stem for path in golden.FOLDER.glob("*.hex")} == {*golden.NAMES, "code-plain"}
+    assert {path.stem for path in golden.FOLDER.glob("*.hex")} == {*golden.NAMES, "code-plain", "class-plain"}

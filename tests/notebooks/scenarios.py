@@ -463,7 +463,75 @@ ONE_NOTEBOOK: dict[str, Scenario] = {
 }
 
 # First the steps in one kernel, then those in another one with the same cache.
+OWN_CLASSES: Scenario = [
+    """
+    import dataclasses, enum
+    class Trend(enum.Enum):
+        UP = 1
+    @dataclasses.dataclass(frozen=True)
+    class Fit:
+        x: int
+        trend: Trend
+    class FitError(Exception):
+        def __init__(self, code):
+            super().__init__(code)
+            self.code = code
+    class Shape:
+        sides = 3
+    """,
+    """
+    @cached
+    def fitted(x):
+        print('computing')
+        return Fit(x, Trend.UP)
+    @cached
+    def failed(x):
+        print('computing')
+        return FitError(x)
+    @cached
+    def trend_of(fit):
+        print('computing')
+        return fit.trend
+    @cached
+    def named(name):
+        print('computing')
+        return globals()[name]()
+    def caught(error):
+        try:
+            raise error
+        except FitError as error:
+            return error.code
+    """,
+]
+
 TWO_KERNELS: dict[str, tuple[Scenario, Scenario]] = {
+    "the kernel is restarted and results are of classes of the notebook": (
+        [
+            *OWN_CLASSES,
+            Ask("fitted(1) == Fit(1, Trend.UP)", True, True),
+            Ask("fitted(1) == Fit(1, Trend.UP)", True, False),
+            Ask("failed(2).code", 2, True),
+            Ask("trend_of(Fit(1, Trend.UP)) is Trend.UP", True, True),
+            # The function does not name the class that is only looked up in it.
+            Ask("named('Shape').sides", 3, True),
+        ],
+        [
+            *OWN_CLASSES,
+            Ask("fitted(1) == Fit(1, Trend.UP)", True, False),
+            Ask("fitted(1).trend is Trend.UP", True, False),
+            Ask("isinstance(fitted(1), Fit)", True, False),
+            Ask("caught(failed(2))", 2, False),
+            Ask("trend_of(Fit(1, Trend.UP)) is Trend.UP", True, False),
+            Ask("trend_of(fitted(1)) is Trend.UP", True, False),
+            Ask("isinstance(named('Shape'), Shape)", True, False),
+            "class Shape:\n    sides = 3",  # its cell runs again
+            Ask("isinstance(named('Shape'), Shape)", True, False),
+            "class Shape:\n    sides = 4",
+            Ask("(isinstance(named('Shape'), Shape), named('Shape').sides)", (False, 3), False),
+            "class Fit(Fit):\n    pass",
+            Ask("fitted(1) == Fit(1, Trend.UP)", True, True),
+        ],
+    ),
     "the kernel is restarted": (
         [
             """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 CLASSES = """
@@ -239,9 +240,9 @@ def run(folder: Path, program: str, *arguments: str) -> list[str]:
     return start(folder, ["script.py"], *arguments)
 
 
-def start(folder: Path, python: list[str], *arguments: str) -> list[str]:
+def start(folder: Path, python: list[str], *arguments: str, url: str = "") -> list[str]:
     """What a program prints; it is told the URL of the cache first."""
-    url = f"sqlite:///{(folder / 'cache.db').as_posix()}"
+    url = url or f"sqlite:///{(folder / 'cache.db').as_posix()}"
     done = subprocess.run(
         [sys.executable, *python, url, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )
@@ -258,6 +259,55 @@ def test_a_script_that_runs_again_gets_its_own_classes(tmp_path: Path, options: 
     program = CLASSES + COMPUTE.format(options=options) + QUESTIONS + "ask(compute)\n"
     assert run(tmp_path, program) == answers("miss")
     assert run(tmp_path, program) == answers("hit")
+
+
+def test_so_it_does_from_dynamodb(
+    tmp_path: Path, dynamodb_endpoint: str, dynamodb_new_table: Callable[[], str]
+) -> None:
+    (tmp_path / "script.py").write_text(CLASSES + COMPUTE.format(options="") + QUESTIONS + "ask(compute)\n")
+    url = f"dynamodb://{dynamodb_new_table()}?endpoint_url={dynamodb_endpoint}"
+    assert start(tmp_path, ["script.py"], url=url) == answers("miss")
+    assert start(tmp_path, ["script.py"], url=url) == answers("hit")
+
+
+REPLACED = """
+import functools, sys
+from dynmemo import dynamo_cached
+
+def derived(cls):
+    return type(cls.__name__, (cls,), {{"__module__": cls.__module__, "__qualname__": cls.__qualname__}})
+
+def loud(function):
+    @functools.wraps(function)
+    def inner(*args):
+        return function(*args)
+    return inner
+
+class Plain:
+    pass
+
+Base = Plain
+Plain = derived(Plain)
+
+@loud
+def helper(x):
+    return x + 1
+
+@dynamo_cached(cache=sys.argv[1], {options})
+def compute(name):
+    return eval(name)
+
+base, derived_one, function, inner = compute("Base()"), compute("Plain()"), compute("helper"), compute("loud(len)")
+print(type(base) is not Plain, isinstance(derived_one, Plain), function is helper, function(1), inner("ab"))
+print(compute.cache_info().misses)
+"""
+
+
+@pytest.mark.parametrize("options", ["", "version=1"])
+def test_what_a_decorator_put_in_the_place_of_another_thing_is_not_taken_for_that(options: str, tmp_path: Path) -> None:
+    program = REPLACED.format(options=options)
+    assert run(tmp_path, program) == ["True True True 2 2", "4"]
+    assert run(tmp_path, program) == ["True True True 2 2", "0"]
 
 
 def test_a_spawned_worker_and_the_script_get_each_its_own_classes(tmp_path: Path) -> None:
