@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
-import inspect
 import os
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dynmemo import expiry
 from dynmemo._process import Once
 from dynmemo.cache.options import (
+    CONSTRUCTORS,
     build_url,
     check_key,
     checked_encrypt,
@@ -23,6 +23,7 @@ from dynmemo.cache.options import (
     checked_path,
     checked_refresh_after,
     checked_secrets,
+    parameters_of,
     parse_url,
 )
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
@@ -31,7 +32,7 @@ from dynmemo.failures import WRITING, Breaker
 from dynmemo.item import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -87,7 +88,7 @@ class Cache:
         max_value_bytes: int | None = None,
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
-        lease_seconds: float = LEASE_SECONDS,
+        lease_seconds: Duration = LEASE_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
@@ -118,7 +119,7 @@ class Cache:
         overflow: str | None = None,
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
-        lease_seconds: float = LEASE_SECONDS,
+        lease_seconds: Duration = LEASE_SECONDS,
     ) -> Cache:
         """A cache in one SQLite file, created private to the user when it is missing.
 
@@ -159,7 +160,7 @@ class Cache:
         overflow: str | None = None,
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
-        lease_seconds: float = LEASE_SECONDS,
+        lease_seconds: Duration = LEASE_SECONDS,
     ) -> Cache:
         """A cache in a DynamoDB table with a string partition key and no sort key.
 
@@ -358,15 +359,12 @@ class Cache:
 _caches: dict[object, Cache] = {}
 
 
-@functools.cache
-def _options(kind: str) -> Mapping[str, inspect.Parameter]:
-    """The options of a constructor, ``"sqlite"`` or ``"dynamodb"``, or of `Cache` itself (``"__init__"``)."""
-    return inspect.signature(getattr(Cache, kind)).parameters
+CONSTRUCTORS.update(sqlite=Cache.sqlite, dynamodb=Cache.dynamodb)
 
 
 def _given(kind: str, arguments: dict[str, object]) -> dict[str, object]:
     """The arguments that differ from their defaults: what a URL or a pickle has to carry."""
-    options = _options(kind)
+    options = parameters_of(CONSTRUCTORS[kind])
     return {
         name: tuple(value) if isinstance(value, list) else value  # several secrets, and hashable
         for name, value in arguments.items()
@@ -376,7 +374,7 @@ def _given(kind: str, arguments: dict[str, object]) -> dict[str, object]:
 
 def _make(kind: str, arguments: dict[str, object]) -> Cache:
     limit = checked_max_value_bytes(arguments.get("max_value_bytes", MAX_VALUE_BYTES[kind]))
-    of_cache = {name: value for name, value in arguments.items() if name in _options("__init__")}
+    of_cache = {name: value for name, value in arguments.items() if name in parameters_of(Cache)}
     of_store = {name: value for name, value in arguments.items() if name not in of_cache and name != "overflow"}
     store = _store(kind, of_store)
     if "overflow" in arguments:

@@ -5,17 +5,22 @@ URLs are dynamodb://table?region=eu-west-1 and sqlite:////abs/path.db?max_bytes=
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from dynmemo import expiry
 from dynmemo.errors import InvalidOptionError
 from dynmemo.expiry import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 LONGEST_LEASE = 3600.0
 
@@ -107,20 +112,20 @@ def checked_refresh_after(part: object) -> float | None:
     return part
 
 
-def _boolean(text: str) -> bool:
+def _boolean(option: str, text: str) -> bool:
     try:
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
     except KeyError:
         raise ValueError("true or false") from None
 
 
-def _integer(text: str) -> int:
+def _integer(option: str, text: str) -> int:
     if not re.fullmatch(r"[0-9][0-9_]*", text):
         raise ValueError("a whole number")
     return int(text)
 
 
-def _number(text: str) -> float:
+def _number(option: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
@@ -135,32 +140,38 @@ def _duration(option: str, text: str) -> float:
     return parse_duration(value, option)
 
 
-_Parsers = Mapping[str, Callable[[str], object]]
+def _as_it_is(option: str, text: str) -> str:
+    return text
 
-_COMMON: _Parsers = {
-    "secret": str,
-    "encrypt": _boolean,
-    "max_value_bytes": _integer,
-    "overflow": str,
-    "default_ttl": partial(_duration, "default_ttl"),
-    "refresh_after": _number,
-    "lease_seconds": partial(_duration, "lease_seconds"),
+
+_PARSERS: Mapping[str, Callable[[str, str], object]] = {
+    "bool": _boolean,
+    "int | None": _integer,
+    "float | None": _number,
+    "str | None": _as_it_is,
+    "Secret | None": _as_it_is,
+    "Duration": _duration,
+    "Duration | None": _duration,
 }
-_OPTIONS: Mapping[str, _Parsers] = {
-    "sqlite": {"max_bytes": _integer, **_COMMON},
-    "dynamodb": {
-        "partition_key_name": str,
-        "ttl_attribute_name": str,
-        "partition_key_prefix": str,
-        "create_table_if_not_exists": _boolean,
-        "use_consistent_reads": _boolean,
-        "region": str,
-        "profile": str,
-        "endpoint_url": str,
-        **_COMMON,
-    },
-}
-_PLACE = {"sqlite": "path", "dynamodb": "table_name"}
+"""How to read an option in a URL, by its annotation in the constructor. Options of other types stand in no URL."""
+
+CONSTRUCTORS: dict[str, Callable[..., object]] = {}
+"""By the scheme of the URL; the first parameter is the place, the others are the options."""
+
+
+@functools.cache
+def parameters_of(constructor: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a constructor by their names."""
+    return inspect.signature(constructor).parameters
+
+
+@functools.cache
+def _read_from_urls(kind: str) -> tuple[str, Mapping[str, Callable[[str, str], object]]]:
+    """The name of the place, and how to read the options."""
+    place, *options = parameters_of(CONSTRUCTORS[kind]).values()
+    return place.name, {each.name: _PARSERS[each.annotation] for each in options if each.annotation in _PARSERS}
+
+
 _EXAMPLES = "dynamodb://weather_cache?region=eu-west-1 or sqlite:////home/me/cache.db"
 
 
@@ -179,13 +190,14 @@ def parse_url(url: str) -> tuple[str, dict[str, object]]:
     except ValueError:  # its text may hold a password
         raise InvalidOptionError(f"this is not a cache URL; give {_EXAMPLES}") from None
     kind = parts.scheme if "://" in url else ""  # of "user:password@table" nothing is repeated
-    if kind not in _OPTIONS:
+    if kind not in CONSTRUCTORS:
         raise InvalidOptionError(
             f"a cache URL starts with dynamodb:// or sqlite://, not {kind or 'nothing'!r}; give {_EXAMPLES}"
         )
     if parts.fragment:
         raise InvalidOptionError("a cache URL has no #fragment; write # as %23 in a path or option")
-    arguments: dict[str, object] = {_PLACE[kind]: _place(kind, parts.netloc, parts.path)}
+    place, parsers = _read_from_urls(kind)
+    arguments: dict[str, object] = {place: _place(kind, parts.netloc, parts.path)}
     try:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
@@ -195,7 +207,15 @@ def parse_url(url: str) -> tuple[str, dict[str, object]]:
     for name, text in pairs:
         if name in arguments:
             raise InvalidOptionError(f"option {name} stands twice in the {kind} URL; give it once")
-        arguments[name] = _option(kind, name, text)
+        if name not in parsers:
+            allowed = ", ".join(sorted(parsers))
+            raise InvalidOptionError(f"{name!r} is no option of a {kind} URL; there are {allowed}")
+        try:
+            arguments[name] = parsers[name](name, text)
+        except InvalidOptionError:
+            raise
+        except ValueError as error:
+            raise InvalidOptionError(f"option {name}={text!r} of the {kind} URL must be {error}") from None
     return kind, arguments
 
 
@@ -219,25 +239,13 @@ def _place(kind: str, netloc: str, path: str) -> str:
     return name
 
 
-def _option(kind: str, name: str, text: str) -> object:
-    parser = _OPTIONS[kind].get(name)
-    if parser is None:
-        allowed = ", ".join(sorted(_OPTIONS[kind]))
-        raise InvalidOptionError(f"{name!r} is no option of a {kind} URL; there are {allowed}")
-    try:
-        return parser(text)
-    except InvalidOptionError:
-        raise
-    except ValueError as error:
-        raise InvalidOptionError(f"option {name}={text!r} of the {kind} URL must be {error}") from None
-
-
 def build_url(kind: str, arguments: Mapping[str, object]) -> str | None:
     """The URL that gives these arguments, without the secret; None if one of them cannot stand in a URL."""
-    options = {name: value for name, value in arguments.items() if name not in {_PLACE[kind], "secret"}}
-    if not options.keys() <= _OPTIONS[kind].keys():
+    place_name, parsers = _read_from_urls(kind)
+    options = {name: value for name, value in arguments.items() if name not in {place_name, "secret"}}
+    if not options.keys() <= parsers.keys():
         return None
-    place = str(arguments[_PLACE[kind]])
+    place = str(arguments[place_name])
     start = (
         f"dynamodb://{quote(place, safe='')}"
         if kind == "dynamodb"

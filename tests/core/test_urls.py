@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynmemo import Cache, InvalidOptionError
-from dynmemo.cache.options import build_url, parse_url
+from dynmemo.cache.options import build_url, parameters_of, parse_url
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -118,6 +119,16 @@ def test_a_url_survives_being_parsed_and_built(url: str) -> None:
     assert build_url(*parse_url(url)) == url
 
 
+@pytest.mark.parametrize("make", [Cache.sqlite, Cache.dynamodb])
+def test_every_option_can_stand_in_a_url_but_for_objects(make: Callable[..., Cache]) -> None:
+    place, *options = parameters_of(make)
+    with pytest.raises(InvalidOptionError, match="is no option of") as caught:
+        Cache.from_url(f"{make.__name__}:///x?no=1" if place == "path" else f"{make.__name__}://x?no=1")
+    listed = set(str(caught.value).partition("there are ")[2].split(", "))
+    assert set(options) - listed <= {"config", "client", "client_factory"}
+    assert listed <= set(options)
+
+
 def test_a_built_url_never_has_the_secret() -> None:
     url = build_url(*parse_url("dynamodb://t?secret=hush&region=x"))
     assert url == "dynamodb://t?region=x"
@@ -145,7 +156,7 @@ def test_equal_urls_share_one_cache(tmp_path: Path) -> None:
 
 
 def test_times_of_every_form_survive_in_a_url(tmp_path: Path) -> None:
-    made = Cache.sqlite(tmp_path / "cache.db", default_ttl=timedelta(hours=1), lease_seconds="20s")  # type: ignore[arg-type]
+    made = Cache.sqlite(tmp_path / "cache.db", default_ttl=timedelta(hours=1), lease_seconds="20s")
     assert made.url is not None
     read = Cache.from_url(made.url)
     assert (read.default_ttl, read.lease_seconds) == (3600, 20)
