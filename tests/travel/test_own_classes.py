@@ -393,7 +393,7 @@ from dynmemo import dynamo_cached
 
 @dynamo_cached(cache=sys.argv[1], {options})
 def compute():
-    return eval("Fit")(1)
+    return globals()["Fit"](1)
 
 fit = compute()
 print(fit.x, fit.double(), type(fit).__qualname__, compute.cache_info().hits)
