@@ -331,7 +331,7 @@ class _Reader(ast.NodeVisitor):
             if name not in self._bound.keys() | self._parameters:
                 outside.add(name)
                 self._asked.add((name, tuple(attributes)))
-        outside |= names.free | names.stored
+        outside = (outside - _ALWAYS_THERE) | names.free | names.stored
         chains = {
             (one.name, *one.attributes)
             for name, attributes in self._asked
@@ -518,6 +518,10 @@ class _Reader(ast.NodeVisitor):
                 for one in value if isinstance(value, list) else (value,):
                     if isinstance(one, ast.AST):
                         self.visit(one)
+
+
+_ALWAYS_THERE = frozenset({"__class__", "__debug__"})
+"""Names that the compiler knows where nothing binds them."""
 
 
 def _write(base: _Base, how: str) -> Write:

@@ -1,0 +1,129 @@
+"""What is read of code: the same on every Python, all that comes from outside, all that may be written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynmemo.keys.reading import HANDED, Reading, Write, read_bytecode
+from dynmemo.keys.source import read, structure
+from tests.codec.pythons import OTHERS, other_python
+from tests.keys import corpus
+from tests.keys.readings import of_corpus
+from tests.notebooks.kernels import kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("version", OTHERS)
+def test_every_python_reads_the_same_of_every_function(version: str) -> None:
+    done = subprocess.run(
+        [other_python(version), "-W", "ignore", "-m", "tests.keys.readings"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    here, there = json.loads(json.dumps(of_corpus())), json.loads(done.stdout)
+    assert len(here) > 300
+    assert {name: (read, there.get(name)) for name, read in here.items() if there.get(name) != read} == {}
+
+
+def test_every_function_of_the_corpus_has_its_source_found() -> None:
+    without = [name for name, readings in of_corpus().items() for reading in readings if not reading[-1]]
+    assert without == []
+
+
+def _read(function: Callable[..., Any]) -> Reading:
+    assert isinstance(function, FunctionType)
+    return read(function)
+
+
+def _writes(function: Callable[..., Any]) -> set[str]:
+    return {f"{'.'.join(chain)} {how}" for chain, how in _read(function).writes if how != HANDED}
+
+
+def test_stores_and_method_calls_are_writes_also_through_items_other_names_and_results() -> None:
+    assert _writes(corpus.written) >= {"N =", "TABLE []=", "TABLE [].append", "TABLE get", "TABLE.key =", "SEEN []="}
+    assert _writes(corpus.Outer.method) >= {
+        "parameter self.count =",
+        "parameter self.parts.count =",
+        "parameter self.items [].append",
+        "SEEN []=",
+        "SEEN [].__setattr__",
+        "TABLE []=",
+        "parameter self.__dict__ setdefault",
+    }
+    assert _writes(corpus.closing) == set()
+    assert "TABLE []=" in _writes(corpus.nested_class)
+
+
+def test_what_is_handed_to_a_call_may_be_written() -> None:
+    assert Write(("SEEN",), HANDED) in _read(corpus.written).writes
+    assert Write(("TABLE",), HANDED) in _read(corpus.written).writes
+
+
+def test_names_in_texts_count_as_read() -> None:
+    reading = _read(corpus.frames)
+    assert {"LIMIT", "TABLE", "RATE", "N", "SEEN"} <= reading.globals.keys()
+    assert ("k",) in reading.globals["TABLE"]
+    assert "a" not in reading.globals
+    assert "price > @LIMIT and a == @TABLE.k" in reading.texts
+
+
+def test_imports_in_the_function_are_read_with_what_is_asked_of_them() -> None:
+    imports = _read(corpus.imports).imports
+    assert imports.keys() == {".", ".deep.down", "a", "a.b.c", "d.e", "fast", "slow"}
+    assert ("b", "c", "K") in imports["a"]
+    assert ("sibling", "run") in imports["."]
+    assert ("go",) in imports["fast"]
+
+
+def test_a_name_that_is_only_asked_for_an_attribute_is_not_read_alone() -> None:
+    asked = _read(corpus.comprehensions).globals
+    assert asked["os"] == (("sep",),)
+    assert () in asked["LIMIT"]
+
+
+def test_private_names_are_those_of_the_class_around() -> None:
+    reading = _read(corpus.Outer._Outer__private)  # type: ignore[attr-defined]
+    assert "_Outer__hidden" in reading.globals
+    assert ("_Outer__private", "__doc__") in reading.parameters["self"]
+
+
+def test_a_reading_survives_a_journey_as_plain_data() -> None:
+    reading = _read(corpus.imports)
+    assert Reading.load(reading.dump()) == reading
+
+
+def test_without_source_the_names_are_those_with_source() -> None:
+    for name, thing in vars(corpus).items():
+        # Texts are not looked into, and code that never runs is not compiled.
+        if isinstance(thing, FunctionType) and name not in {"frames", "dead"}:
+            known, bare = read(thing), read_bytecode(thing.__code__, structure(thing.__code__))
+            assert known.globals.keys() <= bare.globals.keys(), name
+            assert known.free.keys() == bare.free.keys()
+            assert (bare.note != "", bare.from_source) == (True, False)
+
+
+@pytest.mark.slow
+def test_functions_under_cell_magics_have_their_source_found(tmp_path: Path) -> None:
+    with kernel(tmp_path) as running:
+        running.run("from dynmemo.keys.source import read\nkept = []")
+        running.run("def plain(x): return x + 1  # one\nprint(read(plain).form)")
+        expected = running.run("print(read(plain).form)")
+        for magic in ("%%time", "%%capture", "%%time\n\n"):
+            running.run(f"{magic}\n# other\ndef timed(x):\n    return x + 1")
+            assert running.run("print(read(timed).form)") == expected
+        running.run("%%timeit -n1 -r1\ndef inside(x): return (x\n    + 1)\nkept.append(inside)")
+        assert running.run("print(read(kept[-1]).form)") == expected
+        running.run("%%time\nfs = [lambda x: x + 1, lambda x: x + 2]")
+        assert running.run("print(read(fs[0]).form != read(fs[1]).form, read(fs[1]).from_source)") == "True True\n"
