@@ -53,7 +53,7 @@ def configure(url_or_cache: str | Cache | None) -> Cache:
     if url_or_cache is not None and not isinstance(url_or_cache, (str, Cache)):
         raise InvalidOptionError(f"configure() takes a Cache or a URL, not {type(url_or_cache).__name__}")
     _adopted = None
-    _withdraw()  # before the cache is made: it must not take the secret of the one before for its own
+    _withdraw()  # before the cache is made, which must not take the previous cache's secret for its own
     try:
         _configured = Cache.from_url(url_or_cache) if isinstance(url_or_cache, str) else url_or_cache
     finally:

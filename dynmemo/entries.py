@@ -107,7 +107,7 @@ class Entries:
         return looked
 
     def look_up_at(self, spot: Spot) -> Looked:
-        """Look up while another leads: the lease, and the entry once no lease lies beside it."""
+        """Look up while another process computes: read the lease row, and the entry once that row is gone."""
         if spot.key == spot.value_key:
             return self.look_up(spot.key)
         lease_row = self._read(spot.key)
@@ -119,7 +119,7 @@ class Entries:
         return self.judge(spot.key, row) if spot.key == spot.value_key else Looked(row)
 
     def judge(self, key: str, row: Item | None, *, kept: bool = False) -> Looked:
-        """What a row that was read under `key` means; a hit is also what has expired and is `kept` for errors."""
+        """What the row read under `key` means. With `kept`, an expired value that is kept for errors is a hit, too."""
         if row is None or row.value is None:
             return Looked(row)
         now = self._clock()
@@ -161,7 +161,7 @@ class Entries:
     # -- writing ----------------------------------------------------------------------------------
 
     def known_generation(self, row: Item | None = None) -> str | None:
-        """What `generation` would answer, if that takes no read."""
+        """The generation if it is known without a read, else None."""
         known = self._generations.fresh(self._fn)
         return known if row is None or row.gen is None or row.gen == known else None
 
@@ -181,7 +181,7 @@ class Entries:
         return self._generations.ensured(self.store, self._fn)
 
     def dates(self, lifetime: Lifetime) -> Dates | None:
-        """When a result that is stored now expires, later by the time it is kept for errors; None if that is past."""
+        """The dates of a result that is stored now, with the time for which errors keep it; None if they are past."""
         dates = lifetime.dates(self._clock())
         if dates is None or self._stale_for is None or dates.ttl_date is None:
             return dates

@@ -26,7 +26,7 @@ LONGEST_COOL_DOWN = 60.0
 """Seconds; it doubles with every probe that fails."""
 
 PROBE_SECONDS = 60.0
-"""After so long a probe of which nothing was heard, as of one that another process forked away, is taken for lost."""
+"""Seconds after which a probe that never ended is taken for lost, such as one that a fork left in the parent."""
 
 
 class Words(NamedTuple):
@@ -67,7 +67,7 @@ class Breaker:
     def __init__(self, clock: Callable[[], float] = time.monotonic, words: Words = ASKING) -> None:
         self.words = words
         self.is_troubled = False
-        """The last try failed; False on the way of every hit, which then asks no more than this."""
+        """Whether the last try failed. A hit looks at nothing else while this is False."""
         self.is_open = False
         """The store is not to be asked, but for one probe after each cool-down."""
         self.last_failure = ""
@@ -129,7 +129,7 @@ class Breaker:
 
 
 class OutOfOrder(Exception):  # noqa: N818 - it never leaves this library
-    """The store does not do what was asked of it, which was counted and said, and the call goes on without it."""
+    """The store failed. That was counted and logged, and the call goes on without the store."""
 
 
 class Trouble:

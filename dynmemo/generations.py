@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dynmemo.item import Store
 
 RECHECK_SECONDS = 5.0
-"""How long a generation is believed: what a process may still serve after another cleared is bounded by this."""
+"""How long a generation is believed: for so long a process may serve what another one has cleared."""
 
 ALL = ""
 """The name under which the generation of all functions lies."""

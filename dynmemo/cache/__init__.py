@@ -102,7 +102,7 @@ class Cache:
         self.breaker = Breaker()
         """For what decorated functions read; the methods of this class always ask the store."""
         self.write_breaker = Breaker(words=WRITING)
-        """For what decorated functions write. One of its own, or reads that succeed would hide that no write does."""
+        """For what decorated functions write. Reads that succeed would hide, in one circuit, that every write fails."""
         self._once = Once()
         self._recipe: tuple[str, dict[str, object]] | None = None
         self._pool: tuple[int, ThreadPoolExecutor] | None = None

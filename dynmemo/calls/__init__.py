@@ -71,21 +71,17 @@ def _takes(options: Callable[Given, Options]) -> Callable[[Callable[..., Any]], 
 def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
     """Compute the function once for the same arguments and share the result with every process that uses the cache.
 
-    Use it bare or with options, on functions, methods, classmethods and staticmethods (outermost), plain or
-    ``async``. The same call
-    is the same entry however its arguments are spelled; every hit returns a fresh object; None is a result like any
-    other.
-    An exception is never stored.
+    Use it bare or with options, on functions, methods, classmethods and staticmethods (outermost), plain or ``async``.
+    The same call is the same entry however its arguments are spelled; every hit returns a fresh object; None is a
+    result like any other. An exception is never stored.
 
     Args:
         ttl: hard deadline: seconds, a `timedelta`, text such as ``"90s"``, ``"1h30m"``, ``"24h"``, ``"7d"``, an aware
-            `datetime`,
-            or a callable of the result that returns one of these or None. Default: the cache's `default_ttl`,
-            which is "never expires". A result whose time has run out is returned and not stored.
+            `datetime`, or a callable of the result that returns one of these or None. Default: the cache's
+            `default_ttl`, which is "never expires". A result whose time has run out is returned and not stored.
         sliding: idle window: the entry lives on while it is used, never past `ttl`.
         cache: a `Cache` or a URL. Default: the one given to `configure`, else ``DYNMEMO_URL``, else one SQLite file
-            of the user's,
-            looked up at every call.
+            of the user's, looked up at every call.
         name: the function's name in keys; give two functions the same name to share entries. Default:
             ``module.qualname``.
         version: pins the code part of the key by hand. Default: the fingerprint of the code.
@@ -107,14 +103,12 @@ def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
 
     Returns:
         A `CachedFunction` (or `AsyncCachedFunction`): the function with `cache_info`, `cache_clear`,
-        `cache_parameters`,
-        `cache_key`, `invalidate`, `recompute`, `entry`, `explain` and ``__wrapped__``.
+        `cache_parameters`, `cache_key`, `invalidate`, `recompute`, `entry`, `explain` and ``__wrapped__``.
 
     Raises:
-        InvalidOptionError: at decoration, for an option that is not allowed. At the call, `UnhashableArgumentError`
-        for an argument
-            from which no key can be built; with ``on_error="raise"`` also `StoreUnavailableError`, `InvalidTableError`
-            and `UnreadableValueError`.
+        InvalidOptionError: at decoration, for an option that is not allowed.
+        UnhashableArgumentError: at the call, for an argument from which no key can be built. With ``on_error="raise"``
+            a call also raises `StoreUnavailableError`, `InvalidTableError` and `UnreadableValueError`.
     """
     allowed = inspect.signature(Options).parameters
     unknown = options.keys() - allowed.keys()

@@ -98,7 +98,7 @@ class Memo:
     def _look_up(
         self, key: str, args: Arguments, kwargs: Keywords
     ) -> tuple[Decoded | None, Steps[Outcome | None] | None]:
-        """A hit, or else the story of how the result comes to be; of a hit with a story, that refreshes it."""
+        """A hit, a story that computes the result, or a hit with a story that refreshes it."""
         looked: Looked | None = None
         try:
             entries = self.entries_in_force()
@@ -273,7 +273,7 @@ class Memo:
             except Exception as error:  # noqa: BLE001 - nobody waits for it
                 self._trouble.background(error)
 
-        # Whatever computation this hit is part of, it does not wait for the task.
+        # The computation that this hit is part of does not wait for the task.
         context = contextvars.copy_context()
         context.run(led.set, ())
         task = asyncio.create_task(begin(), context=context)

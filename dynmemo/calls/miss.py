@@ -46,31 +46,31 @@ class Landed(NamedTuple):
     is_stale: bool = False
     """Whether it has expired and stands in for a result that could not be computed."""
     is_for_all: bool = True
-    """False where it was forgotten or taken over while it was computed: then it is its own caller's alone."""
+    """False when the call was forgotten or taken over meanwhile: then only its own caller gets the result."""
 
 
 class Turn(NamedTuple):
-    """How the wait to compute ended; by none of these if the call computes alone and stores nothing."""
+    """How a wait for the right to compute ended. It ends by none of these when the call computes alone."""
 
     lease: Lease | None = None
     """It is ours to compute."""
     hit: Looked | None = None
     """Somebody else's result is there."""
     over: Expect | None = None
-    """The result cannot be shared: nobody waits, and it is stored if the row is still this one."""
+    """The row says that the result cannot be shared. Nobody waits; a result is stored over this very row only."""
 
 
 class Form(NamedTuple):
     """What a result is stored as."""
 
     content: bytes | None = None
-    """The value as bytes; None where it has no stored form, or shall have none."""
+    """The value as bytes; None when it has no stored form, or `cache_if` refused it."""
     row: Item | None = None
     """What to write; None if it is not to be stored."""
     cause: str = ""
-    """Why not, in a word for the row that says so."""
+    """Why it is not stored, as the `no_store` of a row."""
     reason: str = ""
-    """Why not, for the log; empty if the user wanted it so."""
+    """Why it is not stored, for the log; empty when the user asked for that."""
 
 
 class Miss:
@@ -101,7 +101,7 @@ class Miss:
         self._deadline = None if wait is None else time.monotonic() + parse_wait(wait, "wait_timeout")
 
     def story(self) -> Story:
-        """Wait for who leads in this process, or lead."""
+        """Lead, or wait for the call of this process that leads."""
         if not self._options.single_flight:
             return (yield from self._alone(None)).outcome
         while True:
@@ -117,7 +117,7 @@ class Miss:
                 return (yield from self._bypassing())
 
     def story_ahead(self) -> Steps[Outcome | None]:
-        """Recompute a value that is live still; None if somebody does already. Who asks for it meanwhile hits."""
+        """Recompute a live value, which others go on to hit. None when somebody recomputes it already."""
         flight, leads = flights.join((self._entries.cache, self._key))
         if not leads:
             return None
@@ -129,7 +129,7 @@ class Miss:
             return None if lease is None else _land(flight, (yield from self._under(lease)))
 
     def story_anew(self) -> Story:
-        """Compute and store whatever lies there or is being computed; who asks meanwhile waits for this result."""
+        """Compute and store, whatever is stored or being computed. Calls that come meanwhile wait for this result."""
         flight = flights.lead((self._entries.cache, self._key))
         with flight.leading():
             try:
@@ -142,7 +142,7 @@ class Miss:
     # -- in this process ---------------------------------------------------------------------------
 
     def _shared(self, landed: Landed) -> Outcome | None:
-        """What the leader of this process landed, as an object of our own; None if it cannot be copied."""
+        """The leader's result as an object of this call's own; None when it cannot be copied."""
         outcome, content = landed.outcome, landed.content
         if isinstance(outcome, Failed):
             return outcome
@@ -166,7 +166,7 @@ class Miss:
     # -- in the fleet -------------------------------------------------------------------------------
 
     def _lead(self) -> Steps[Landed]:
-        """Compute when it is our turn, unless somebody else's result is there first."""
+        """Compute under a lease, or take the result of another process that was first."""
         unreadable = self._looked.unreadable
         if unreadable is not None and not self._entries.may_overwrite(self._key, unreadable.cause):
             return Landed((yield from self._bypassing()))
@@ -183,7 +183,7 @@ class Miss:
         return Landed((yield from self._bypassing()))
 
     def _turn(self) -> Steps[Turn]:
-        """Wait until the lease is ours, somebody's result is there, or there is nothing to wait for."""
+        """Wait until this call has the lease, another's result is there, or there is nothing to wait for."""
         spot = yield from self._spot()
         row = self._looked.row if spot.key == self._key else None
         waiting, watch = waiting_here(blocks_thread=self._blocks_thread), Watch()
@@ -208,7 +208,7 @@ class Miss:
                 row = looked.row
 
     def _may_wait(self, watch: Watch, row: Item, waiting: Sequence[Flight[object]]) -> Steps[bool]:
-        """Whether there is time left, and who holds the lease `row` does not wait for what runs here."""
+        """Whether to go on waiting: there is time left, and the holder of the lease `row` does not wait for us."""
         if self._time_left() == 0.0:
             return False
         if not watch.is_news_of_waiting(row):
@@ -217,7 +217,7 @@ class Miss:
         return not is_ring
 
     def _spot(self) -> Steps[Spot]:
-        """Where to claim: beside a value that must stay readable or may be refreshed just now, over everything else."""
+        """Where to claim: beside a value that stays readable or may be refreshed just now, else in its place."""
         row = self._looked.row
         is_kept = self._options.refresh_ahead is not None and row is not None and row.value is not None
         if not is_kept and self._options.stale_if_error is not None:
@@ -350,7 +350,7 @@ class Miss:
         return is_stored
 
     def _kept_back(self, computed: Computed, form: Form, lease: Lease | None) -> Steps[Landed]:
-        """A result that cannot be stored: for the time of one lease nobody waits for this call."""
+        """Write a row that says why the result is not stored. For one lease nobody waits for this call then."""
         if form.reason:
             self._trouble.not_stored(form.cause, form.reason)
         else:
@@ -360,7 +360,7 @@ class Miss:
         return Landed(computed, form.content, is_for_all=lease is None or not lease.lost)
 
     def _failed(self, outcome: Outcome, lease: Lease | None) -> Steps[Landed]:
-        """Computing failed: another may try at once, and an expired value that is kept for that stands in."""
+        """Give the lease up, so that another may compute at once. An expired value kept for errors stands in."""
         if lease is not None and not lease.lost:
             yield Try(self._writes, lease.give_up)
         is_for_all = lease is None or not lease.lost
@@ -373,12 +373,12 @@ class Miss:
 
 
 def _land(flight: Flight[Landed], landed: Landed) -> Outcome:
-    """Publish to those who wait what is theirs, too; for the rest `leading` hands the flight over."""
+    """Publish an outcome that those who wait share. Where nothing is published, `leading` hands over."""
     if landed.is_for_all and not _is_interruption(landed.outcome):
         flight.land(landed)
     return landed.outcome
 
 
 def _is_interruption(outcome: Outcome) -> bool:
-    """Whether the leader was cancelled or interrupted, which is nobody else's outcome."""
+    """Whether the leader was cancelled or interrupted: an outcome that those who wait do not share."""
     return isinstance(outcome, Failed) and not isinstance(outcome.error, Exception)

@@ -47,7 +47,7 @@ class Work:
 
 
 class Ask(Work):
-    """Ask the store what the call needs to know or to do; raises `OutOfOrder` where the call goes on without it.
+    """Ask the store for what the call needs. Raises `OutOfOrder` when the store fails and the call goes on without it.
 
     Args:
         circuit: sees how it ended; while that is open nothing is asked.
@@ -63,7 +63,7 @@ class Ask(Work):
 
 
 class Try(Work):
-    """Ask the store for what the call's own result does not need; raises nothing, answered with None if undone."""
+    """Ask the store for what the result does not depend on. Raises nothing; answered with None when it was not done."""
 
     __slots__ = ("circuit",)
     __init__ = Ask.__init__

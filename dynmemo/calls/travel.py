@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
 MOST_ARRIVED = 64
 MOST_ARRIVED_BYTES = 32_000_000
-"""Of functions that came by value, how many are remembered, to be the same when they come again."""
+"""How many functions that came by value are remembered, so that each is the same object when it comes again."""
 
 MOST_WITHIN = 20
 
 _within: ContextVar[int] = ContextVar("dynmemo_within", default=0)
-"""How many values of decorated functions are being pickled, each by something within the one before."""
+"""How deep the pickling of decorated functions is nested: one may refer to another by value."""
 
 
 class Traveller:
@@ -100,7 +100,7 @@ def _named(module: str, qualname: str, cache: Cache) -> Any:
 
 
 def _value(wrapper: Any, *, needed: bool) -> bytes | None:
-    """The function itself; None if it cannot be pickled and need not be."""
+    """The plain function; None when it cannot be pickled and the receiver does not need it."""
     depth = _within.get()
     token = _within.set(depth + 1)
     try:
@@ -183,7 +183,7 @@ def _arrive(
 
 
 class _Arrived:
-    """Functions that came by value, the same whenever the same value comes again: it goes on counting."""
+    """Functions that came by value. The same value gives the same function, whose counters go on."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -214,7 +214,7 @@ _arrived = _Arrived()
 
 
 def _token(memo: Memo) -> str:
-    """Tells a function from another one of its name that does something else, the same in every process."""
+    """A text that differs for functions of one name that do different things, and is the same in every process."""
     options = (f"{field.name}={_word(getattr(memo.options, field.name))}" for field in fields(memo.options))
     code = getattr(memo.function, "__code__", None)
     # Where the user has said that the code does not count, or pinned it, what it reaches is not looked at either.

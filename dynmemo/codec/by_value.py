@@ -62,7 +62,7 @@ class Own:
         return None if digest is None else (module, qualname, digest)
 
     def _bears_its_own_name(self, module: str, qualname: str, thing: Any) -> bool:
-        """Whether it is not something that a decorator has put another thing of this name in the place of."""
+        """Whether the program still has it under its name, and no decorator has put another thing in its place."""
         found = list(self._named(module, qualname))
         if not isinstance(thing, type):
             return any(one is thing for one in found)
@@ -86,7 +86,7 @@ class Own:
         yield found_here(_HERE if module == self.program else module, qualname)
 
     def is_named_in(self, stream: Bytes) -> bool:
-        """Whether another program may have taken something from this one by an import, which would load it twice."""
+        """Whether another program may import this one, which would then be loaded twice."""
         return self.importable and re.search(re.escape(self.program.encode()), stream) is not None
 
 
@@ -127,7 +127,7 @@ def pickler() -> Any:
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         own = Own()
         last: object = None
-        """The object that it was busy with when something went wrong."""
+        """The object that it was pickling when something went wrong."""
 
         def reducer_override(self, obj: Any) -> Any:
             self.last = obj

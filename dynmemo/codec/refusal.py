@@ -82,7 +82,7 @@ def _kind(value: object) -> _Kind:
 
 
 def _path(value: object, culprit: object) -> str | None:
-    """Breadth first, so that the shortest way is told; of a large result only the beginning is searched in depth."""
+    """Search breadth first, so that the shortest path is told. Of a large result only the beginning is searched."""
     queue = [(value, "")]
     seen = {id(value)}
     for parent, path in queue:

@@ -46,7 +46,7 @@ class Format(Protocol):
 
     @property
     def cause(self) -> str:
-        """The word for a value that was stored intact and cannot be decoded."""
+        """What to call a value that was stored intact and cannot be decoded."""
 
     def encode(self, value: object) -> Encoded:
         """The payload; raises `CannotSerialize`."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dynmemo.keys.identity import Ingredient
 
 _UNKNOWN = 3
-"""How many differences something counts for of which only the hash is known."""
+"""For how many differences a part counts of which only the hash is known."""
 
 _WORDS = {
     "function": ("helper `{}`", "was edited"),

@@ -29,7 +29,7 @@ MOST_FUNCTIONS = 1_000
 
 
 LARGE = 1_000_000
-"""Bytes from which an argument is not digested a second time only to be remembered."""
+"""Arguments of so many bytes or more are not digested a second time only to be remembered."""
 
 
 def is_small(value: object) -> bool:

@@ -1,15 +1,16 @@
 """Waits that could not end: each process waits for a lease of the next, the last one for a lease of the first.
 
-Within a process flights tell who waits for whom. Between processes the rows do: a lease whose computation waits for
-another lease names the row of that one (`lease_waits`). That goes along with the renewal, so it costs no request and
-no short wait is ever told, and a ring is seen once all in it have renewed: after a third of a lease.
+Within a process the in-flight calls know who waits for whom. Between processes the rows tell it: the row of a lease
+whose computation waits for another lease names the row of that one (`lease_waits`). The next renewal writes the name,
+so telling costs no request, and short waits are never told. A ring is seen once all leases in it were renewed: after
+a third of a lease.
 
-A computation that waits for several tells the oldest wait only. That is enough: of those that can never end, each
-tells one that can never end, and whoever follows them comes around. Processes that meet in a ring all go on without
-waiting, and the rest of the ring then ends by itself.
+A computation that waits for several leases tells the oldest wait only. That is enough: waits that can end do end, and
+the oldest one that is left then is one that cannot. Whoever follows these from row to row comes to a ring. All
+processes that meet in the ring compute without waiting, which ends the waits of the others.
 
-A ring over several stores is not seen, for a row names rows of its own store, nor one through threads that the user's
-function starts: they do not know for whom they work.
+Two kinds of ring are not seen. One over several stores, since a row names rows of its own store. And one through
+threads that the user's function starts, since such a thread does not know for which call it works.
 """
 
 from __future__ import annotations

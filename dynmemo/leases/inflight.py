@@ -103,7 +103,7 @@ class Flight(Generic[T]):
         """
         signal = threading.Lock()
         signal.acquire()
-        # Besides what this call belongs to, nothing else in this thread can go on: tasks of its loop, for example.
+        # While this thread waits, nothing else in it goes on: neither what this call is part of, nor tasks of its loop.
         with self._awaited(signal.release, (*led.get(), *_of_this_thread(self._registry))) as may_wait:
             for seconds in self._pauses(timeout) if may_wait else ():
                 signal.acquire(timeout=seconds)
@@ -133,10 +133,10 @@ class Flight(Generic[T]):
 
     @contextmanager
     def _awaited(self, wake: Callable[[], object], waiting: Sequence[Flight[Any]]) -> Iterator[bool]:
-        """Call `wake` at the end; whether the end can come although the flights `waiting` wait for it."""
+        """Have `wake` called at the end. False if the end could not come while the flights `waiting` wait for it."""
         if not self._is_led():
             self.hand_over()  # nobody else will
-        # First announced, then looked for: of several that close a cycle together at least one sees it.
+        # Announce first, then look for a cycle: of several waits that close one at the same time, at least one sees it.
         for flight in waiting:
             flight.awaits.append(self)
         self._wakers.append(wake)
@@ -182,7 +182,7 @@ def _of_this_thread(registry: dict[Hashable, Flight[T]]) -> list[Flight[T]]:
 
 
 def _wake(loop: asyncio.AbstractEventLoop, signal: asyncio.Future[None]) -> None:
-    with suppress(RuntimeError):  # the loop is closed, and with it whoever waited
+    with suppress(RuntimeError):  # the loop is closed, so the task that waited is gone
         loop.call_soon_threadsafe(_settle, signal)
 
 

@@ -122,7 +122,7 @@ class Leases:
 
 
 class Lease:
-    """The right to compute, held by this process and renewed until it ends, is lost, or nobody refers to it.
+    """The right of this process to compute. It is renewed until it ends, is lost, or nothing refers to it any more.
 
     `finish`, `no_store` and `give_up` end it, each with one write that takes place only if the lease is still ours.
     They raise as the store does; leaving `renewed()` then gives it up in the background.
@@ -196,8 +196,8 @@ class Lease:
         hold, spot = self._hold, self.spot
         over = spot.over
         while True:
-            # The value's row does not tell whose turn it is, so one who was stopped for long, or who heeds no row that
-            # has changed, asks first.
+            # The row of the value does not say who holds the lease beside it. A process that was stopped for long, or
+            # that overwrites whatever stands there, asks before it writes.
             if (hold.is_overdue() or spot.insists) and not hold.renew():
                 return False
             answer = hold.store.write(spot.value_key, item, over)
@@ -206,7 +206,7 @@ class Lease:
                 break
             over = Expect.seen(standing)
         written = isinstance(answer, Written)
-        with suppress(StoreUnavailableError):  # the value stands there, and an ended lease harms for its time at most
+        with suppress(StoreUnavailableError):  # the value is stored; a lease row that stays does harm for its time only
             hold.remove()
         return written
 
@@ -215,7 +215,7 @@ class Keeper(Protocol):
     """Renews what it was given in time, and gives up what was dropped."""
 
     def add(self, hold: Hold) -> None:
-        """Care for `hold` from now on; given once more after it was dropped."""
+        """Renew `hold` from now on. Called once more when it is dropped."""
         ...
 
 
@@ -301,7 +301,7 @@ class Hold:
         return self._monotonic() - self.renewed_at >= self.seconds
 
     def drop(self) -> None:
-        """Leave it to the keeper to give it up, unless it was ended. Takes no lock: the garbage collector calls it."""
+        """Let the keeper give it up, unless it has ended. Takes no lock, since the garbage collector calls this."""
         if self.is_ours and not self.is_dropped:
             self.is_dropped = True
             self.keeper.add(self)

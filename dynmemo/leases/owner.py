@@ -48,7 +48,7 @@ at_fork(after_in_child=_this_process.clear)
 
 
 def owner_name(holder: Holder | None = None) -> str:
-    """A new name for a claim of this process, under which `holder` computes; that is not kept alive."""
+    """A new name for a claim of this process, under which `holder` computes. The name does not keep `holder` alive."""
     name = f"{_here().prefix}{secrets.token_hex(4)}"
     if holder is not None:
         _holders[name] = holder
@@ -147,10 +147,10 @@ def _describe(pid: int) -> _Process:
 
 
 def _machine(pid: int) -> str:
-    """What is equal for exactly the processes whose ids can be looked up here, or random where that is not known."""
+    """A text that is equal for processes that can look up each other's ids, and random where that is not known."""
     host = socket.gethostname()
     if not _ON_LINUX:
-        # Where there is no hardware address, `getnode` makes one up for this process alone: then nothing is ever sure.
+        # Without a hardware address `getnode` makes one up for this process: then no other process counts as local.
         return f"{host} {uuid.getnode()}"
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dynmemo.leases.lease import Hold
 
 BEATS_PER_LEASE = 3
-"""A lease survives that one renewal less fails in a row."""
+"""Renewals within the time of a lease: all but one of them may fail in a row."""
 
 LONGEST_PAUSE = 3600.0
 """Seconds; systems limit how long one may wait."""
@@ -64,7 +64,7 @@ class Schedule:
             elif hold.is_computing():
                 hold.renew()
         if hold.is_dropped and hold.is_overdue():
-            hold.end(lost=True)  # others may take it over by now
+            hold.end(lost=True)  # others may have taken it over by now
         if hold.is_ours:
             self._push(hold, began + hold.seconds / BEATS_PER_LEASE)
 

@@ -200,7 +200,7 @@ class DynamoDBStore:
         return self._connection.names(self._discover)
 
     def _discover(self) -> Names:
-        unmetered = copy.copy(self)  # the first call of a process finds the table for all
+        unmetered = copy.copy(self)  # finding the table serves all callers, and is not counted for the first one
         unmetered._meters = ()
         return discover(partial(unmetered._call, key=None), self._table, *self._given, create=self._create)
 
@@ -242,7 +242,7 @@ class DynamoDBStore:
         if expect is not None:
             condition = {**rows.expected(expect), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         try:
-            # The row that is replaced costs no capacity, and says which parts nobody needs any more.
+            # Returning the replaced row costs no capacity, and the row says which parts to delete.
             response = self._call("put_item", key, Item=row, ReturnValues="ALL_OLD", **condition)
         except ConditionNotMetError as error:
             standing = None if error.row is None else rows.decode(error.row, names.ttl)

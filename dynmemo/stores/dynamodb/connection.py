@@ -36,8 +36,8 @@ class Pace(NamedTuple):
 
 
 QUICK = Pace(1.0, 1.5, 3)
-"""For calls, which can go on without an answer. With botocore's pauses of up to 1 s and 2 s in between, a request that
-is never answered ends within 7.5 s; see docs/explanation/failures.md."""
+"""For calls, which compute when no answer comes. With botocore's pauses of up to 1 s and 2 s in between, a request
+that is never answered ends within 7.5 s; see docs/explanation/failures.md."""
 
 BULK = Pace(10.0, 20.0, 3)
 """For requests of some MB: behind a slow uplink (10 Mbit/s) they lie longer in buffers than the times above."""
@@ -164,7 +164,7 @@ def _free_pools(client: object) -> None:
             continue
         seen.add(id(thing))
         if isinstance(thing, LifoQueue):
-            thing.mutex.acquire(timeout=1.0)  # nobody holds it for so long but who is gone
+            thing.mutex.acquire(timeout=1.0)  # a holder that still runs gives it back sooner
             thing.mutex.release()
         elif str(type(thing).__module__).partition(".")[0] in _PARTS_OF_CLIENTS:
             left += gc.get_referents(thing)

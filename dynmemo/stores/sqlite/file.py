@@ -183,7 +183,7 @@ class SqliteFile:
         return cursor
 
     def _connect(self) -> _Cursor:
-        # Nothing done under this lock waits for a lock of SQLite, so no thread waits for another's waiting.
+        # Nothing done under this lock waits for a lock of SQLite, so no thread here waits for one that waits there.
         with self._lock:
             if self._lost:
                 raise StoreUnavailableError(
@@ -266,7 +266,7 @@ class SqliteFile:
             self._lock.release()
 
     def after_fork_in_child(self) -> None:
-        # Referred to for ever: to close them here would undo what the parent is doing.
+        # Kept for ever: to close them in this child would undo what the parent is doing.
         self._lost += _referents(self._open)
         self._open = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
