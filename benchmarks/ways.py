@@ -104,8 +104,8 @@ def room(module: str) -> str:
     return module.split(".")[1] if "." in module else module
 
 
-def circles(root: Path) -> list[list[str]]:
-    """Groups of modules that import each other, also where an import stands in a function; not those for types."""
+def import_graph(root: Path) -> dict[str, set[str]]:
+    """Which modules each module imports, also where an import stands in a function; not those for types."""
     graph: dict[str, set[str]] = {}
     names = {module_name(path, root): path for path in module_files(root)}
     for name, path in names.items():
@@ -126,7 +126,19 @@ def circles(root: Path) -> list[list[str]]:
             elif isinstance(node, ast.Import):
                 graph[name].update(alias.name for alias in node.names)
         graph[name] = {other for other in graph[name] if other in names and other not in (name, "dynmemo")}
-    return [group for group in components(graph) if len(group) > 1]
+    return graph
+
+
+def circles(root: Path) -> list[list[str]]:
+    """Groups of modules that import each other, and groups of rooms that do."""
+    modules = import_graph(root)
+    rooms: dict[str, set[str]] = {room(name): set() for name in modules}
+    for name, others in modules.items():
+        rooms[room(name)].update(room(other) for other in others if room(other) != room(name))
+    rooms.pop("dynmemo")  # the package itself imports all, and gives names to a few
+    for others in rooms.values():
+        others.discard("dynmemo")
+    return [group for graph in (modules, rooms) for group in components(graph) if len(group) > 1]
 
 
 def module_name(path: Path, root: Path) -> str:
@@ -159,19 +171,19 @@ def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
 
 
 def private_functions(root: Path) -> tuple[int, int]:
-    """How many private functions and methods there are, and how many of them are named in one place only."""
-    defined: collections.Counter[str] = collections.Counter()
-    used: collections.Counter[str] = collections.Counter()
+    """How many private functions the modules have, and how many of them are named in one place only."""
+    count = once = 0
     for path in module_files(root):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and is_private(node.name):
-                defined[node.name] += 1
-            elif isinstance(node, ast.Name):
-                used[node.id] += 1
-            elif isinstance(node, ast.Attribute):
-                used[node.attr] += 1
-    once = sum(1 for name, times in defined.items() if times == 1 and used[name] == 1)
-    return defined.total(), once
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        private = [
+            node.name
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and is_private(node.name)
+        ]
+        named = collections.Counter(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+        count += len(private)
+        once += sum(named[name] == 1 for name in private)
+    return count, once
 
 
 def is_private(name: str) -> bool:
