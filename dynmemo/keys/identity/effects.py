@@ -77,4 +77,4 @@ def _runs_unnamed(name: str, edge: Edge) -> bool:
     """Whether a method runs without anybody naming it: an operator, or one that is itself cached and was called."""
     if name.startswith("__") and name.endswith("__"):
         return True
-    return type(edge.value).__module__.startswith("dynmemo.")
+    return type(edge.value).__module__.partition(".")[0] == "dynmemo"
