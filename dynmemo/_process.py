@@ -9,7 +9,7 @@ import weakref
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -35,24 +35,34 @@ def at_fork(
         os.register_at_fork(**{when: call for when, call in given.items() if call is not None})
 
 
+class Lock(Protocol):
+    """What `with` takes."""
+
+    def __enter__(self) -> bool: ...
+    def __exit__(self, kind: Any, error: Any, traceback: Any, /) -> None: ...
+
+
 class _HasLock(Protocol):
-    _lock: threading.Lock
+    _lock: Lock
 
 
 _lock_owners: weakref.WeakSet[_HasLock] = weakref.WeakSet()
 
 
-def new_lock_in_children(owner: _HasLock) -> None:
-    """Give `owner` a new `_lock` in every forked child.
+def new_lock(owner: _HasLock) -> Lock:
+    """A lock to be the `_lock` of `owner`, which gets a new one in every forked child.
 
-    A fork copies a lock that another thread holds as held, and in the child there is no such thread to release it.
+    The thread that holds it can take it again, for a handler of signals or of log records, or a finalizer, may call
+    a cached function in between anything. A fork copies a lock that another thread holds as held, and in the child
+    there is no such thread to release it.
     """
     _lock_owners.add(owner)
+    return threading.RLock()
 
 
 def _renew_locks() -> None:
     for owner in _lock_owners:
-        owner._lock = threading.Lock()
+        owner._lock = threading.RLock()
 
 
 at_fork(after_in_child=_renew_locks)
@@ -62,9 +72,8 @@ class Once:
     """Logs each cause once; a broken store must not fill a log with one line per call."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock(self)
         self._said: set[Hashable] = set()
-        new_lock_in_children(self)
 
     def warning(self, cause: Hashable, message: str, *details: object) -> None:
         """Log `message % details` as a warning unless `cause` was logged before."""

@@ -13,7 +13,7 @@ from dynmemo.expiry import Dates
 from dynmemo.generations import generations
 from dynmemo.item import LATEST_TIME, Item, Refused
 from dynmemo.keys import lease_key
-from dynmemo.leases import Leases
+from dynmemo.leases import Leases, flights
 
 if TYPE_CHECKING:
     from dynmemo.cache import Cache
@@ -234,6 +234,7 @@ class Entries:
         """Forget one entry, and what is being computed for it beside it: that began before."""
         self.store.remove(lease_key(key))
         self.store.remove(key)
+        flights.detach((self.cache, key))
 
     def _slide(self, key: str, row: Item) -> None:
         if not self.cache.write_breaker.is_open:  # a hit does not wait for a write that will fail

@@ -5,11 +5,10 @@ A `Breaker` belongs to a cache, a `Trouble` to a decorated function.
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from dynmemo._process import Once, logger, new_lock_in_children
+from dynmemo._process import Once, logger, new_lock
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -73,8 +72,7 @@ class Breaker:
         self.last_failure = ""
         """What the last failure said."""
         self._clock = clock
-        self._lock = threading.Lock()
-        new_lock_in_children(self)
+        self._lock = new_lock(self)
         self._failures = 0
         self._cool_down = SHORTEST_COOL_DOWN
         self._open_until = 0.0

@@ -16,6 +16,7 @@ from dynmemo._process import logger
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused
 from dynmemo.keys import generation_key
+from dynmemo.leases import flights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,6 +139,11 @@ def generations(cache: Cache) -> Generations:
     return found if found is not None else _generations.setdefault(cache, Generations())
 
 
+def detach_computations(cache: Cache, fn: str = ALL) -> None:
+    """Let nobody in this process wait any more for what is being computed for `fn`, or for any function: it is old."""
+    flights.detach_all(lambda key: key[0] is cache and (fn == ALL or key[1].startswith(f"{fn}:")))
+
+
 def clear_functions(cache: Cache, fn: str = ALL) -> None:
     """Forget all entries of the function with the key name `fn`, or of all functions, everywhere.
 
@@ -147,6 +153,7 @@ def clear_functions(cache: Cache, fn: str = ALL) -> None:
         StoreUnavailableError, InvalidTableError: nothing was forgotten.
     """
     generations(cache).renew(cache.store, fn)
+    detach_computations(cache, fn)
     if not isinstance(cache.store, DeletesRows):
         return
     try:

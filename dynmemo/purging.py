@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dynmemo._process import Daemons
 from dynmemo.expiry import is_expired
-from dynmemo.generations import generations
+from dynmemo.generations import ALL, detach_computations, generations
 from dynmemo.item import Expect
 from dynmemo.keys import GENERATION_SUFFIX
 from dynmemo.parts import began_at, is_plausible, owner
@@ -89,7 +89,12 @@ def purge(
     """
     everything = not (expired or superseded or orphans)
     choice = _Choice(cache, everything=everything, expired=expired, superseded=superseded, code=code)
-    return _Purge(cache, choice, dry_run=dry_run, progress=progress).run(fn, orphans=orphans or everything)
+    done = _Purge(cache, choice, dry_run=dry_run, progress=progress).run(fn, orphans=orphans or everything)
+    if everything and not dry_run:
+        for computed in choice.held:
+            generations(cache).renew(cache.store, computed)
+        detach_computations(cache, fn or ALL)
+    return done
 
 
 class _Choice:
@@ -103,10 +108,16 @@ class _Choice:
         self._code = code
         self._present: dict[str, str] = {}
         self._dead: set[tuple[str, str | None]] = set()
+        self.held: set[str] = set()
+        """The functions for which something is being computed."""
 
     def takes(self, key: str, row: Item) -> bool:
         over = is_expired(replace(row, stale_for=None), self._cache.clock())
-        if key.endswith(GENERATION_SUFFIX) or (row.lease_owner is not None and not over):
+        if key.endswith(GENERATION_SUFFIX):
+            return False
+        if row.lease_owner is not None and not over:
+            if row.fn is not None:
+                self.held.add(row.fn)
             return False
         if self._everything or (self._expired and over):
             return True

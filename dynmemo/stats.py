@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from dynmemo._process import new_lock_in_children
+from dynmemo._process import new_lock
 
 
 class CacheInfo(NamedTuple):
@@ -46,14 +45,16 @@ class CacheInfo(NamedTuple):
     """DynamoDB write capacity units consumed."""
 
 
+COUNTERS = ("hits", "misses", "computed", "waited", "stale", "errors", "unreadable", "bypassed")
+
+
 class Meter:
     """Counts requests and DynamoDB capacity units; safe to share between threads."""
 
     __slots__ = ("__weakref__", "_lock", "read_units", "requests", "write_units")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        new_lock_in_children(self)
+        self._lock = new_lock(self)
         self.requests = 0
         self.read_units = 0.0
         self.write_units = 0.0
@@ -68,7 +69,7 @@ class Meter:
 class Stats(Meter):
     """The counters of one decorated function in one process."""
 
-    __slots__ = ("bypassed", "computed", "errors", "hits", "misses", "seconds_saved", "stale", "unreadable", "waited")
+    __slots__ = ("_counts",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,54 +78,36 @@ class Stats(Meter):
     def reset(self) -> None:
         """Set every counter to zero."""
         with self._lock:
-            self._zero()
+            self.requests = 0
+            self.read_units = self.write_units = 0.0
+            self._counts: dict[str, Any] = {**dict.fromkeys(COUNTERS, 0), "seconds_saved": 0.0}
 
-    def _zero(self) -> None:
-        self.requests = 0
-        self.read_units = 0.0
-        self.write_units = 0.0
-        self.hits = 0
-        self.misses = 0
-        self.computed = 0
-        self.waited = 0
-        self.stale = 0
-        self.errors = 0
-        self.unreadable = 0
-        self.bypassed = 0
-        self.seconds_saved = 0.0
+    # A signal handler may count, too. It runs between two calls, never within a statement that calls nothing.
 
     def hit(self, seconds: float) -> None:
         """A call was answered from the cache; computing it had taken `seconds`."""
         with self._lock:
-            self.hits += 1
-            self.seconds_saved += seconds
+            self._counts["hits"] += 1
+            self._counts["seconds_saved"] += seconds
 
     def share(self, seconds: float) -> None:
         """A call was answered with what somebody else computed meanwhile, in `seconds`."""
         with self._lock:
-            self.waited += 1
-            self.seconds_saved += seconds
+            self._counts["waited"] += 1
+            self._counts["seconds_saved"] += seconds
 
-    def add(self, counter: str, by: int = 1) -> None:
+    def add(self, counter: str) -> None:
         """Increase one counter by its name."""
         with self._lock:
-            setattr(self, counter, getattr(self, counter) + by)
+            self._counts[counter] += 1
 
     def info(self) -> CacheInfo:
         with self._lock:
             return CacheInfo(
-                hits=self.hits,
-                misses=self.misses,
                 maxsize=None,
                 currsize=None,
-                computed=self.computed,
-                waited=self.waited,
-                stale=self.stale,
-                errors=self.errors,
-                unreadable=self.unreadable,
-                bypassed=self.bypassed,
-                seconds_saved=self.seconds_saved,
                 requests=self.requests,
                 read_units=self.read_units,
                 write_units=self.write_units,
+                **self._counts,
             )

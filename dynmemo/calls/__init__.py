@@ -137,7 +137,7 @@ def clear(function_or_name: Callable[..., Any] | str | None = None) -> None:
     if rows.memo is not None:
         rows.memo.clear()
     else:
-        clear_functions(default_cache(), rows.fn)
+        clear_functions(default_cache(), rows.fn or ALL)
 
 
 def purge(
@@ -150,8 +150,9 @@ def purge(
 ) -> Purged:
     """Delete what is stored for a function; reads the whole table, while others may go on.
 
-    Without `expired`, `superseded` and `orphans` everything goes; of several, what any of them names. Leases of
-    computations under way stay, and what other programs or `Cache.set` stored.
+    Without `expired`, `superseded` and `orphans` everything goes; of several, what any of them names. What
+    other programs or `Cache.set` stored stays. Computations under way go on; where everything goes, their results are
+    forgotten, too.
 
     Args:
         function_or_name: a decorated function (in its own cache), the name of one in the default cache, or None for
@@ -169,7 +170,7 @@ def purge(
     rows = rows_of(function_or_name)
     return purge_rows(
         rows.cache or default_cache(),
-        fn=rows.fn or None,
+        fn=rows.fn,
         expired=expired,
         superseded=superseded,
         code=rows.code() if superseded else None,
@@ -181,8 +182,8 @@ def purge(
 class RowsOf(NamedTuple):
     """Which rows belong to what `clear` or `purge` was given."""
 
-    fn: str = ALL
-    """The key name of a function, or `ALL`."""
+    fn: str | None = None
+    """The key name of a function; None for all functions."""
     memo: Memo | None = None
     """Of a function that was given itself."""
 

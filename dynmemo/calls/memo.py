@@ -9,10 +9,10 @@ import inspect
 import threading
 import time
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from dynmemo.calls.miss import Miss
-from dynmemo.calls.steps import Ask, Compute, Failed, Sleep, Try, Wait, Work, compute
+from dynmemo.calls.steps import Ask, Compute, Failed, Try, Wait, Work, compute
 from dynmemo.codec import Codec, Own
 from dynmemo.defaults import DISABLE, configured_cache, default_cache, environment, is_disabled
 from dynmemo.entries import Computed, Entries, Looked
@@ -69,18 +69,14 @@ class Memo:
 
     # -- the call ---------------------------------------------------------------------------------
 
-    def call(self, args: Arguments, kwargs: Keywords) -> Any:
-        """One call of a plain function."""
+    def call(self, args: Arguments, kwargs: Keywords) -> tuple[Decoded | None, Steps[Outcome | None] | None]:
+        """One call of a plain function: the hit, or else the story to be played; with both, it is played beside."""
         if DISABLE in environment and is_disabled():
-            return self.play(self._uncached(), args, kwargs)
-        key = self.key(args, kwargs)
-        hit, story = self._look_up(key, args, kwargs)
-        if story is None:
-            return hit.value  # type: ignore[union-attr]  # a hit, as most calls are
-        if hit is None:
-            return self.play(story, args, kwargs)
-        self._begin(story, args, kwargs)
-        return hit.value
+            return None, self._uncached()
+        found = self._look_up(self.key(args, kwargs), args, kwargs)
+        if found[0] is not None and found[1] is not None:
+            self._begin(found[1], args, kwargs)
+        return found
 
     async def call_async(self, args: Arguments, kwargs: Keywords) -> Any:
         """One call of an async function."""
@@ -153,38 +149,40 @@ class Memo:
 
     # -- its steps --------------------------------------------------------------------------------
 
-    def play(self, story: Steps[Any], args: Arguments, kwargs: Keywords) -> Any:
-        """Do the steps of a plain function's story one after the other; give or raise its outcome."""
-        answer: Any = None
+    def play(self, story: Steps[Outcome | None], args: Arguments, kwargs: Keywords) -> Any:
+        """Play the story of a plain function."""
+        with contextlib.closing(story):
+            outcome = self.go_on(story)
+            while isinstance(outcome, Compute):
+                with Computation(self.stats) as computation:
+                    computation.value = self.function(*args, **kwargs)
+                outcome = self.go_on(story, computation.outcome)
+            return value_of(outcome)
+
+    def go_on(self, story: Steps[Outcome | None], answer: Any = None) -> Any:
+        """Do the steps of a plain function's story up to its outcome, or until the function is to run: `Compute`.
+
+        The function does not run here, so that recursive functions need as little of the interpreter's stack as
+        possible.
+        """
         error: Exception | None = None
-        try:
-            while True:
+        while True:
+            try:
+                step = story.send(answer) if error is None else story.throw(error)
+            except StopIteration as end:
+                return end.value
+            answer = error = None
+            if isinstance(step, Compute):
+                return step
+            if isinstance(step, Work):
                 try:
-                    step = story.send(answer) if error is None else story.throw(error)
-                except StopIteration as end:
-                    outcome = end.value
-                    break
-                answer = error = None
-                if isinstance(step, Compute):
-                    with Computation(self.stats) as computation:
-                        computation.value = self.function(*args, **kwargs)
-                    answer = computation.outcome
-                elif isinstance(step, Work):
-                    try:
-                        answer = self._do(step)
-                    except Exception as raised:  # noqa: BLE001 - for the story
-                        error = raised
-                elif isinstance(step, Wait):
-                    answer = step.flight.wait(step.timeout)
-                elif isinstance(step, Sleep):
-                    time.sleep(step.seconds)
-                else:
-                    self._begin(step.story, args, kwargs)
-        finally:
-            story.close()
-        if isinstance(outcome, Failed):
-            _raise(outcome.error)
-        return None if outcome is None else outcome.value
+                    answer = self._do(step)
+                except Exception as raised:  # noqa: BLE001 - for the story
+                    error = raised
+            elif isinstance(step, Wait):
+                answer = step.flight.wait(step.timeout)
+            else:
+                time.sleep(step.seconds)
 
     async def play_async(self, story: Steps[Any], args: Arguments, kwargs: Keywords) -> Any:
         """`play` for an async function; what may take long is done in a thread."""
@@ -209,15 +207,11 @@ class Memo:
                         error = raised
                 elif isinstance(step, Wait):
                     answer = await step.flight.wait_async(step.timeout)
-                elif isinstance(step, Sleep):
-                    await asyncio.sleep(step.seconds)
                 else:
-                    self._begin_async(step.story, args, kwargs)
+                    await asyncio.sleep(step.seconds)
         finally:
             story.close()
-        if isinstance(outcome, Failed):
-            _raise(outcome.error)
-        return None if outcome is None else outcome.value
+        return value_of(outcome)
 
     async def run(self, do: Callable[..., Any], *args: Any) -> Any:
         """Do what waits for the store in a thread of the cache."""
@@ -358,13 +352,15 @@ class Memo:
             raise self._trouble.misconfigured(error) from None
 
 
-def _raise(error: BaseException) -> NoReturn:
-    """Raise what the user's function raised, as it was."""
-    context = error.__context__
+def value_of(outcome: Outcome | None) -> Any:
+    """The result, or else what the user's function raised is raised as it was."""
+    if not isinstance(outcome, Failed):
+        return None if outcome is None else outcome.value
+    context = outcome.error.__context__
     try:
-        raise error
+        raise outcome.error
     finally:
-        error.__context__ = context  # `raise` put what the caller is handling in its place
+        outcome.error.__context__ = context  # `raise` put what the caller is handling in its place
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -89,14 +89,7 @@ class Compute:
     """Run the user's function; answered with `Computed` or `Failed`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """Begin another story of the same call in the background, and go on."""
-
-    story: Steps[Any]
-
-
-Step = Work | Sleep | Wait | Compute | Begin
+Step = Work | Sleep | Wait | Compute
 Steps = Generator[Step, Any, T]
 Story = Steps[Outcome]
 

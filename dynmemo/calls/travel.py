@@ -16,13 +16,12 @@ import io
 import pickle
 import pkgutil
 import sys
-import threading
 from collections import OrderedDict
 from contextvars import ContextVar
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from dynmemo._process import MAIN_MODULES, new_lock_in_children
+from dynmemo._process import MAIN_MODULES, new_lock
 from dynmemo.cache import Cache
 from dynmemo.calls.memo import Memo
 from dynmemo.codec.by_value import found_here
@@ -186,9 +185,8 @@ class _Arrived:
     """Functions that came by value. The same value gives the same function, whose counters go on."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock(self)
         self._known: OrderedDict[str, tuple[int, Any]] = OrderedDict()
-        new_lock_in_children(self)
 
     def get(self, value: bytes) -> Any:
         mark = hashlib.sha256(value).hexdigest()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import copy
 import types
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, SupportsIndex, TypeVar, overload
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, SupportsIndex, TypeVar, cast, overload
 
 import wrapt
 
+from dynmemo.calls.memo import Computation, value_of
+from dynmemo.calls.steps import Compute
 from dynmemo.calls.travel import Traveller, reduce_bound, reduce_function
 
 if TYPE_CHECKING:
@@ -35,9 +38,9 @@ Rest = ParamSpec("Rest")
 class _Plain(Generic[P, R]):
     """What both kinds have and never waits for a store."""
 
-    _self_memo: Memo
-
     if TYPE_CHECKING:
+        # Not annotated, or `f.__annotations__` would be those of this class and not those of the function.
+        _self_memo = cast("Memo", None)
 
         @property
         def __wrapped__(self) -> Callable[P, R]: ...
@@ -76,8 +79,19 @@ class _Sync(_Plain[P, R]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The result: stored, or computed and stored."""
-        result: R = self._self_memo.call(self._self_with_owner(args), kwargs)
-        return result
+        memo, given = self._self_memo, self._self_with_owner(args)
+        hit, story = memo.call(given, kwargs)
+        if hit is not None or story is None:
+            result: R = hit.value  # type: ignore[union-attr, assignment]  # one of them is there
+            return result
+        # As `Memo.play` does it, which would be one more frame for each level of a recursive function.
+        with closing(story):
+            outcome = memo.go_on(story)
+            while isinstance(outcome, Compute):
+                with Computation(memo.stats) as computation:
+                    computation.value = memo.function(*given, **kwargs)
+                outcome = memo.go_on(story, computation.outcome)
+            return value_of(outcome)  # type: ignore[no-any-return]
 
     def cache_clear(self) -> None:
         """Forget all calls of this function, in every process; counters begin at zero again.

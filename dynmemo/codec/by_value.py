@@ -13,13 +13,12 @@ import io
 import pickle
 import re
 import sys
-import threading
 from contextlib import contextmanager
 from itertools import chain
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from dynmemo._process import MAIN_MODULES, new_lock_in_children
+from dynmemo._process import MAIN_MODULES, new_lock
 from dynmemo.keys import module_name
 from dynmemo.keys.identity import class_identity
 
@@ -169,10 +168,9 @@ class _SpawnedMain:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock(self)
         self._users = 0
         self._registered = False
-        new_lock_in_children(self)
 
     @contextmanager
     def by_value(self) -> Iterator[None]:

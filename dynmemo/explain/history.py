@@ -5,11 +5,10 @@ Only digests and names are kept. A call is noted when it misses, never on the wa
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from dynmemo._process import new_lock_in_children
+from dynmemo._process import new_lock
 from dynmemo.keys.identity.cost import size_of
 
 if TYPE_CHECKING:
@@ -50,8 +49,7 @@ class History:
     """Recent calls and fingerprints of the functions of one name: in a notebook a redefined function is another."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        new_lock_in_children(self)
+        self._lock = new_lock(self)
         self._codes: dict[str, list[Ingredient]] = {}
         self._calls: dict[tuple[str, str], Call] = {}
 
@@ -92,13 +90,12 @@ def _put(kept: dict[K, V], key: K, value: V, most: int) -> None:
     kept.pop(key, None)
     kept[key] = value
     if len(kept) > most:
-        del kept[next(iter(kept))]
+        kept.pop(next(iter(kept)), None)
 
 
 class _Functions:
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        new_lock_in_children(self)
+        self._lock = new_lock(self)
         self._known: dict[str, History] = {}
 
     def of(self, fn: str) -> History:

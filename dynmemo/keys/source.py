@@ -12,7 +12,6 @@ import ast
 import linecache
 import struct
 import sys
-import threading
 import types
 import warnings
 import weakref
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import blake3
 
-from dynmemo._process import new_lock_in_children
+from dynmemo._process import new_lock
 from dynmemo.keys.identity.own import MAIN_MODULES, SENT
 from dynmemo.keys.reading import FUNCTIONS, Reading, read_bytecode, read_tree
 
@@ -383,9 +382,8 @@ class _Sources:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock(self)
         self._known: dict[str, _Source | None] = {}
-        new_lock_in_children(self)
 
     def find(self, text: str, code: types.CodeType) -> _Candidate | None:
         """The tree in `text` that compiles to `code`."""

@@ -59,7 +59,7 @@ class RowWait(NamedTuple):
 class Flight(Generic[T]):
     """One computation of this process and the wait for it. The leader calls `leading` and `land`, all others wait."""
 
-    def __init__(self, registry: dict[Hashable, Flight[T]], key: Hashable) -> None:
+    def __init__(self, flights: Flights[T], key: Hashable) -> None:
         self.outcome: T | None = None
         """What the leader published; None before that, and for ever when it handed over."""
         self.is_over = False
@@ -70,7 +70,7 @@ class Flight(Generic[T]):
         """The lease under which its leader computes."""
         self.row_waits: list[RowWait] = []
         """The lease rows of others for which code waits that this one's leader waits for."""
-        self._registry = registry
+        self._flights = flights
         self._key = key
         self._is_led = witness()
         self._open = [True]
@@ -80,12 +80,14 @@ class Flight(Generic[T]):
     def leading(self) -> Iterator[None]:
         """Everything that the leader does. Left without `land`, whatever the reason, the flight is handed over."""
         token = led.set((*led.get(), self))
+        self._flights.led[self] = None
         try:
             yield
         finally:
             with suppress(ValueError):  # a generator or coroutine that is closed by somebody else
                 led.reset(token)
             self.hand_over()
+            self._flights.led.pop(self, None)
 
     def land(self, outcome: T) -> None:
         """Publish the outcome (a result or a failure, never None) to all who wait."""
@@ -104,7 +106,7 @@ class Flight(Generic[T]):
         signal = threading.Lock()
         signal.acquire()
         # While this thread waits, nothing else in it goes on: neither what this call is part of, nor tasks of its loop.
-        with self._awaited(signal.release, (*led.get(), *_of_this_thread(self._registry))) as may_wait:
+        with self._awaited(signal.release, (*led.get(), *self._flights.of_this_thread())) as may_wait:
             for seconds in self._pauses(timeout) if may_wait else ():
                 signal.acquire(timeout=seconds)
             return self._ending(may_wait)
@@ -124,8 +126,7 @@ class Flight(Generic[T]):
         except IndexError:
             return
         self.outcome = outcome
-        if self._registry.get(self._key) is self:
-            self._registry.pop(self._key, None)
+        self._flights.detach(self._key, self)
         self.is_over = True
         with suppress(IndexError):
             while True:
@@ -176,11 +177,6 @@ class Flight(Generic[T]):
         return Waited.TIMED_OUT if may_wait else Waited.DEADLOCK
 
 
-def _of_this_thread(registry: dict[Hashable, Flight[T]]) -> list[Flight[T]]:
-    thread = threading.get_ident()
-    return [flight for flight in list(registry.values()) if flight.thread == thread]
-
-
 def _wake(loop: asyncio.AbstractEventLoop, signal: asyncio.Future[None]) -> None:
     with suppress(RuntimeError):  # the loop is closed, so the task that waited is gone
         loop.call_soon_threadsafe(_settle, signal)
@@ -196,13 +192,16 @@ class Flights(Generic[T]):
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, Flight[T]] = {}
+        """Those that can be joined."""
+        self.led: dict[Flight[T], None] = {}
+        """Those that somebody leads, also when they cannot be joined any more."""
 
     def join(self, key: Hashable) -> tuple[Flight[T], bool]:
         """The flight for `key`, and whether the caller leads it: then `leading` must be entered at once."""
         found = self._flights.get(key)
         if found is not None:
             return found, False
-        mine = Flight(self._flights, key)
+        mine = Flight(self, key)
         found = self._flights.setdefault(key, mine)
         return found, found is mine
 
@@ -211,20 +210,33 @@ class Flights(Generic[T]):
 
         For a computation that must not be somebody else's. `leading` must be entered at once.
         """
-        flight = self._flights[key] = Flight(self._flights, key)
+        flight = self._flights[key] = Flight(self, key)
         return flight
 
     def of_this_thread(self) -> list[Flight[T]]:
         """Those that are led in this thread, by its tasks too."""
-        return _of_this_thread(self._flights)
+        thread = threading.get_ident()
+        return [flight for flight in self.running() if flight.thread == thread]
 
     def running(self) -> list[Flight[T]]:
-        """Those that have not ended."""
-        return list(self._flights.values())
+        """Those that somebody leads."""
+        return list(self.led)
+
+    def detach(self, key: Hashable, flight: Flight[T] | None = None) -> None:
+        """Let nobody join the flight for `key` any more, whichever it is or if it is `flight`; it goes on."""
+        if flight is None or self._flights.get(key) is flight:
+            self._flights.pop(key, None)
+
+    def detach_all(self, belongs: Callable[[Any], bool]) -> None:
+        """`detach` those with a key that belongs."""
+        for key in list(self._flights):
+            if belongs(key):
+                self.detach(key)
 
     def forget(self) -> None:
         """Begin anew, in a forked child: what was in flight in its parent is in flight only there."""
         self._flights = {}
+        self.led = {}
 
 
 flights: Flights[Any] = Flights()

@@ -401,7 +401,7 @@ def test_a_refresh_ahead_that_is_left_undone_is_no_result_that_was_not_stored(ca
     async def calls() -> None:
         nonlocal now
         await double(1)
-        now = time.time() + 99
+        now += 99
         opened(cache.write_breaker)
         await double(1)
         await asyncio.gather(*double._self_memo._tasks)

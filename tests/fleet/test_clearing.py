@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -188,3 +189,72 @@ def test_a_foreign_row_under_the_key_is_a_miss_that_is_overwritten(worker: Calla
     only.cache.store.write(function.cache_key(), Item(b"rubbish"))
     assert [function(), function()] == ["result"] * 2
     assert work.runs == 1
+
+
+FORGETTING: dict[str, Any] = {
+    "invalidate": lambda function: function.invalidate(),
+    "cache_clear": lambda function: function.cache_clear(),
+    "purge": dynmemo.purge,
+}
+
+
+@pytest.mark.parametrize("forget", FORGETTING.values(), ids=FORGETTING)
+def test_a_call_does_not_wait_for_what_began_before_its_entry_was_forgotten(
+    worker: Callable[..., Worker], forget: Callable[[Any], object]
+) -> None:
+    results, first = ["before", "after"], threading.Event()
+    runs: list[str] = []
+
+    def compute() -> str:
+        runs.append(results[len(runs)])
+        mine = runs[-1]
+        assert mine == "after" or first.wait(60)
+        return mine
+
+    function = worker().decorate(compute)
+    with ThreadPoolExecutor(2) as pool:
+        leader = pool.submit(function)
+        until(lambda: runs)
+        follower = pool.submit(function)
+        until(lambda: function.cache_info().misses == 2)
+        forget(function)
+        assert function() == "after"
+        first.set()
+        assert leader.result() == "before"
+        assert follower.result() == "after"  # what its leader computed could not be published
+    assert function() == "after"
+    assert runs == ["before", "after"]
+
+
+def test_who_follows_a_computation_that_was_forgotten_elsewhere_goes_on_with_one_of_them_leading(
+    worker: Callable[..., Worker],
+) -> None:
+    here, elsewhere = worker(), worker()
+    work = Work("before", hold=True)
+    function, other = here.decorate(work), elsewhere.decorate(Work())
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(function) for _ in range(4)]
+        until(lambda: work.runs and function.cache_info().misses == 4)
+        other.invalidate()
+        work.result = "after"
+        work.go.set()
+        results = [call.result() for call in calls]
+    assert results == ["after"] * 4
+    assert work.runs == 2
+
+
+def test_a_refresh_ahead_that_was_forgotten_is_not_waited_for(worker: Callable[..., Worker]) -> None:
+    clock = Clock.present()
+    one = worker(clock=clock)
+    work = Work("old")
+    function = one.decorate(work, ttl=1000, refresh_ahead=0.5)
+    function()
+    clock.now += 600
+    work.go.clear()
+    assert function() == "old"
+    until(lambda: work.runs == 2)
+    function.invalidate()
+    new = one.decorate(Work("new"), ttl=1000, refresh_ahead=0.5)
+    assert new() == "new"
+    work.go.set()
+    assert new() == "new"

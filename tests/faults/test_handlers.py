@@ -1,0 +1,110 @@
+"""Calls from where one does not expect them: handlers of signals and of log records, and finalizers."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynmemo import Cache, dynamo_cached
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = """
+import faulthandler, signal, sys
+from dynmemo import Cache, dynamo_cached
+
+faulthandler.dump_traceback_later(60, exit=True)
+cache = Cache.sqlite(sys.argv[1])
+
+@dynamo_cached(cache=cache)
+def state(x):
+    return 2 * x
+
+handled = 0
+
+def handle(*_):
+    global handled
+    handled += 1
+    number = handled % 10 if sys.argv[2] == "hits" else 1_000_000 + handled
+    assert state(number) == 2 * number
+
+state(0)
+signal.signal(signal.SIGALRM, handle)
+calls = 0
+while handled < 300:
+    signal.setitimer(signal.ITIMER_REAL, 0.0001 + 0.0001 * (calls % 23))  # at another place each time
+    calls += 1
+    number = calls % 10 if sys.argv[2] == "hits" else calls
+    assert state(number) == 2 * number
+    state.cache_info()
+signal.setitimer(signal.ITIMER_REAL, 0)
+info = state.cache_info()
+assert info.hits + info.misses == calls + handled + 1, (info, calls, handled)
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
+@pytest.mark.parametrize("mode", ["hits", "misses"])
+def test_a_signal_handler_may_call_a_cached_function_while_one_is_under_way(tmp_path: Path, mode: str) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "cache.db"), mode]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
+
+
+def test_a_handler_of_our_log_records_may_call_a_cached_function(tmp_path: Path) -> None:
+    broken = tmp_path / "cache.db"
+    broken.mkdir()  # where the file should be
+    handled: list[int] = []
+
+    @dynamo_cached(cache=Cache.sqlite(broken))
+    def double(x: int) -> int:
+        return 2 * x
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            handled.append(double(len(handled)))
+
+    handler = Handler()
+    logging.getLogger("dynmemo").addHandler(handler)
+    try:
+        assert [double(x) for x in range(10, 15)] == [20, 22, 24, 26, 28]
+    finally:
+        logging.getLogger("dynmemo").removeHandler(handler)
+    assert handled
+
+
+def test_a_finalizer_may_call_a_cached_function_while_one_is_under_way(cache: Cache) -> None:
+    finalized: list[int] = []
+
+    @dynamo_cached(cache=cache)
+    def double(x: int) -> int:
+        return 2 * x
+
+    class Circle:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            finalized.append(double(1_000 + len(finalized)))
+
+    before = gc.get_threshold()
+    gc.set_threshold(1)  # a collection at almost every allocation
+    try:
+        for x in range(20):
+            Circle()
+            assert double(x) == 2 * x
+            double.cache_info()
+    finally:
+        gc.set_threshold(*before)
+    gc.collect()
+    assert len(finalized) == 20
+    info = double.cache_info()
+    assert info.hits + info.misses == 40
