@@ -66,7 +66,8 @@ class Own:
         if not isinstance(thing, type):
             return any(one is thing for one in found)
         # It may come from an earlier run of a cell; a class that a decorator derived from it is another one.
-        return not any(isinstance(one, type) and one is not thing and issubclass(one, thing) for one in found)
+        bases = [base for one in found if issubclass(type(one), type) and one is not thing for base in one.__mro__]
+        return not any(base is thing for base in bases)
 
     def find(self, module: str, qualname: str, digest: str, *, is_class: bool) -> Any:
         """The program's own class or function of that name, None if it has none that is the same."""

@@ -345,6 +345,42 @@ def test_a_module_run_as_the_program_and_imported_by_another_share_results(tmp_p
     assert start(tmp_path, as_program) == answers("hit")
 
 
+AGAIN = """
+import sys
+from typing import Protocol
+from dynmemo import dynamo_cached
+
+CELL = '''
+class Sized(Protocol):
+    sides = 3
+    def size(self): ...
+
+class Square(Sized):
+    def size(self): return 4
+'''
+exec(CELL)
+old = Square.__new__(Square)
+exec(CELL)
+
+@dynamo_cached(cache=sys.argv[1], {options})
+def compute(name):
+    return globals()[name]
+
+square = compute("old")
+print(type(square) is Square, Sized in type(square).__mro__, square.size(), compute.cache_info().hits)
+print(compute.cache_info().bypassed)
+"""
+
+
+@pytest.mark.parametrize("options", ["", "version=1"])
+def test_what_an_earlier_run_of_a_cell_made_is_stored_and_read_as_what_the_cell_makes_now(
+    options: str, tmp_path: Path
+) -> None:
+    program = AGAIN.format(options=options)
+    assert run(tmp_path, program) == ["False False 4 0", "0"]
+    assert run(tmp_path, program) == ["True True 4 1", "0"]
+
+
 EDITED = """
 import dataclasses, sys
 from dynmemo import dynamo_cached
