@@ -175,8 +175,7 @@ class DynamoDBStore:
         for page in pages(lambda parameters: self._call("scan", None, **parameters), request, segments):
             for row in page["Items"]:
                 key, item = row[names.key]["S"][len(self._prefix) :], rows.decode(row, names.ttl)
-                # Else it is a row of another prefix, such as "dc" or one that has ":dc:" in it.
-                if item.fn is not None and key.startswith((f"{item.fn}:", f"{item.fn}#")):
+                if not _is_of_another_prefix(key, item.fn or ""):
                     yield key, item
 
     def patient(self) -> Self:
@@ -292,9 +291,10 @@ class DynamoDBStore:
 
     def _send(self, method: str, key: str | None, parameters: dict[str, Any], *, bulk: bool) -> dict[str, Any]:
         """Every request goes through here, is counted here, and fails with our errors."""
+        connected = self._bulk_connection if bulk else self._quick_connection
         requests = 0
         try:
-            send = getattr((self._bulk_connection if bulk else self._quick_connection).client(), method)
+            send = getattr(connected.client(), method)
             requests = 1
             response: dict[str, Any] = send(**parameters)
             check_answer(response, method)
@@ -303,8 +303,7 @@ class DynamoDBStore:
             failure = self._failure(error, method, key)
             raise failure from failure.__cause__
         except BaseException:  # Ctrl-C, or what a signal handler raised
-            for connected in self._connections():
-                connected.abandon()
+            connected.abandon()
             raise
         self._count(method, response, requests)
         return response
@@ -331,6 +330,12 @@ class DynamoDBStore:
         units = {_METERED.get(method, ""): sum(each["CapacityUnits"] for each in several)}
         for meter in self._meters:
             meter.count(requests, read_units=units.get("read", 0.0), write_units=units.get("write", 0.0))
+
+
+def _is_of_another_prefix(key: str, fn: str) -> bool:
+    """Whether a function's row belongs to a store whose prefix, as "dc" or "a:dc", makes its key look like ours."""
+    ends = (":", "#")
+    return not key.startswith(tuple(fn + end for end in ends)) and any(f":dc:{fn}{end}" in f":{key}" for end in ends)
 
 
 def _check_size(row: Row) -> None:
