@@ -25,7 +25,7 @@ from dynmemo._process import MAIN_MODULES, new_lock
 from dynmemo.cache import Cache
 from dynmemo.calls.memo import Memo
 from dynmemo.codec.by_value import found_here
-from dynmemo.codec.pickling import storing
+from dynmemo.codec.serializers import storing
 from dynmemo.defaults import adopt
 from dynmemo.errors import DynmemoError, InvalidOptionError
 from dynmemo.keys.identity import CodeIdentity, take_written, written

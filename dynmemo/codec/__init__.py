@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from dynmemo.codec import compression, envelope, pickling
+from dynmemo.codec import compression, envelope, serializers
 from dynmemo.codec.by_value import Own
 from dynmemo.codec.envelope import Header
 from dynmemo.codec.refusal import CannotSerialize
@@ -143,13 +143,15 @@ class Codec:
             if not is_pickle:  # else bytes for a harmless serializer would be unpickled
                 raise envelope.unreadable("format", "only pickled values have buffers")
             kind = compression.ZstdReader if header.flags & envelope.ZSTD else compression.PlainReader
-            return pickling.load_with_buffers(kind(payload, header.length), self._own, code=code)
+            return serializers.load_with_buffers(kind(payload, header.length), self._own, code=code)
         whole: envelope.Bytes = payload
         if header.flags & envelope.ZSTD:
             whole = compression.decompress(payload, header.length)
         elif len(payload) != header.length:
             raise envelope.unreadable("format", "the payload is not as long as announced")
-        return pickling.load(whole, self._own, code=True) if code and is_pickle else self._format.decode(whole)
+        return (
+            serializers.load_pickle(whole, self._own, code=True) if code and is_pickle else self._format.decode(whole)
+        )
 
     def _undecodable(self, error: BaseException) -> UnreadableValueError:
         if isinstance(error, MemoryError):

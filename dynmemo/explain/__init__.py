@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from dynmemo import expiry
 from dynmemo.defaults import is_disabled
 from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError
-from dynmemo.explain.differences import Known, Stored
+from dynmemo.explain.differences import History, Known, Stored, history, is_small
 from dynmemo.explain.explanation import Explanation
-from dynmemo.explain.history import History, history, is_small
 from dynmemo.generations import generations
 from dynmemo.keys import lease_key
 from dynmemo.leases import Verdict, judge

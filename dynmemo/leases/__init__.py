@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dynmemo.leases.deadlock import is_deadlock
-from dynmemo.leases.inflight import Flight, Flights, Waited, flights, led, waiting_for_row, waiting_here
+from dynmemo.leases.inflight import Flight, Flights, Waited, flights, is_deadlock, led, waiting_for_row, waiting_here
 from dynmemo.leases.lease import DEFAULT_SECONDS, Lease, Leases, Spot
 from dynmemo.leases.watch import Verdict, Watch, judge
 

@@ -21,11 +21,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dynmemo._process import at_fork
+from dynmemo.errors import InvalidOptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
-    from dynmemo.item import Store
+    from dynmemo.item import Item, Store
     from dynmemo.leases.lease import Hold
 
 T = TypeVar("T")
@@ -336,3 +337,39 @@ def _of_task(task: asyncio.Task[Any]) -> Callable[[], bool]:
         return task is not None and not task.done() and task.get_loop().is_running()
 
     return is_alive
+
+
+def is_deadlock(waiting: Sequence[Flight[object]], store: Store, row: Item) -> bool:
+    """Whether who holds the lease `row`, for which the flights `waiting` wait, itself waits for one of these.
+
+    Reads one row for every further process on the way, and one to be sure.
+    """
+    mine = {flight for flight in waiting if not flight.is_over}
+    seen: set[str] = set()
+    standing: Item | None = row
+    while standing is not None and standing.lease_waits is not None and standing.lease_waits not in seen:
+        key = standing.lease_waits
+        seen.add(key)
+        try:
+            standing = store.read(key)
+        except InvalidOptionError:  # no key of ours: another program's row
+            return False
+        owner = None if standing is None else standing.lease_owner
+        if owner is not None and any(_waits(flight, mine) for flight in _holders(store, key, owner, mine)):
+            return True
+    return False
+
+
+def _holders(store: Store, key: str, owner: str, mine: set[Flight[object]]) -> list[Flight[object]]:
+    """The flights of this process that compute under the lease row `key`, which names `owner`."""
+    here = place(store)
+    return [
+        flight
+        for flight in {*mine, *flights.running()}
+        if flight.hold is not None and (flight.hold.key, flight.hold.owner) == (key, owner)
+        if place(flight.hold.store) == here
+    ]
+
+
+def _waits(flight: Flight[object], mine: set[Flight[object]]) -> bool:
+    return not mine.isdisjoint(flight.reached())

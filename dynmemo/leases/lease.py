@@ -18,8 +18,8 @@ from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.keys import lease_key
 from dynmemo.leases.inflight import computing_under, witness
-from dynmemo.leases.owner import owner_name
 from dynmemo.leases.renewal import renewer
+from dynmemo.leases.watch import owner_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ import pytest
 
 import dynmemo
 from dynmemo import Cache, StoreUnavailableError, UnhashableArgumentError, dynamo_cached
-from dynmemo.explain.history import MOST_CALLS, MOST_CODES, History, history
+from dynmemo.explain.differences import MOST_CALLS, MOST_CODES, History, history
 from dynmemo.item import Item
 from dynmemo.leases import Leases, Spot
 from dynmemo.stores.sqlite import SqliteStore

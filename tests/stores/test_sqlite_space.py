@@ -10,7 +10,7 @@ import pytest
 
 import dynmemo.stores.sqlite as statements
 from dynmemo.item import Item
-from dynmemo.stores.sqlite import SqliteStore, eviction, file
+from dynmemo.stores.sqlite import SqliteStore, file, upkeep
 from tests.clock import Clock
 from tests.stores.contract import existing, put
 
@@ -94,8 +94,8 @@ def test_a_row_lives_through_the_whole_second_of_its_date(path: Path, store: Sql
     put(store, "expires", Item(value=VALUE, ttl_date=int(clock.now)))
     clock.now = int(clock.now)
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute(eviction._EXPIRED, (clock.now, 9)).fetchall() == []
-        assert len(connection.execute(eviction._EXPIRED, (clock.now + 0.1, 9)).fetchall()) == 1
+        assert connection.execute(upkeep._EXPIRED, (clock.now, 9)).fetchall() == []
+        assert len(connection.execute(upkeep._EXPIRED, (clock.now + 0.1, 9)).fetchall()) == 1
 
 
 def test_a_row_that_is_stored_again_is_young_again(path: Path, store: SqliteStore) -> None:
@@ -145,7 +145,7 @@ def test_a_lower_limit_is_reached_in_small_bites(path: Path, store: SqliteStore,
             bites.append((rows - left) * len(VALUE))
             rows = left
             assert len(bites) < 1_000
-    assert max(bites) <= eviction.BITE_BYTES + len(VALUE)
+    assert max(bites) <= upkeep.BITE_BYTES + len(VALUE)
     assert rows > 10
 
 
@@ -153,7 +153,7 @@ def test_a_write_that_cannot_make_room_is_still_a_write(
     path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(store)
-    monkeypatch.setattr(eviction, "_EXPIRED", "SELECT no such column")
+    monkeypatch.setattr(upkeep, "_EXPIRED", "SELECT no such column")
     put(store, "k", Item(value=b"v"))
     with closing(sqlite3.connect(path, timeout=0)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -199,7 +199,7 @@ def test_remove_all_leaves_what_is_stored_after_it_began(path: Path, clock: Cloc
 
 
 def test_remove_all_goes_in_bites_between_which_others_write(path: Path, store: SqliteStore) -> None:
-    rows = 3 * eviction.CLEAR_ROWS
+    rows = 3 * upkeep.CLEAR_ROWS
     for n in range(rows):
         put(store, f"f:{n}", Item(fn="f"))
     seen = []
@@ -242,7 +242,7 @@ def test_a_cleared_file_is_short_again(path: Path, store: SqliteStore) -> None:
 )
 def test_no_statement_reads_the_whole_table_or_sorts(path: Path, store: SqliteStore, name: str, index: str) -> None:
     store.open()
-    statement = getattr(statements, name, None) or getattr(eviction, name)
+    statement = getattr(statements, name, None) or getattr(upkeep, name)
     with closing(sqlite3.connect(path)) as connection:
         plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", "x" * statement.count("?")).fetchall()
     assert len(plan) == 1, plan

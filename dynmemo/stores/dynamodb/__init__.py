@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Refused, Written
 from dynmemo.stores.dynamodb import connection, rows
-from dynmemo.stores.dynamodb.batches import Batches, pages
+from dynmemo.stores.dynamodb.batches import Batches, LargeValues, pages
 from dynmemo.stores.dynamodb.connection import Connection, Names
 from dynmemo.stores.dynamodb.errors import (
     CREDENTIAL_TROUBLE,
@@ -21,7 +21,6 @@ from dynmemo.stores.dynamodb.errors import (
     is_worth_another_try,
     translate,
 )
-from dynmemo.stores.dynamodb.large import LargeValues
 from dynmemo.stores.dynamodb.table import discover
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 from dynmemo.errors import InvalidOptionError, ValueTooLargeError
 from dynmemo.item import Expect, Item, Parts, Refused, Written
 from dynmemo.stores.sqlite import schema
-from dynmemo.stores.sqlite.eviction import make_room, remove_all
 from dynmemo.stores.sqlite.file import SqliteFile
+from dynmemo.stores.sqlite.upkeep import make_room, remove_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dynmemo._process import at_fork
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.stores.sqlite import schema
-from dynmemo.stores.sqlite.quarantine import identity_of, is_damage, quarantine, while_nobody_quarantines
+from dynmemo.stores.sqlite.upkeep import identity_of, is_damage, quarantine, while_nobody_quarantines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
