@@ -19,6 +19,7 @@ from dynmemo import Cache
 from dynmemo.stores.sqlite import SqliteStore
 from tests import engine
 from tests.clock import Clock
+from tests.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -175,3 +176,10 @@ def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     table, endpoint = (request.getfixturevalue(name) for name in ("dynamodb_table", "dynamodb_endpoint"))
     names = "partition_key_name=id&ttl_attribute_name=ttl_date"
     return f"dynamodb://{table}?region=eu-west-1&endpoint_url={quote(endpoint, safe='')}&{names}"
+
+
+@pytest.fixture
+def proxy(dynamodb_endpoint: str) -> Iterator[Proxy]:
+    """Lies between a store and the engine, and breaks nothing until it is told to."""
+    with Proxy(dynamodb_endpoint) as running:
+        yield running

@@ -23,8 +23,8 @@ from dynmemo.item import Item, Parts, Written
 from dynmemo.parts import new_write_id, owner, part_key
 from dynmemo.purging import SAMPLE_ROWS, SEGMENTS, purge
 from dynmemo.stores.sqlite import PAGE
-from tests.fleet.helpers import until
 from tests.proxy import Proxy, denied, error
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

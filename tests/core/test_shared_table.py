@@ -9,18 +9,13 @@ import pytest
 
 import dynmemo
 from dynmemo import Cache, dynamo_cached
-from tests.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-
-@pytest.fixture
-def proxy(dynamodb_endpoint: str) -> Iterator[Proxy]:
-    with Proxy(dynamodb_endpoint) as running:
-        yield running
+    from tests.proxy import Proxy
 
 
 @pytest.fixture

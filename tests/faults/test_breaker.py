@@ -21,8 +21,8 @@ from dynmemo.generations import generations
 from dynmemo.item import Item
 from dynmemo.keys import lease_key
 from dynmemo.stores.sqlite import SqliteStore
-from tests.fleet.helpers import until
 from tests.proxy import Proxy, denied
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fleet.helpers import Fleet, SpiedDynamoDB, SpiedSqlite, Worker, until
+from tests.fleet.helpers import Fleet, SpiedDynamoDB, SpiedSqlite, Worker
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

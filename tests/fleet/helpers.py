@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from dynmemo import Cache, dynamo_cached
 from dynmemo.cache.options import parse_url
 from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.sqlite import SqliteStore
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,14 +176,6 @@ def note(path: Path, text: str) -> None:
 
 def notes(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Return as soon as another thread or process has made the condition true."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.002)
 
 
 def done(*processes: subprocess.Popen[bytes]) -> None:

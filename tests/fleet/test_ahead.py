@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from tests.clock import Clock
-from tests.fleet.helpers import Work, until
+from tests.fleet.helpers import Work
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

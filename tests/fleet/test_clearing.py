@@ -14,7 +14,8 @@ from dynmemo import generations
 from dynmemo.generations import RECHECK_SECONDS, Generations
 from dynmemo.item import Item
 from tests.clock import Clock
-from tests.fleet.helpers import Work, done, notes, until
+from tests.fleet.helpers import Work, done, notes
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynmemo.item import Item
-from tests.fleet.helpers import Work, until
+from tests.fleet.helpers import Work
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from botocore.config import Config
 
 from dynmemo import Cache, dynamo_cached
 from tests.fleet.helpers import Work
-from tests.proxy import LoseAnswer, Proxy, Stall
+from tests.proxy import LoseAnswer, Stall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from dynmemo import CachedFunction
-
-
-@pytest.fixture
-def proxy(dynamodb_endpoint: str) -> Iterator[Proxy]:
-    with Proxy(dynamodb_endpoint) as proxy:
-        yield proxy
+    from tests.proxy import Proxy
 
 
 def decorated(cache: Cache, function: Callable[..., str]) -> CachedFunction[..., str]:
@@ -65,7 +59,7 @@ def test_a_result_whose_answer_was_lost_is_recognised_as_our_own(proxy: Proxy, d
 
 
 def test_a_request_without_any_answer_is_counted_and_costs_nobody_the_result(proxy: Proxy, dynamodb_table: str) -> None:
-    cache = cache_behind(proxy, dynamodb_table, read_timeout=0.2, retries={"total_max_attempts": 1})
+    cache = cache_behind(proxy, dynamodb_table, read_timeout=2, retries={"total_max_attempts": 1})
     function = decorated(cache, Work())
     proxy.breaks("GetItem", Stall(), times=1)
     assert function() == "result"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.clock import Clock
-from tests.fleet.helpers import Work, until
+from tests.fleet.helpers import Work
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,8 @@ import pytest
 
 from dynmemo import expiry
 from tests.clock import Clock
-from tests.fleet.helpers import Work, until
+from tests.fleet.helpers import Work
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fleet.helpers import Work, until
+from tests.fleet.helpers import Work
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynmemo.errors import StoreUnavailableError
@@ -102,26 +100,6 @@ def read(store: Store, key: str = "k") -> Item:
     row = store.read(key, consistent=True)
     assert row is not None
     return row
-
-
-def at_once(threads: int, act: Callable[[int], T]) -> list[T]:
-    """What `threads` threads got that started `act` behind one barrier."""
-    barrier = threading.Barrier(threads)
-
-    def run(number: int) -> T:
-        barrier.wait()
-        return act(number)
-
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(run, range(threads)))
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Return as soon as another thread or process has made the condition true."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.002)
 
 
 def call(leases: Leases, flights: Flights[bytes | Exception], key: str, compute: Callable[[], bytes]) -> bytes:

@@ -14,7 +14,8 @@ from dynmemo.errors import StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Expect, Item, Refused
 from dynmemo.leases import Lease, Spot, Verdict, Watch, judge
 from dynmemo.leases.watch import owner_name
-from tests.leases.helpers import DOWN, FN, GENERATION, START, Bench, at_once, held, read, value
+from tests.leases.helpers import DOWN, FN, GENERATION, START, Bench, held, read, value
+from tests.waiting import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable

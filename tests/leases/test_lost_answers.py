@@ -11,17 +11,14 @@ from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Refused
 from dynmemo.leases import Leases, Spot
 from dynmemo.stores.dynamodb import DynamoDBStore
-from tests.leases.helpers import FN, GENERATION, held, read, until, value
-from tests.proxy import LoseAnswer, Proxy, error
+from tests.leases.helpers import FN, GENERATION, held, read, value
+from tests.proxy import LoseAnswer, error
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-@pytest.fixture
-def proxy(dynamodb_endpoint: str) -> Iterator[Proxy]:
-    with Proxy(dynamodb_endpoint) as proxy:
-        yield proxy
+    from tests.proxy import Proxy
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynmemo.leases.watch import is_gone, owner_name
-from tests.leases.helpers import until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

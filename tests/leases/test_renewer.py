@@ -14,7 +14,8 @@ from dynmemo.item import Expect
 from dynmemo.leases import Leases, Spot
 from dynmemo.leases.lease import DAY
 from dynmemo.leases.renewal import Renewer, renewer
-from tests.leases.helpers import DOWN, FN, GENERATION, START, Bench, Trips, at_once, held, read, until, value
+from tests.leases.helpers import DOWN, FN, GENERATION, START, Bench, Trips, held, read, value
+from tests.waiting import at_once, until
 
 if TYPE_CHECKING:
     from pathlib import Path

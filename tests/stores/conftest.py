@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynmemo.stores.dynamodb import connection
-from tests.proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
@@ -26,10 +23,3 @@ def bulk_client(dynamodb_endpoint: str) -> DynamoDBClient:
     """The same with the timeouts that a store has for large values."""
     client: DynamoDBClient = connection.own_of("dynamodb", None, None, dynamodb_endpoint, None, connection.BULK)()
     return client
-
-
-@pytest.fixture
-def proxy(dynamodb_endpoint: str) -> Iterator[Proxy]:
-    """Lies between a store and the engine, and breaks nothing until it is told to."""
-    with Proxy(dynamodb_endpoint) as proxy:
-        yield proxy

@@ -6,8 +6,6 @@ A subclass named ``Test...`` gives the two fixtures `store` and `put_foreign`.
 from __future__ import annotations
 
 import random
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +13,7 @@ import pytest
 
 from dynmemo.item import LATEST_TIME, Expect, Item, Parts, Refused, Written
 from dynmemo.stats import Meter
+from tests.waiting import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -483,15 +482,3 @@ def existing(store: Store, key: str) -> Item:
     row = store.read(key, consistent=True)
     assert row is not None
     return row
-
-
-def at_once(threads: int, act: Callable[[int], T]) -> list[T]:
-    """What `threads` threads got that started `act` behind one barrier."""
-    barrier = threading.Barrier(threads)
-
-    def run(n: int) -> T:
-        barrier.wait()
-        return act(n)
-
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(run, range(threads)))
