@@ -71,7 +71,13 @@ class Known:
         return self._merged.get(process, [])
 
     def since(self, one: Computation) -> float:
-        """From when on the lease of a computation may have been held."""
+        """From when on the lease of a computation was held, or its call ran."""
+        claims = [at for at in self.history.claims.get(one.call or "", ()) if at <= one.begin]
+        call = self.by_id.get(one.call or "")
+        return max(claims) if claims else one.begin - 2 * self.history.lease if call is None else call.begin
+
+    def asked(self, one: Computation) -> float:
+        """When the call for which it was computed began."""
         call = self.by_id.get(one.call or "")
         return one.begin - 2 * self.history.lease if call is None else call.begin
 
@@ -153,20 +159,21 @@ def overlaps(known: Known) -> Iterator[Violation]:
             running = [other for other in running if other.end > one.begin]
             for other in running:
                 if not _may_overlap(known, other, one):
-                    kind = "overlap, beside" if _lost_sight(known, one) else "overlap"
+                    beside = "beside" if _lost_sight(known, one) else "recomputed" if _is_anew(known, other) else ""
+                    kind = f"overlap, {beside}" if beside else "overlap"
                     what = f"{one.token} of {one.call} began {one.begin - other.begin:.3f} s after {other.token}"
                     yield Violation(kind, f"{key}: {what} of {other.call}, which was under way", one.begin)
             running.append(one)
 
 
 def _may_overlap(known: Known, first: Computation, second: Computation) -> bool:
-    rules, begin = known.rules[first.key[0]], known.since(first)
+    rules = known.rules[first.key[0]]
     return (
         not rules.single_flight
         or known.is_impatient(first)
         or known.is_impatient(second)
-        or known.is_troubled(first.process, begin, second.begin)
-        or known.is_troubled(second.process, known.since(second), second.begin)
+        or known.is_troubled(first.process, known.asked(first), second.begin)
+        or known.is_troubled(second.process, known.asked(second), second.begin)
         or any(_makes_way(known, forget, first, second) for forget in known.forgets(first.key))
     )
 
@@ -176,17 +183,22 @@ def _lost_sight(known: Known, second: Computation) -> bool:
     if not known.rules[second.key[0]].keeps_old_values:
         return False
     forgets = (forget for forget in known.forgets(second.key) if forget.call != second.call)
-    return any(forget.begin < second.begin and forget.end > known.since(second) for forget in forgets)
+    return any(forget.begin < second.begin and forget.end > known.asked(second) for forget in forgets)
+
+
+def _is_anew(known: Known, first: Computation) -> bool:
+    """Whether it recomputes a value that may have expired meanwhile."""
+    rules, call = known.rules[first.key[0]], known.by_id.get(first.call or "")
+    lasts = rules.sliding or rules.ttl or math.inf
+    return call is not None and call.how == "recompute" and lasts < PERMANENT and not rules.keeps_old_values
 
 
 def _makes_way(known: Known, forget: Forget, first: Computation, second: Computation) -> bool:
-    """Whether something was forgotten between the claim of the first and the beginning of the second."""
+    """Whether something was forgotten between the claim of either and the beginning of the second."""
     if forget.call is not None and forget.call == first.call:
         return False  # who recomputes holds a lease as any other
-    if forget.kind == "purge" and not known.rules[first.key[0]].keeps_old_values:
-        return False  # it leaves leases alone
-    late = known.history.lateness + (RECHECK if "clear" in forget.kind else 0.0)
-    return forget.begin < second.begin and forget.end + late > known.since(first)
+    late = known.history.lateness + (0.0 if forget.x is not None else RECHECK)
+    return forget.begin < second.begin and forget.end + late > min(known.since(first), known.since(second))
 
 
 def forgotten(known: Known) -> Iterator[Violation]:
@@ -204,8 +216,10 @@ def forgotten(known: Known) -> Iterator[Violation]:
                 horizon = horizons[call.process] = _Horizon(known, key, call.process)
             by = horizon.at(call.begin)
             if by is not None and one.begin < (cut := _cut(by)):
+                in_flight = known.was_in_flight(call, by.end)
+                kept = in_flight and call.outcome == "value" and _stands_in(known, call)
                 yield Violation(
-                    "forgotten, in flight" if known.was_in_flight(call, by.end) else "forgotten",
+                    "forgotten, kept for errors" if kept else "forgotten, in flight" if in_flight else "forgotten",
                     f"{call.id} {call.how} {key} {call.outcome} {one.token}, which began {cut - one.begin:.3f} s "
                     f"before the {by.kind} of {by.process}, {call.begin - by.end:.3f} s after that had ended",
                     call.begin,
@@ -218,9 +232,9 @@ class _Horizon:
 
     def __init__(self, known: Known, key: Key, process: str) -> None:
         found = [
-            (forget.end + (RECHECK if "clear" in forget.kind and forget.process != process else 0.0), forget)
+            (forget.end + (RECHECK if forget.x is None and forget.process != process else 0.0), forget)
             for each in known.forgets(key)
-            if each.kind != "purge" and each.succeeded and (forget := _settled(known, key, each)) is not None
+            if each.succeeded and (forget := _settled(known, key, each)) is not None
         ]
         self._times: list[float] = []
         self._latest: list[Forget] = []
@@ -246,7 +260,7 @@ def _settled(known: Known, key: Key, forget: Forget) -> Forget | None:
     if one is None or one.outcome != "value" or known.is_troubled(forget.process, forget.begin, forget.end):
         return None
     for other in known.forgets(key):
-        late = known.history.lateness + (RECHECK if "clear" in other.kind else 0.0)
+        late = known.history.lateness + (0.0 if other.x is not None else RECHECK)
         if other is not forget and other.begin < forget.end and other.end + late > forget.begin:
             return None
     return replace(forget, cut=one.begin)
@@ -288,8 +302,17 @@ def _may_be_stale(known: Known, call: Call, beyond: float) -> bool:
     kept = known.rules[call.key[0]].stale_if_error
     if kept is None or call.how == "entry" or beyond > kept + 1:
         return False
-    failures = (one for one in known.computations.get(call.key, []) if one.outcome == "raised")
-    return any(one.begin < call.end and one.end > call.begin for one in failures)
+    return _stands_in(known, call)
+
+
+def _stands_in(known: Known, call: Call) -> bool:
+    """Whether an expired value may stand in for an exception that a call would have raised."""
+    if known.rules[call.key[0]].stale_if_error is None or call.how == "entry":
+        return False
+    failures = [one for one in known.computations.get(call.key, []) if one.outcome == "raised"]
+    return any(
+        one.begin < call.end and call.process == one.process and known.shared_by(one) >= call.begin for one in failures
+    )
 
 
 def _was_used(known: Known, call: Call, window: float) -> bool:
@@ -317,11 +340,21 @@ def backwards(known: Known) -> Iterator[Violation]:
             if one is None or not n or call.outcome != "value" or one.begin >= latest[n - 1][1].begin:
                 continue
             at, newer = latest[n - 1]
+            if _has_taken_over(known, one, newer):
+                continue
             in_flight = known.was_in_flight(call, at)
             if not (in_flight and _may_be_alone(known, one, call)):
                 kind = "backwards, in flight" if in_flight else "backwards"
                 what = f"{call.id} {key} {one.token}, though {newer.token} began {newer.begin - one.begin:.3f} s later"
                 yield Violation(kind, f"{what} and had been read", call.begin)
+
+
+def _has_taken_over(known: Known, one: Computation, newer: Computation) -> bool:
+    """Whether it is a recomputation, which replaces what others store while it runs, and has not lost its lease."""
+    call = known.by_id.get(one.call or "")
+    stalls = [t for t in known.troubles[one.process] if t.kind == "stall" and t.begin < newer.end and t.end > one.begin]
+    lost = any(stall.end - stall.begin >= known.history.lease for stall in stalls)
+    return call is not None and call.how == "recompute" and call.end > newer.begin and not lost
 
 
 def _read_elsewhere(known: Known, call: Call) -> Computation | None:

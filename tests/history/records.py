@@ -141,6 +141,8 @@ class History:
     forgets: list[Forget] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     counters: list[Counters] = field(default_factory=list)
+    claims: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """When each call began to take leases that it got."""
     deaths: dict[str, float] = field(default_factory=dict)
     """When the processes that were killed were killed."""
     crashed: dict[str, str] = field(default_factory=dict)
@@ -187,6 +189,8 @@ def gather(history: History, process: str, lines: list[list[Any]]) -> None:
             ended[rest[0]] = [at, *rest[1:]]
         elif kind == "trouble":
             history.troubles.append(Trouble(process, at, *rest))
+        elif kind == "claim" and rest[0] is not None:
+            history.claims[rest[0]].append(at)
         elif kind == "counters":
             history.counters.append(Counters(process, *rest))
     for name, (kind, begin, *what) in begun.items():

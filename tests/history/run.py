@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 
 KNOWN: dict[str, str] = {
-    "forgotten, in flight": "who waits in memory is given what was forgotten meanwhile",
+    "overlap, recomputed": "a value expires while it is recomputed, and others compute it as well",
+    "forgotten, kept for errors": "who waits in memory is served an expired value that was forgotten before it came",
     "overlap, beside": "who waited beside an old value that was forgotten meanwhile computes beside who leads now",
 }
 """Violations that the library is known to have, with the reason."""

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from dynmemo import Cache
 from dynmemo.errors import DynmemoError
+from dynmemo.item import Written
 from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.sqlite import SqliteStore
+from tests.history.functions import current_call
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
 
-    from dynmemo.item import Expect, Item, Refused, Written
+    from dynmemo.item import Expect, Item, Refused
     from tests.history.records import Log
 
 SLOW = 0.2
@@ -61,6 +63,11 @@ class Watch:
             if now - began > SLOW:
                 self._log.say("trouble", now, "slow", at=began)
 
+    def claimed(self, began: float, answer: Written | Refused) -> None:
+        """A lease was asked for."""
+        if isinstance(answer, Written):
+            self._log.say("claim", current_call.get(), at=began)
+
     def storing(self) -> None:
         """A result is about to be written."""
         if self._chance.random() < self.dies:
@@ -86,9 +93,12 @@ class _Watched:
     def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:
         if item.value is not None:
             self.watch.storing()
+        began = time.monotonic()
         with self.watch.operation():
             answer: Written | Refused = super().write(key, item, expect)  # type: ignore[misc]
-            return answer
+        if item.lease_owner is not None:
+            self.watch.claimed(began, answer)
+        return answer
 
     def renew(self, key: str, etag: str, ttl_date: int, lease_waits: str | None = None) -> bool:
         with self.watch.operation():

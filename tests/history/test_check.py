@@ -162,7 +162,7 @@ def test_a_computation_ends_with_its_process() -> None:
     assert story.kinds() == []
 
 
-@pytest.mark.parametrize("kind", ["invalidate", "clear", "cache_clear", "recompute"])
+@pytest.mark.parametrize("kind", ["invalidate", "clear", "cache_clear", "purge", "recompute"])
 def test_what_is_forgotten_may_be_computed_at_once(kind: str) -> None:
     story = overlapping()
     story.forgets(kind, "c", 1.0, 1.1)
@@ -186,13 +186,8 @@ def test_who_waited_beside_a_value_that_was_forgotten_meanwhile_is_told_apart() 
     story.computes("a1", 1.0, 3.0)
     story.history.computations.append(Computation("b", "cb1", KEY, 2.0, 3.0, "value", "b1"))
     story.returns("b1", 0.0, 3.0, "value", "cb1")
+    story.history.claims["b1"].append(1.9)
     assert story.kinds() == ["overlap, beside"]
-
-
-def test_a_purge_leaves_leases_alone() -> None:
-    story = overlapping()
-    story.forgets("purge", "c", 1.0, 1.1)
-    assert story.kinds() == ["overlap"]
 
 
 def test_a_recomputation_is_waited_for_as_any_other_computation() -> None:
@@ -201,6 +196,35 @@ def test_a_recomputation_is_waited_for_as_any_other_computation() -> None:
     story.forgets("recompute", "a", 0.0, 3.0, call="a1")
     story.computes("b1", 2.0, 4.0)
     assert story.kinds() == ["overlap"]
+
+
+def test_who_computes_what_expired_while_it_is_recomputed_is_told_apart() -> None:
+    story = Story(ttl=3)
+    story.computes("a1", 0.0, 3.0, how="recompute")
+    story.forgets("recompute", "a", 0.0, 3.0, call="a1")
+    story.computes("b1", 2.0, 4.0)
+    assert story.kinds() == ["overlap, recomputed"]
+
+
+def test_what_was_forgotten_before_a_lease_was_taken_excuses_nothing() -> None:
+    story = Story()
+    story.computes("a1", 0.0, 3.0)
+    story.forgets("invalidate", "c", 0.5, 0.6)
+    story.computes("b1", 2.0, 4.0)
+    assert story.kinds() == []
+    story.history.computations[0] = Computation("a", "ca1", KEY, 1.0, 3.0, "value", "a1")
+    story.history.claims["a1"].append(0.9)
+    assert story.kinds() == ["overlap"]
+
+
+def test_a_lease_that_was_removed_before_computing_began_is_no_lease() -> None:
+    story = Story()
+    story.computes("a1", 1.0, 3.0)
+    story.forgets("invalidate", "b", 0.5, 0.6)
+    story.history.computations.append(Computation("b", "cb1", KEY, 2.0, 4.0, "value", "b1"))
+    story.returns("b1", 0.3, 4.0, "value", "cb1")
+    story.history.claims["b1"].append(0.4)
+    assert story.kinds() == []
 
 
 def test_who_has_waited_long_enough_computes() -> None:
@@ -268,6 +292,17 @@ def test_who_joins_in_memory_what_was_forgotten_is_found() -> None:
     assert story.kinds() == ["forgotten, in flight"]
 
 
+def test_an_expired_value_that_was_forgotten_stands_in_for_nothing() -> None:
+    story = Story(stale_if_error=100, ttl=100)
+    story.computes("a1", 0.0, 0.5)
+    story.forgets("invalidate", "b", 1.0, 1.1)
+    story.history.computations.append(Computation("b", "cb1", KEY, 1.2, 1.9, "raised", "b1"))
+    story.returns("b1", 0.9, 2.0, "value", "ca1")
+    assert story.kinds() == []
+    story.returns("b2", 1.5, 2.0, "value", "ca1")
+    assert story.kinds() == ["forgotten, kept for errors"]
+
+
 def test_forgetting_that_failed_promises_nothing() -> None:
     story = Story()
     story.computes("a1", 0.0, 0.5)
@@ -295,12 +330,14 @@ def test_what_was_purged_is_found_and_what_was_under_way_is_not() -> None:
     story.computes("a1", 0.0, 0.5)
     story.forgets("purge", "b", 1.0, 1.5)
     story.gets("c1", 2.0, "ca1")
-    assert story.kinds() == ["purged"]
+    assert story.kinds() == ["purged"], "others need not believe a generation for that"
     story = Story()
     story.computes("a1", 0.0, 1.2)
     story.forgets("purge", "b", 1.0, 1.5)
     story.gets("c1", 2.0, "ca1")
     assert story.kinds() == []
+    story.gets("c2", 6.6, "ca1")
+    assert story.kinds() == ["forgotten"], "where something is being computed, a purge clears"
 
 
 # -- expired --------------------------------------------------------------------------------------------------------
@@ -329,8 +366,10 @@ def test_an_expired_value_stands_in_for_an_exception_only() -> None:
     story.history.computations.append(Computation("b", "cb1", KEY, 3.0, 3.2, "raised", "b1"))
     story.returns("b1", 2.9, 3.3, "value", "ca1")
     assert story.kinds() == []
-    story.gets("c1", 3.5, "ca1")
-    assert story.kinds() == ["expired"]
+    story.gets("b2", 3.25, "ca1")
+    assert story.kinds() == [], "the leader had not landed yet"
+    story.gets("c1", 3.1, "ca1")
+    assert story.kinds() == ["expired"], "nobody raised there"
 
 
 def test_an_expired_value_is_not_kept_for_ever() -> None:
@@ -367,6 +406,19 @@ def replaced() -> Story:
 def test_a_result_that_takes_the_place_of_a_newer_one_is_found() -> None:
     story = replaced()
     story.gets("c2", 3.5, "ca1")
+    assert story.kinds() == ["backwards"]
+
+
+def test_a_recomputation_replaces_what_others_stored_meanwhile() -> None:
+    story = Story(refresh_ahead=0.5)
+    story.computes("a1", 0.0, 3.0, how="recompute")
+    story.forgets("recompute", "a", 0.0, 3.0, call="a1")
+    story.computes("b1", 1.5, 2.5)
+    story.troubles("b", 1.5, 1.6)
+    story.gets("c1", 2.6, "cb1")
+    story.gets("c2", 3.5, "ca1")
+    assert story.kinds() == []
+    story.troubles("a", 1.0, 2.5)
     assert story.kinds() == ["backwards"]
 
 
