@@ -40,6 +40,8 @@ class Computed:
     computed_at: float
     """Unix seconds when computing began."""
     seconds: float
+    not_stored: str = ""
+    """Why it must not be stored, empty if it may."""
 
 
 class Looked(NamedTuple):

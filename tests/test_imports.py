@@ -50,7 +50,7 @@ KNOWN_ONLY_TO = {
     "botocore": {"stores.dynamodb", "stores.s3"},
     "sqlite3": {"stores.sqlite"},
     # Stored values; the round trip that shows whether an argument is stable; functions on their way to a worker.
-    "cloudpickle": {"codec", "keys.digest.stability", "calls.travel"},
+    "cloudpickle": {"codec", "keys.digest", "calls.travel"},
     "wrapt": {"calls"},
     "typer": {"__main__"},
 }

@@ -5,6 +5,7 @@ Other tests hold the many cases of each; these would fail first if a promise wer
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -111,7 +112,7 @@ def test_arguments_that_differ_never_share_a_result(cache: Cache, differ: str) -
     def number(of: object) -> int:
         return next(numbers)
 
-    numbers = iter(range(100))
+    numbers = itertools.count()
     values = ARGUMENTS[differ]
     results = [number(each) for each in values]
     assert results == list(range(len(values)))

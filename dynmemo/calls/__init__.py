@@ -89,6 +89,8 @@ def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
             ``"own"`` the function alone, ``"off"`` nothing.
         depends_on: third-party packages whose versions belong into the key.
         ignore: parameters that are not part of the key. ``"self"`` leaves out the instance's state, not its class.
+        ignore_globals: globals that have no bearing on the result, such as counters that other code changes, too:
+            names, with the module where it is not the function's own (``"stats.CALLS"``).
         key: called with the arguments; what it returns identifies the call. Not together with `ignore`.
         serializer: ``"pickle"``, ``"json"``, ``"arrow"`` (extra ``arrow``), ``"bytes"``, or an object with `name`,
             `dumps` and `loads`.

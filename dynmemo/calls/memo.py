@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dynmemo.entries import Entry
     from dynmemo.explain import Explanation
     from dynmemo.failures import Breaker
-    from dynmemo.keys.identity.fingerprint import Portable
+    from dynmemo.keys.identity import Portable, Watching
 
 
 class Memo:
@@ -56,11 +56,17 @@ class Memo:
             code=options.code,
             depends_on=options.packages(),
             version=options.version,
+            ignore_globals=options.ignore_globals,
             walked=self._history.saw_code,
         )
         self._arguments = ArgumentKeys(
-            function, getattr(function, "__qualname__", self.name), options.ignore, options.key
+            function,
+            getattr(function, "__qualname__", self.name),
+            options.ignore,
+            options.key,
+            self._identity.in_arguments,
         )
+        self._fleeting: dict[str, str] = {}  # keys of results that must not be stored, and why
         self._cache = options.checked_cache()
         self._entries: Entries | None = None
         self._ahead: dict[str, float] = {}
@@ -131,7 +137,10 @@ class Memo:
         return (yield from self._miss(entries, key, Looked(None)).story_anew())
 
     def _miss(self, entries: Entries, key: str, looked: Looked) -> Miss:
-        return Miss(entries, key, looked, self.options, self._trouble, blocks_thread=not self._is_async)
+        not_stored = self._fleeting.pop(key, "") if self._fleeting else ""
+        miss = Miss(entries, key, looked, self.options, self._trouble, blocks_thread=not self._is_async)
+        miss.not_stored = not_stored
+        return miss
 
     def _is_due(self, entries: Entries, key: str, looked: Looked) -> bool:
         """Whether to refresh now; not again within the time of a lease, since each try costs a write."""
@@ -154,7 +163,7 @@ class Memo:
         with contextlib.closing(story):
             outcome = self.go_on(story)
             while isinstance(outcome, Compute):
-                with Computation(self.stats) as computation:
+                with Computation(self.stats, self.watching()) as computation:
                     computation.value = self.function(*args, **kwargs)
                 outcome = self.go_on(story, computation.outcome)
             return value_of(outcome)
@@ -197,7 +206,7 @@ class Memo:
                     break
                 answer = error = None
                 if isinstance(step, Compute):
-                    with Computation(self.stats) as computation:
+                    with Computation(self.stats, self.watching()) as computation:
                         computation.value = await self.function(*args, **kwargs)
                     answer = computation.outcome
                 elif isinstance(step, Work):
@@ -318,9 +327,18 @@ class Memo:
         given = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
         return {**given, "name": self.name}
 
+    def watching(self) -> Watching:
+        """Looks, around one run of the function, at what it reads and may change."""
+        return self._identity.watching()
+
     def key(self, args: Arguments, kwargs: Keywords) -> str:
         """The key of a call, as `Cache.get` takes it."""
-        return f"{self.fn}:{self._identity.current()}:{self._arguments.digest(args, kwargs)}"
+        code = self._identity.current()
+        arguments, not_stored = self._arguments.digest(args, kwargs)
+        key = f"{self.fn}:{code}:{arguments}"
+        if not_stored:
+            self._fleeting[key] = not_stored
+        return key
 
     def entries(self) -> Entries:
         """The entries of this function in the cache that is in force now."""
@@ -378,22 +396,26 @@ class Computation:
     Everything that has to happen around each run belongs here; there is no other place that runs the function.
     """
 
-    __slots__ = ("_began", "_started", "_stats", "outcome", "value")
+    __slots__ = ("_began", "_started", "_stats", "_watching", "outcome", "value")
 
-    def __init__(self, stats: Stats) -> None:
+    def __init__(self, stats: Stats, watching: Watching) -> None:
         self._stats = stats
+        self._watching = watching
         self.value: Any = None
         """What the function returned; to be set within the block."""
         self.outcome: Outcome
 
     def __enter__(self) -> Self:
         self._stats.add("computed")
+        self._watching.begin()
         self._began, self._started = time.time(), time.perf_counter()
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        seconds = time.perf_counter() - self._started
+        not_stored = self._watching.end()
         if error is None:
-            self.outcome = Computed(self.value, self._began, time.perf_counter() - self._started)
+            self.outcome = Computed(self.value, self._began, seconds, not_stored)
         else:
             self.outcome = Failed(error)
         # A coroutine that is closed from outside may await nothing more, so its story is closed, too.

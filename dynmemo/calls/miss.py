@@ -97,6 +97,8 @@ class Miss:
         self._stats = trouble.stats
         self._reads, self._writes = entries.cache.breaker, entries.cache.write_breaker
         self._blocks_thread = blocks_thread
+        self.not_stored = ""
+        """Why the result must not be stored, as its key says; empty if it may."""
         wait = options.wait_timeout
         self._deadline = None if wait is None else time.monotonic() + parse_wait(wait, "wait_timeout")
 
@@ -317,6 +319,9 @@ class Miss:
     def _form(self, computed: Computed, generation: str) -> Form:
         """What a result is stored as, if it is."""
         options, entries, value = self._options, self._entries, computed.value
+        reason = self.not_stored or computed.not_stored
+        if reason:
+            return Form(cause=reason, reason=reason)
         try:
             if options.cache_if is not None and not options.cache_if(value):
                 return Form(cause="cache_if")

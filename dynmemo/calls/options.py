@@ -37,6 +37,7 @@ class Options:
     code: Code = "deep"
     depends_on: Sequence[str] = ()
     ignore: Collection[str] = ()
+    ignore_globals: Collection[str] = ()
     key: Callable[..., object] | None = None
     serializer: str | Serializer = "pickle"
     cache_if: Callable[[Any], object] | None = None

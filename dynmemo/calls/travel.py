@@ -28,12 +28,13 @@ from dynmemo.codec.by_value import found_here
 from dynmemo.codec.serializers import storing
 from dynmemo.defaults import adopt
 from dynmemo.errors import DynmemoError, InvalidOptionError
-from dynmemo.keys.identity import CodeIdentity, take_written, written
+from dynmemo.keys.identity import CodeIdentity
 from dynmemo.keys.source import structure
+from dynmemo.keys.written import take_written, written
 
 if TYPE_CHECKING:
     from dynmemo.calls.options import Options
-    from dynmemo.keys.identity.fingerprint import Portable
+    from dynmemo.keys.identity import Portable
 
     Beside = tuple[Portable, tuple[bytes, ...]]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from dynmemo._process import new_lock
-from dynmemo.keys.identity.cost import size_of
+from dynmemo.keys.cost import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +27,6 @@ _WORDS = {
     "closure": ("closed-over `{}`", "changed"),
     "default": ("default `{}`", "changed"),
     "package": ("package `{}`", "has another version"),
-    "state": ("the function's own state `{}`", "changed"),
     "opaque": ("`{}`, which counts by its type and name,", "changed"),
 }
 
@@ -135,6 +134,8 @@ def _edits(now: Sequence[Ingredient], then: Sequence[Ingredient]) -> Iterator[st
 def _by_name(ingredients: Iterable[Ingredient]) -> dict[tuple[str, str], set[tuple[str | None, str]]]:
     found: dict[tuple[str, str], set[tuple[str | None, str]]] = {}
     for one in ingredients:
+        if one.kind == "state":  # which is no input
+            continue
         found.setdefault((one.kind, one.name), set()).add((one.digest, one.note))
     return found
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Collection
+from operator import is_
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import blake3
 
 from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
 from dynmemo.keys.digest import NoStableContent, digest, digest_arguments
-from dynmemo.keys.identity import class_identity
+from dynmemo.keys.own import module_name as module_name
+from dynmemo.keys.own import type_name
+from dynmemo.keys.snapshots import by_snapshot, class_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from dynmemo.keys.walk import Walk
 
 MAX_NAME_BYTES = 200
 GENERATION_SUFFIX = "#gen"
@@ -30,14 +35,6 @@ def function_name(function: Callable[..., object]) -> str:
     ``python -m pkg.mod`` is ``pkg.mod``.
     """
     return f"{module_name(getattr(function, '__module__', None) or '__main__')}.{function.__qualname__}"
-
-
-def module_name(module: str) -> str:
-    """The name of a module as the other processes know it."""
-    if module not in {"__main__", "__mp_main__"}:
-        return module
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    return spec.name if spec is not None else "__main__"
 
 
 def key_name(name: str) -> str:
@@ -78,6 +75,7 @@ class ArgumentKeys:
         label: what errors call it.
         ignore: parameters that are left out; ``self`` stands for its class still, since that decides which code runs.
         key: called with the arguments; what it returns identifies the call.
+        code: says what stands for functions and classes in arguments.
 
     Raises:
         InvalidOptionError: `ignore` names no parameter, or stands beside `key`.
@@ -89,9 +87,18 @@ class ArgumentKeys:
         label: str,
         ignore: Collection[str] = (),
         key: Callable[..., object] | None = None,
+        code: Callable[[Any, Walk], Any] = by_snapshot,
     ) -> None:
+        self._function = function
         self._label = label
         self._key = key
+        self._code = code
+        self._ignore_given = ignore
+        self._bind_to(function)
+
+    def _bind_to(self, function: Callable[..., object]) -> None:
+        label, key, ignore = self._label, self._key, self._ignore_given
+        self._seen = _defaults_of(function)
         self._signature, followed = _signature(function, label)
         self._ignore = _checked_ignore(ignore, self._signature, label, key)
         self._class_only = "self" in self._ignore
@@ -105,13 +112,15 @@ class ArgumentKeys:
         self._defaults = {} if followed else {p.name: p.default for p in parameters if p.default is not p.empty}
         self._outer = inspect.signature(function, follow_wrapped=False) if followed else None
 
-    def digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-        """The arguments part of the key.
+    def digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, str]:
+        """The arguments part of the key, and why the result must not be stored if so.
 
         Raises:
             TypeError: the arguments do not fit the signature, as calling the function would say.
             UnhashableArgumentError: an argument has no stable content.
         """
+        if self._seen is not None and not all(map(is_, self._seen, _defaults_of(self._function) or ())):
+            self._bind_to(self._function)  # they were set anew, as hot reload does
         if self._key is not None:
             pairs: list[tuple[str, object]] = [("key()", self._key(*args, **kwargs))]
         else:
@@ -119,7 +128,7 @@ class ArgumentKeys:
             if self._ignore:
                 pairs = self._without_ignored(pairs)
         try:
-            return digest_arguments(pairs)
+            return digest_arguments(pairs, self._code)
         except NoStableContent as error:
             what = "the result of key=" if self._key is not None else f"argument `{error.path}`"
             raise UnhashableArgumentError(f"{self._label}(): {what} is {error.reason}. {error.advice}") from None
@@ -135,7 +144,7 @@ class ArgumentKeys:
 
     def _one(self, name: str, value: object, wanted: Callable[[object], bool]) -> Argument:
         cls = type(value)
-        kind = cls.__qualname__ if cls.__module__ == "builtins" else f"{module_name(cls.__module__)}.{cls.__qualname__}"
+        kind = cls.__qualname__ if cls.__module__ == "builtins" else type_name(cls)
         if self._key is not None:
             return Argument(name, kind, None, "key= decides what of it counts")
         if name == "self" and self._class_only:
@@ -179,8 +188,12 @@ class ArgumentKeys:
         kept = [(name, value) for name, value in pairs if name not in self._ignore]
         if self._class_only:
             owner = next(value for name, value in pairs if name == "self")
-            kept.append(("type(self)", class_identity(type(owner))))
+            kept.append(("type(self)", type(owner)))
         return kept
+
+
+def _defaults_of(function: Any) -> tuple[object, object] | None:
+    return (function.__defaults__, function.__kwdefaults__) if type(function) is FunctionType else None
 
 
 def _signature(function: Callable[..., object], label: str) -> tuple[inspect.Signature, bool]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import blake3
 
 from dynmemo._process import new_lock
-from dynmemo.keys.identity.own import MAIN_MODULES, SENT
+from dynmemo.keys.own import MAIN_MODULES, SENT
 from dynmemo.keys.reading import FUNCTIONS, Reading, read_bytecode, read_tree
 
 if TYPE_CHECKING:

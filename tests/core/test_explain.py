@@ -121,9 +121,9 @@ def test_everything_that_went_into_the_fingerprint_is_listed_and_the_function_co
     assert kinds["smooth"] == "function"
     assert kinds["Model"] == "class"
     assert (kinds["RATE"], kinds["SETTINGS"], kinds["horizon"]) == ("global", "global", "default")
-    assert (kinds["log"], kinds["seen"]) == ("opaque", "state")
+    assert (kinds["log"], kinds["seen"]) == ("opaque", "global")
     assert all(parts[name][1] for name in ("forecast", "smooth", "Model", "RATE", "SETTINGS"))
-    assert parts["log"][1] is parts["seen"][1] is None
+    assert parts["log"][1] is None
 
 
 def test_every_argument_has_its_type_and_digest_and_an_ignored_one_says_so(weather: Notebook) -> None:

@@ -53,11 +53,13 @@ def test_extra_positional_and_keyword_arguments_count(cache: Cache) -> None:
     def collect(first: int, /, *rest: int, **options: int) -> tuple[Any, ...]:
         return first, rest, sorted(options.items())
 
-    assert collect(1, 2, 3, a=1, b=2) == collect(1, 2, 3, b=2, a=1) == (1, (2, 3), [("a", 1), ("b", 2)])
+    assert collect(1, 2, 3, a=1, b=2) == collect(*(1, 2, 3), a=1, b=2) == (1, (2, 3), [("a", 1), ("b", 2)])
     assert collect.cache_info().computed == 1
     assert collect(1, 2, a=1, b=2) == (1, (2,), [("a", 1), ("b", 2)])
     assert collect(1, first=5) == (1, (), [("first", 5)])
     assert collect.cache_info().computed == 3
+    assert collect(1, 2, 3, b=2, a=1) == (1, (2, 3), [("a", 1), ("b", 2)])
+    assert collect.cache_info().computed == 4  # the function can see in which order they came
 
 
 def test_arguments_that_do_not_fit_raise_what_the_function_would(cache: Cache) -> None:

@@ -225,23 +225,4 @@ MUTATIONS = {
 }
 
 # What is not noticed yet.
-NOT_YET = frozenset(
-    {
-        "a cached property set by hand",
-        "a class that only hides what a base says",
-        "a hash object",
-        "a module that is handed on",
-        "a sort key made of a comparison",
-        "a struct",
-        "a subclass of a list with a lock",
-        "a text in memory",
-        "an attribute of a function",
-        "an attribute of a member of an enum",
-        "an attribute of a method",
-        "the argument of a generic base",
-        "the default of a context variable",
-        "the metadata of a field",
-        "the name of a function",
-        "the order of a table",
-    }
-)
+NOT_YET = frozenset({"a cached property set by hand"})

@@ -554,7 +554,7 @@ TWO_KERNELS: dict[str, tuple[Scenario, Scenario]] = {
             # now in one cell
             class Shape:
                 sides = 3
-            FACTOR = {'a': {1, 3}, 'b': 2}
+            FACTOR = {'b': 2, 'a': {1, 3}}
             @cached
             def restarted(x, shape=None):
                 print('computing')

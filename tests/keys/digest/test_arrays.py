@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 from blake3 import blake3
 
-from dynmemo.keys.digest import NoStableContent, buffers, digest, pandas_types
+from dynmemo.keys import arrays as buffers
+from dynmemo.keys import pandas_types
+from dynmemo.keys.digest import NoStableContent, digest
 from tests.keys.digest.values.pandas_ import frame
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ STATE = {
         "n = 0\ndef f():\n    def g():\n        global n\n        n += 1\n    g()",
         "n",
     ),
-    "a global bound by an import": ("json = None\ndef f():\n    global json\n    import json", "json"),
+    "a global bound by an import": ("json = None\ndef f():\n    global json\n    import json\n    return json", "json"),
     "a closed-over name bound anew": (
         "def make():\n    n = 0\n    def f():\n        nonlocal n\n        n += 1\n    return f\nf = make()",
         "n",

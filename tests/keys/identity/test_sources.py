@@ -286,11 +286,10 @@ def test_ingredients_name_everything_as_the_user_would(lab: Lab) -> None:
     )
     assert found["function"] == {"f", "smooth", "Model.predict", "inner"}
     assert found["class"] == {"Model"}
-    assert found["global"] == {"SCALE", "TABLE", "Model.rate"}
+    assert found["global"] == {"SCALE", "SEEN", "TABLE", "Model.rate"}
     assert found["default"] == {"y", "smooth.window"}
     assert found["closure"] == {"inner.n"}
     assert found["opaque"] == {"log", "lock"}
-    assert found["state"] == {"SEEN"}
     assert found["package"] == {"numpy"}
 
 

@@ -21,7 +21,10 @@ def test_what_the_code_changes_itself_is_left_out_and_listed(lab: Lab, case: str
     identity = CodeIdentity(module.f)
     before = identity.current()
     for _ in range(3):
+        watching = identity.watching()
+        watching.begin()
         module.f()
+        assert watching.end() == ""
         assert identity.current() == before
     assert name in listed(identity.ingredients())["state"]
 
@@ -50,9 +53,13 @@ def test_state_is_found_without_source_too(case: str) -> None:
     identity = CodeIdentity(names["f"])
     before = identity.current()
     for _ in range(3):
+        watching = identity.watching()
+        watching.begin()
         names["f"]()
+        assert watching.end() == ""
         assert identity.current() == before
-    assert name in listed(identity.ingredients())["state"]
+    found = listed(identity.ingredients())["state"]
+    assert name.rpartition(".")[2] in {one.rpartition(".")[2] for one in found}
 
 
 @pytest.mark.parametrize("case", INPUT)

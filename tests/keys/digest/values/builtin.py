@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import contextvars
 import datetime as dt
+import decimal
 import enum
+import hashlib
+import io
+import logging
 import operator
 import re
 import signal
+import struct
+import threading
 import uuid
 from array import array
 from collections import ChainMap, Counter, OrderedDict, UserDict, defaultdict, deque
@@ -134,6 +141,9 @@ def _containers() -> dict[str, object]:
         "dict of 1.0": {1.0: "a"},
         "dict of two": {"a": 1, "b": 2},
         "dict of two, crossed": {"a": 2, "b": 1},
+        "dict of two, other order": {"b": 2, "a": 1},
+        "dict of 99": {str(i): i for i in range(99)},
+        "dict of 99, other order": {str(i): i for i in reversed(range(99))},
         "list of pairs": [("a", 1), ("b", 2)],
         "keys": {"a": 1}.keys(),
         "values": {"a": 1}.values(),
@@ -142,6 +152,7 @@ def _containers() -> dict[str, object]:
         "ordered dict, other order": OrderedDict(b=2, a=1),
         "default dict of lists": defaultdict(None, {"a": 1}),
         "counter": Counter("aab"),
+        "counter, other order": Counter("baa"),
         "mapping proxy": MappingProxyType({"a": 1}),
         "chain map": ChainMap({"a": 1}, {"b": 2}),
         "user dict": UserDict(a=1),
@@ -194,20 +205,40 @@ def _others() -> dict[str, object]:
         "flags": re.IGNORECASE | re.MULTILINE,
         "other flag": enum.FlagBoundary.KEEP,
         "signal": signal.SIGINT,
+        "text in memory": io.StringIO("a"),
+        "text in memory, at its end": _at_the_end(io.StringIO("a")),
+        "bytes in memory": io.BytesIO(b"a"),
+        "struct": struct.Struct("<H"),
+        "struct, big": struct.Struct(">H"),
+        "match": re.match("a", "ab"),
+        "match in another text": re.match("a", "ac"),
+        "hash": hashlib.md5(b"a"),
+        "other hash": hashlib.md5(b"b"),
+        "decimal context": decimal.Context(prec=3),
+        "other decimal context": decimal.Context(prec=4),
+        "context variable": contextvars.ContextVar("x", default=1),
+        "other context variable": contextvars.ContextVar("x", default=2),
+        "~compiled text": compile("1", "a", "eval"),
+        "lock": threading.Lock(),
+        "event": threading.Event(),
+        "logger": logging.getLogger("a"),
+        "other logger": logging.getLogger("b"),
         "exception": ValueError("a"),
         "other exception": KeyError("a"),
         "exception with two arguments": ValueError("a", "b"),
     }
 
 
+def _at_the_end(text: io.StringIO) -> io.StringIO:
+    text.read()
+    return text
+
+
 def equal() -> dict[str, tuple[object, ...]]:
     part = [1, 2]
     return {
-        "dicts in any order": ({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1}),
-        "large dicts in any order": ({str(i): i for i in range(99)}, {str(i): i for i in reversed(range(99))}),
         "sets in any order": ({"a", "b", "c"}, {"c", "b", "a"}),
         "large sets in any order": (set(range(0, 9999, 7)), set(range(9996, -1, -7))),
-        "counters in any order": (Counter("aab"), Counter("baa")),
         "shared and separate": ([part, part], [[1, 2], [1, 2]], [part, [1, 2]]),
         "shared and separate, large": ([list(range(99))] * 2, [list(range(99)), list(range(99))]),
         "shared and separate, in a dict": ({"a": part, "b": part}, {"a": [1, 2], "b": [1, 2]}),

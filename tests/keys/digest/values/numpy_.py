@@ -94,6 +94,11 @@ def _others() -> dict[str, object]:
     spawned = np.random.default_rng(1)
     spawned.spawn(1)
     return {
+        "swapped numbers": np.arange(3.0, dtype=">f8"),
+        "swapped text": np.array(["ab"], ">U2"),
+        "swapped records": RECORDS.astype(RECORDS.dtype.newbyteorder()),
+        "numbers with a unit": np.zeros(1, np.dtype("f8", metadata={"unit": "m"})),
+        "numbers with another unit": np.zeros(1, np.dtype("f8", metadata={"unit": "s"})),
         "swapped dtype": np.dtype("int64").newbyteorder(),
         "dtype": np.dtype("int64"),
         "other dtype": np.dtype("int32"),
@@ -132,10 +137,6 @@ def equal() -> dict[str, tuple[object, ...]]:
         "objects": (np.array([1, "a", None], object), np.array([None, "a", 1], object)[::-1]),
         "generators": (np.random.default_rng(1), np.random.default_rng(1)),
         "shared and separate": ([wide, wide], [wide, wide.copy()]),
-        "byte orders": (np.arange(3.0, dtype=">f8"), np.arange(3.0, dtype="<f8")),
-        "byte orders of text": (np.array(["ab"], ">U2"), np.array(["ab"], "<U2")),
-        "byte orders of days": (np.array([19782], ">M8[D]"), np.array([19782], "<M8[D]")),
-        "byte orders of records": (RECORDS.astype(RECORDS.dtype.newbyteorder()), RECORDS),
     }
 
 

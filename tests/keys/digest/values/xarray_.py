@@ -12,6 +12,8 @@ def array() -> xr.DataArray:
 def different() -> dict[str, object]:
     return {
         "array": array(),
+        "set of a and b": xr.Dataset({"a": ("x", [1]), "b": ("x", [2])}),
+        "set of a and b, other order": xr.Dataset({"b": ("x", [2]), "a": ("x", [1])}),
         "array, other element": array().copy(data=np.ones((2, 3))),
         "array, other name": array().rename("b"),
         "array, other dimension": array().rename(x="z"),
@@ -30,8 +32,4 @@ def equal() -> dict[str, tuple[object, ...]]:
     return {
         "sliced": (array()[:, ::2], array()[:, [0, 2]]),
         "transposed twice": (array(), array().T.copy(deep=True).T),
-        "sets in any order": (
-            xr.Dataset({"a": ("x", [1]), "b": ("x", [2])}),
-            xr.Dataset({"b": ("x", [2]), "a": ("x", [1])}),
-        ),
     }

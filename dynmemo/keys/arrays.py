@@ -1,0 +1,292 @@
+"""numpy: arrays, scalars, dtypes and random generators.
+
+An array is its dtype with the byte order, its shape and every element. Layout does not count, neither does where the
+memory is: workers get large arrays as memory maps.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from blake3 import blake3
+
+from dynmemo.keys.encoding import Named, node, seal, size, sized, text, typed
+from dynmemo.keys.left_out import hidden_name
+from dynmemo.keys.objects import State, own_state, type_within
+from dynmemo.keys.refusal import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dynmemo.keys.encoding import Handler, Node
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def handler(cls: type) -> Handler | None:
+    """The handler of a numpy type or of a subclass of one."""
+    if cls in {np.ndarray, np.memmap}:
+        return take_array_apart
+    if cls is type(np.ma.masked):
+        return lambda _: node(b"masked constant", ())
+    if issubclass(cls, np.ma.MaskedArray):
+        return _masked_handler(cls)
+    if issubclass(cls, np.ndarray):
+        return _subclass_handler(cls)
+    if issubclass(cls, np.generic) and type_within(cls, "numpy") == cls.__name__:
+        return _scalar
+    if issubclass(cls, np.dtype):
+        return lambda value: typed(b"dtype", dtype_name(value), ())
+    if issubclass(cls, np.random.Generator):
+        return _generator_handler(cls)
+    if issubclass(cls, np.random.BitGenerator):
+        return _bit_generator_handler(cls)
+    if issubclass(cls, np.random.RandomState):
+        return _random_state_handler(cls)
+    if issubclass(cls, np.random.SeedSequence):
+        return _seed_handler(cls)
+    if cls is np.ufunc:
+        return _ufunc
+    if cls is np.busdaycalendar:
+        return lambda value: node(b"busdaycalendar", (value.weekmask, value.holidays))
+    return None
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """A name that tells `dtype` from every other one, the same on every machine."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return f"({dtype_name(base)}){list(shape)}"
+    if dtype.fields is not None and dtype.names is not None:
+        fields = [(name, *dtype.fields[name]) for name in dtype.names]
+        inner = [f"{name!r}:{dtype_name(field)}@{','.join(map(str, more))}" for name, field, *more in fields]
+        return f"{{{','.join(inner)}}}{dtype.itemsize}{_metadata(dtype)}"
+    # Of the letters for one width ("l" and "q") none counts; a width of another system differs by its number.
+    width = dtype.str[1:] if dtype.kind != "T" else str(dtype)
+    return ("swapped " if is_swapped(dtype) else "") + width + _metadata(dtype)
+
+
+def _metadata(dtype: np.dtype[Any]) -> str:
+    return f" {sorted(dtype.metadata.items())!r}" if dtype.metadata else ""
+
+
+def take_array_apart(array: Array) -> bytes | Node:
+    """An array of any dtype."""
+    dtype = array.dtype
+    if dtype.fields is not None and dtype.names is not None:
+        children = [array[name] for name in dtype.names]
+        return typed(b"array", dtype_name(dtype), (array.shape, *children), _fields_order(dtype.names))
+    if dtype.kind == "O":
+        return typed(b"array", "O", (array.shape, array.reshape(-1).tolist()))
+    if dtype.kind == "T":
+        return typed(b"array", dtype_name(dtype), (array.shape, array.reshape(-1).astype(object).tolist()))
+    return _plain_array(b"A", array)
+
+
+def _fields_order(names: tuple[str, ...]) -> Named:
+    return Named("", *[f'["{name}"]' for name in names])
+
+
+def _plain_array(tag: bytes, array: Array) -> bytes:
+    shape = b"".join(map(size, array.shape))
+    return seal(tag + sized(text(dtype_name(array.dtype))) + size(array.ndim) + shape + content_hash(array))
+
+
+def _scalar(value: np.generic) -> bytes | Node:
+    array = np.asarray(value)
+    if array.dtype.fields is not None:
+        return node(b"numpy scalar", (array,))
+    return _plain_array(b"a", array)
+
+
+def _ufunc(value: np.ufunc) -> Node:
+    for package in ("numpy", "scipy.special"):
+        if getattr(sys.modules.get(package), value.__name__, None) is value:
+            return typed(b"ufunc", package, (value.__name__,))
+    raise Refusal(np.ufunc, "a ufunc of unknown origin, which has no stable content")
+
+
+def _masked_handler(cls: type) -> Handler:
+    head = type_within(cls, "numpy")
+    order = Named("", "", ".mask", ".fill_value")
+
+    def take_apart(array: np.ma.MaskedArray[Any, Any]) -> Node:
+        mask = np.ma.getmaskarray(array)
+        data = np.array(array.data, subok=False)
+        _blank(data, mask)
+        return node(b"masked", (head, data, np.asarray(mask), np.asarray(array.fill_value), _about(array)), order)
+
+    return take_apart
+
+
+def _about(array: np.ma.MaskedArray[Any, Any]) -> object:
+    state = {name: one for name, one in own_state(array).items() if name not in _OF_MASKED}
+    return bool(array.hardmask), State(state)
+
+
+_OF_MASKED = frozenset(
+    ("_mask", "_fill_value", "_hardmask", "_sharedmask", "_isfield", "_baseclass", "_basedict", "_optinfo")
+)
+
+
+def _blank(data: Array, mask: Array) -> None:
+    """What is under the mask is no content."""
+    if data.dtype.names is None:
+        data[mask] = None if data.dtype.kind == "O" else np.zeros((), data.dtype)
+        return
+    for name in data.dtype.names:
+        _blank(data[name], mask[name])
+
+
+def _subclass_handler(cls: type) -> Handler:
+    head = type_within(cls, "numpy")
+
+    def take_apart(array: Array) -> Node:
+        return node(b"subclass", (head, array.view(np.ndarray), State(own_state(array))))
+
+    return take_apart
+
+
+def _generator_handler(cls: type) -> Handler:
+    head = type_within(cls, "numpy")
+    return lambda value: node(b"generator", (head, value.bit_generator))
+
+
+def _bit_generator_handler(cls: type) -> Handler:
+    # The seeds decide what spawn() gives; before numpy 1.25 they were private.
+    head = type_within(cls, "numpy")
+    return lambda value: node(b"bit generator", (head, value.state, getattr(value, "seed_seq", None)))
+
+
+def _random_state_handler(cls: type) -> Handler:
+    head = type_within(cls, "numpy")
+
+    def read(value: np.random.RandomState) -> Node:
+        hidden = hidden_name(value)
+        return node(b"random state", (hidden,) if hidden else (head, value.get_state(legacy=False)))
+
+    return read
+
+
+def _seed_handler(cls: type) -> Handler:
+    head = type_within(cls, "numpy")
+    return lambda value: node(b"seeds", (head, value.state))
+
+
+# -- content in C order, little-endian, read without a copy where it lies that way ---------------------------
+
+# Chunks that stay in the processor's cache while they are looked at for NaN and then hashed.
+_CHUNK = 1 << 19
+_FULL_LINE = 16  # so many numbers side by side fill what the processor reads at once
+_CHUNK_OF_THREADS = 1 << 24
+# Threads of one hasher only: blake3's shared pool does not survive a fork.
+_THREADS = min(8, os.cpu_count() or 1)
+_WORTH_THREADS = 1 << 25
+
+_SWAPPED = ">" if sys.byteorder == "little" else "<"
+
+
+def is_swapped(dtype: np.dtype[Any]) -> bool:
+    """Whether numbers of `dtype` lie in the byte order that is not this machine's."""
+    return dtype.byteorder == _SWAPPED
+
+
+def content_hash(*arrays: Array) -> bytes:
+    """The hash of every element of one array, or of several as if they were one.
+
+    They hold numbers, times, text or bytes of a fixed width.
+    """
+    many = _THREADS > 2 and sum(array.nbytes for array in arrays) >= _WORTH_THREADS
+    hasher = blake3(max_threads=_THREADS) if many else blake3()
+    for array in arrays:
+        for chunk in _chunks(array, _CHUNK_OF_THREADS if many else _CHUNK):
+            hasher.update(_portable(chunk).view(np.uint8).data)
+    return hasher.digest()
+
+
+def row_hashes(rows: Array) -> list[bytes]:
+    """`content_hash` of every row of a table of numbers, however the rows lie in memory."""
+    count, length = rows.shape
+    group = _CHUNK // max(1, length * rows.itemsize)
+    if rows.dtype.char in "gG" or not rows.size or (group < _FULL_LINE and rows.strides[1] == rows.itemsize):
+        return list(map(content_hash, rows))
+    if group < _FULL_LINE:
+        return _interleaved_hashes(rows)
+    hashes: list[bytes] = []
+    for start in range(0, count, group):
+        tile = _portable(np.ascontiguousarray(rows[start : start + group])).view(np.uint8)
+        hashes += [blake3(row.data).digest() for row in tile]
+    return hashes
+
+
+def _interleaved_hashes(rows: Array) -> list[bytes]:
+    """The same for long rows that lie across each other, as columns of a C-ordered table do: memory is read once."""
+    hashers = [blake3() for _ in rows]
+    width = max(_FULL_LINE, _CHUNK // (len(rows) * rows.itemsize))
+    for start in range(0, rows.shape[1], width):
+        tile = _portable(np.ascontiguousarray(rows[:, start : start + width])).view(np.uint8)
+        for hasher, part in zip(hashers, tile, strict=True):
+            hasher.update(part.data)
+    return [hasher.digest() for hasher in hashers]
+
+
+def _chunks(array: Array, width: int) -> Iterator[Array]:
+    """`array` in C order, as contiguous pieces of about `width` bytes."""
+    count = max(1, width // max(1, array.itemsize))
+    if array.flags.c_contiguous:
+        flat = array.reshape(-1)
+        for start in range(0, flat.size, count):
+            yield flat[start : start + count]
+    elif array.ndim == 1:
+        for start in range(0, array.size, count):
+            yield np.ascontiguousarray(array[start : start + count])
+    elif array.size:
+        rows = max(1, width // (array.nbytes // len(array)))
+        for start in range(0, len(array), rows):
+            yield from _pieces(array[start : start + rows], width)
+
+
+def _pieces(rows: Array, width: int) -> Iterator[Array]:
+    if len(rows) > 1 or rows.nbytes <= width:
+        yield np.ascontiguousarray(rows).reshape(-1)
+    else:
+        yield from _chunks(rows[0], width)
+
+
+def _portable(chunk: Array) -> Array:
+    """`chunk` as every machine has it: little-endian, one NaN, no padding inside numbers."""
+    if is_swapped(chunk.dtype):
+        chunk = chunk.astype(chunk.dtype.newbyteorder("="))
+    kind = chunk.dtype.kind
+    if kind in "fc":
+        chunk = _one_nan(chunk)
+        if chunk.dtype.char in "gG":
+            return _long_doubles(chunk)
+    if sys.byteorder == "big" and kind not in "SVb":
+        chunk = chunk.byteswap()
+    return chunk
+
+
+def _one_nan(chunk: Array) -> Array:
+    parts = chunk.view(chunk.real.dtype) if chunk.dtype.kind == "c" else chunk
+    if not np.isnan(parts.min()):
+        return chunk
+    chunk = chunk.copy()
+    parts = chunk.view(chunk.real.dtype) if chunk.dtype.kind == "c" else chunk
+    parts[np.isnan(parts)] = np.nan
+    return chunk
+
+
+def _long_doubles(chunk: Array) -> Array:
+    """Long doubles are 80 bits in 16 bytes of which 6 are rubbish, or 128 bits, or plain doubles: take them apart."""
+    parts = chunk.view(np.longdouble)
+    mantissa, exponent = np.frexp(parts)
+    pieces = [exponent.astype(np.float64)]
+    for _ in range(3):
+        piece = mantissa.astype(np.float64)
+        pieces.append(piece)
+        mantissa = np.where(np.isfinite(piece), mantissa - piece, 0)
+    return np.stack(pieces, axis=-1)  # element by element, so that chunks make no difference

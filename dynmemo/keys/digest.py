@@ -1,0 +1,187 @@
+"""Values to hash: equal content has the same digest in every process, different content never.
+
+Equal means: of the same type, with equal parts. ``1``, ``1.0``, ``True`` and ``"1"`` differ, so do a list and a
+tuple, and two dicts in another order; sets have no order; how objects are shared, laid out or sliced does not matter.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import pickle
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
+
+from blake3 import blake3
+
+from dynmemo.keys.encoding import FORMAT, size, sized, text
+from dynmemo.keys.functions import by_name
+from dynmemo.keys.own import type_name
+from dynmemo.keys.refusal import NoStableContent, Refusal
+from dynmemo.keys.scalars import LEAVES, is_immutable
+from dynmemo.keys.snapshots import by_snapshot
+from dynmemo.keys.table import register_digest
+from dynmemo.keys.walk import Walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from _typeshed import ReadableBuffer as Buffer
+
+__all__ = ["FORMAT", "NoStableContent", "digest", "digest_arguments", "is_immutable", "register_digest"]
+
+_BYTES: Final = 20
+_VALUE: Final = b"dynmemo value" + size(FORMAT)
+_ARGUMENTS: Final = b"dynmemo arguments" + size(FORMAT)
+
+# The names of parameters, as bytes. Those of **kwargs can be any, hence the limit.
+_names: Final[dict[str, bytes]] = {}
+_MOST_NAMES = 4_096
+
+
+def digest(value: object, where: str = "value", *, loose: bool = False) -> str:
+    """The digest of one value: 40 hexadecimal digits (160 bits of BLAKE3).
+
+    Args:
+        value: anything that has content.
+        where: what error messages call it.
+        loose: leave the order of dicts out.
+
+    Raises:
+        NoStableContent: when the value, or something inside it, has no content.
+    """
+    leaf = LEAVES.get(type(value))
+    data = leaf(value) if leaf else Walk(where, by_snapshot, loose=loose, check=insist_on_stability).encode(value)
+    return blake3(_VALUE + data).hexdigest(_BYTES)
+
+
+def digest_arguments(
+    arguments: Iterable[tuple[str, object]], code: Callable[[Any, Walk], Any] = by_snapshot
+) -> tuple[str, str]:
+    """The digest of a call's arguments, 40 hexadecimal digits, and why its result must not be stored if so.
+
+    Args:
+        arguments: names and values in the order of the signature; the order counts.
+        code: says what stands for functions and classes in them.
+
+    Raises:
+        NoStableContent: its path begins with the name of the argument.
+    """
+    parts, not_stored = [_ARGUMENTS], ""
+    for name, value in arguments:
+        parts.append(_names.get(name) or _name(name))
+        leaf = LEAVES.get(type(value))
+        if leaf is not None:
+            parts.append(leaf(value))
+            continue
+        walk = Walk(name, code, check=insist_on_stability)
+        parts.append(walk.encode(value))
+        not_stored = not_stored or walk.not_stored
+    return blake3(b"".join(parts)).hexdigest(_BYTES), not_stored
+
+
+def _name(name: str) -> bytes:
+    if len(_names) >= _MOST_NAMES:
+        _names.clear()
+    encoded = _names[name] = sized(text(name))
+    return encoded
+
+
+# -- whether an object has the same digest after pickle has stored and rebuilt it ----------------------------
+# Where it has not, another process would never ask for the same key. That shows at the first object of a class that has
+# a say in its own pickling; later ones of that class are trusted.
+
+LARGEST = 1 << 26
+"""Bytes of a pickle that is worth a look."""
+
+_checked: WeakSet[type] = WeakSet()
+
+
+def insist_on_stability(value: Any, walk: Walk) -> None:
+    """Refuse a value whose content changes when it is pickled and read back."""
+    cls = type(value)
+    if cls not in _checked and not _survives(value):
+        raise Refusal(
+            cls, f"an object of type {type_name(cls)}, whose content changes when it is pickled and read back"
+        )
+    _checked.add(cls)
+
+
+def _survives(value: object) -> bool:
+    """An object that cannot be pickled, or takes more than 64 MiB, cannot be checked; its digest stands."""
+    try:
+        copy = _rebuilt(value)
+    except Exception:  # noqa: BLE001 - whatever the code of a stranger raises, there is no copy to look at
+        return True
+    try:
+        # A function that pickle stored by value comes back as another one with the same code.
+        return Walk("value", by_name).encode(value) == Walk("value", by_name).encode(copy)
+    except NoStableContent:
+        return False
+
+
+class _TooLarge(Exception):  # noqa: N818
+    """The object is not worth a copy."""
+
+
+class _Bounded(io.BytesIO):
+    def write(self, data: Buffer, /) -> int:
+        if self.tell() + memoryview(data).nbytes > LARGEST:
+            raise _TooLarge
+        return super().write(data)
+
+
+def _rebuilt(value: object) -> object:
+    buffers: list[pickle.PickleBuffer] = []
+    data, code = _Bounded(), _Code()
+    try:
+        pickle.Pickler(data, 5, buffer_callback=buffers.append).dump(value)
+    except _TooLarge:
+        raise
+    except Exception:  # noqa: BLE001 - a class in a notebook, a lambda inside: that is cloudpickle's work
+        buffers.clear()
+        data = _Bounded()
+        _pickler_of(code)(data, 5, buffer_callback=buffers.append).dump(value)
+    # Large arrays are not copied. They are read-only in the copy: nothing that it does reaches the original.
+    data.seek(0)
+    return _Unpickler(code, data, buffers=[buffer.raw().toreadonly() for buffer in buffers]).load()
+
+
+class _Code:
+    """Functions and classes that an object and its copy share."""
+
+    def __init__(self) -> None:
+        self.known: list[object] = []
+
+    def mark(self, thing: object) -> int | None:
+        """What stands for `thing` in the pickle; None for what is no code."""
+        if not isinstance(thing, (type, FunctionType)):
+            return None
+        self.known.append(thing)
+        return len(self.known) - 1
+
+
+def _pickler_of(code: _Code) -> Any:
+    """A kind of cloudpickle's pickler that copies no code.
+
+    A class that cloudpickle reads back in its own process gets the copies of its methods for its methods.
+    """
+    base: Any = importlib.import_module("cloudpickle").Pickler
+
+    class Pickler(base):  # type: ignore[misc]
+        def persistent_id(self, thing: object) -> int | None:
+            return code.mark(thing)
+
+    return Pickler
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads what the pickler of `code` wrote."""
+
+    def __init__(self, code: _Code, data: io.BytesIO, buffers: list[memoryview]) -> None:
+        super().__init__(data, buffers=buffers)
+        self._code = code
+
+    def persistent_load(self, mark: int) -> object:
+        return self._code.known[mark]

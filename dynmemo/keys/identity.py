@@ -1,0 +1,383 @@
+"""The code part of a key: what a decorated function is as of each call, and what its computations change themselves."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import sys
+import types
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import blake3
+
+from dynmemo._process import Once
+from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
+from dynmemo.keys import source
+from dynmemo.keys.digest import insist_on_stability
+from dynmemo.keys.functions import seen_through, start
+from dynmemo.keys.left_out import LIVE, NO_BEARING, listed
+from dynmemo.keys.objects import Frozen
+from dynmemo.keys.pins import pin
+from dynmemo.keys.places import MISSING
+from dynmemo.keys.refusal import NoStableContent
+from dynmemo.keys.snapshots import Tracker, by_snapshot, class_identity, encoded, has_own_code
+from dynmemo.keys.state import Running, records, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from contextvars import Token
+
+    from dynmemo.keys.places import Key
+    from dynmemo.keys.snapshots import Kind, Parts, Read, Snapshot
+    from dynmemo.keys.walk import Walk
+
+__all__ = ["CodeIdentity", "Ingredient", "class_identity"]
+
+Portable = dict[str, tuple[object, ...]]
+
+_SHORT = 12
+_MOST_MET = 100
+_once = Once()
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredient:
+    """One thing that a code fingerprint was made of, or that was left out of it on purpose."""
+
+    kind: Kind
+    name: str
+    """As the user would say it: ``smooth``, ``Model.predict``, ``settings.SCALE``."""
+    digest: str | None
+    """The first digits of the digest of this thing alone; None if it has none."""
+    note: str = ""
+
+
+class Watching:
+    """Looks, around one computation, at the places that its code may change and at all others that it reads."""
+
+    def __init__(self, identity: CodeIdentity, snapshots: Sequence[Snapshot]) -> None:
+        self._identity = identity
+        self._snapshots = snapshots
+        self._mark: Token[tuple[Running, ...]] | None = None
+        self._reason = ""
+
+    def begin(self) -> None:
+        """The computation begins."""
+        for snapshot in self._snapshots[:1]:
+            if not snapshot.watch.unchanged() and (changed := snapshot.watch.changed()):
+                self._reason = f"`{changed[0][1]}` was changed after its key was taken"
+        mine = (Running(id(self._identity), one) for one in self._snapshots)
+        self._mark = running.set((*running.get(), *mine))
+
+    def end(self) -> str:
+        """The computation is over: why its result must not be stored, empty if it may."""
+        if self._mark is not None:
+            running.reset(self._mark)
+        reasons = [self._look_at(snapshot) for snapshot in self._snapshots]
+        return self._reason or next(filter(None, reasons), "")
+
+    def _look_at(self, snapshot: Snapshot) -> str:
+        if snapshot.walk.not_stored:
+            return snapshot.walk.not_stored
+        reason = ""
+        changed = [] if snapshot.watch.unchanged() else snapshot.watch.changed()
+        may = snapshot.may_write() if changed else {}
+        for place, name, before, after in changed:
+            if place.key in may or (place.key[0], None) in may:
+                records.changed(id(self._identity), place, before, after, snapshot.counted(place.key))
+                snapshot.watch.left(place.key, after)
+            else:
+                reason = f"`{name}` was changed while it computed, and not by its own code"
+        return reason
+
+
+class CodeIdentity:
+    """What the code of one decorated function is, as of each call.
+
+    Args:
+        function: the function itself, not what stands in its place once it is decorated.
+        code: ``"deep"`` for the function and everything of the user's own that it reaches; ``"own"`` for the
+            function with its defaults and what it has closed over; ``"off"`` for nothing.
+        depends_on: packages whose installed versions count.
+        version: stands in place of the code.
+        ignore_globals: globals that do not count, by name, with module where it is not the function's own.
+        walked: told of the fingerprint whenever it had to be taken anew, with a function that gives its ingredients.
+
+    Raises:
+        InvalidOptionError: an option is not allowed, or a package is not installed.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        *,
+        code: Literal["deep", "own", "off"] = "deep",
+        depends_on: Sequence[str] = (),
+        version: str | int | None = None,
+        ignore_globals: Collection[str] = (),
+        walked: Callable[[str, Callable[[], list[Ingredient]]], None] | None = None,
+    ) -> None:
+        mode = checked_mode(code)
+        pinned = checked_version(version) or ("off" if mode == "off" else None)
+        self._versions = package_versions(depends_on)
+        versions = [f"{name}={found}" for name, found in self._versions.items()]
+        self._name = getattr(function, "__qualname__", type(function).__qualname__).rpartition("<locals>.")[2]
+        self._options: dict[str, Any] = {"state": id(self), "check": insist_on_stability}
+        self._tracker = Tracker(
+            function,
+            self._name,
+            salt=(mode, *versions),
+            walked=None if walked is None else self._walked,
+            globals_too=mode == "deep",
+            is_users=True,
+            ignored=_ignored(function, ignore_globals),
+            **self._options,
+        )
+        self._report = walked
+        self._met: dict[int, Tracker] = {}
+        if pinned is not None and versions:
+            pinned = f"{pinned}~{hash_texts(*versions)[:16]}"
+        self._pinned = pinned
+        if pinned is not None:
+            pin(function, pinned)
+
+    def current(self) -> str:
+        """The code part of the key as of now: ``v...`` or ``off`` where the code does not count, else 32 hex digits.
+
+        Raises:
+            UnhashableArgumentError: something that the function reaches has no content.
+        """
+        return self._pinned if self._pinned is not None else self._snapshot().fingerprint
+
+    def not_stored(self) -> str:
+        """Why no result can be stored now, empty if it can."""
+        return "" if self._pinned is not None or self._tracker.known is None else self._tracker.known.walk.not_stored
+
+    def _snapshot(self) -> Snapshot:
+        try:
+            return self._tracker.current()
+        except NoStableContent as error:
+            raise UnhashableArgumentError(
+                f"{self._name}(): what it reaches as `{error.path}` is {error.reason}. {_advice(error.advice)}"
+            ) from None
+
+    # -- functions and classes in arguments -------------------------------------------------------
+
+    def in_arguments(self, thing: Any, walk: Walk) -> Any:
+        """What stands for a function or class in the arguments of a call."""
+        if not has_own_code(thing):
+            return by_snapshot(thing, walk)
+        known = self._met.get(id(thing))
+        if known is None or known.thing is not thing:
+            if len(self._met) >= _MOST_MET:
+                self._met.clear()
+            name = getattr(thing, "__qualname__", type(thing).__qualname__)
+            known = self._met[id(thing)] = Tracker(thing, name, strict=True, **self._options)
+        return by_snapshot(thing, walk, known)
+
+    # -- computations -----------------------------------------------------------------------------
+
+    def watching(self) -> Watching:
+        """For one computation: tells what it changes of what it may, and what was changed meanwhile."""
+        mine = self._tracker.known
+        if self._pinned is not None or mine is None:  # nothing was looked up
+            return Watching(self, ())
+        found = [mine, *(tracker.known for tracker in list(self._met.values()))]
+        return Watching(self, [one for one in found if one is not None and (one is mine or one.watch.unchanged())])
+
+    # -- what it is made of -------------------------------------------------------------------------
+
+    def ingredients(self) -> list[Ingredient]:
+        """Everything that `current` is made of or that was left out of it on purpose, the function itself first."""
+        if self._pinned is not None:
+            return [Ingredient("package", name, None, f"version {found}") for name, found in self._versions.items()]
+        self._snapshot()
+        return _ingredients(self._tracker.walked(), self._versions)
+
+    def _walked(self, snapshot: Snapshot) -> None:
+        if self._report is not None:
+            self._report(snapshot.fingerprint, lambda: _ingredients(snapshot, self._versions))
+
+    def portable(self) -> Portable:
+        """What a process without the source of this code needs for the same fingerprint; plain data, to be pickled.
+
+        Bytecode travels with cloudpickle and source does not, so the digests of the trees go along, by the
+        bytecode that they belong to.
+        """
+        return {} if self._pinned is not None else source.pack(self._snapshot().walk.functions)
+
+    @staticmethod
+    def install(portable: Mapping[str, tuple[object, ...]]) -> None:
+        """Take what `portable` gave in another process, before the functions that came with it are used."""
+        source.install(portable)
+
+
+def _advice(advice: str) -> str:
+    return advice.replace("ame the parameter in ignore=", "ame the global in ignore_globals=")
+
+
+def _ignored(function: Any, names: Collection[str]) -> frozenset[Key]:
+    """The places of the globals that a user says have no bearing on a result."""
+    given: object = names
+    if isinstance(given, str) or not isinstance(given, (tuple, list, set, frozenset)):
+        raise InvalidOptionError(f"ignore_globals= takes names of globals: ignore_globals=({given!r},)")
+    found = []
+    function = seen_through(getattr(function, "__func__", function))
+    for name in given:
+        module, _, last = str(name).rpartition(".")
+        namespace: Any = vars(sys.modules[module]) if module in sys.modules else None
+        if not module and type(function) is types.FunctionType:
+            place = start(function, last)
+        else:
+            from dynmemo.keys.places import Place
+
+            place = None if namespace is None else Place(namespace, last)
+        if place is None or place.get() is MISSING:
+            raise InvalidOptionError(
+                f"ignore_globals= names {name!r}, which is no global here; give names of globals of the function's "
+                "module, and those of other modules as module.NAME"
+            )
+        found.append(place.key)
+    return frozenset(found)
+
+
+# -- the list of everything that went into a fingerprint, for people -----------------------------------------
+
+
+def _ingredients(snapshot: Snapshot, versions: dict[str, str]) -> list[Ingredient]:
+    """The function itself first, then what it reaches, by kind and name."""
+    walk = snapshot.walk
+    root = getattr(walk.root, "__module__", None)
+    found = {
+        Ingredient(kind, _code_name(thing, root), None if digest is None else digest[:_SHORT], note)
+        for kind, thing, digest, note in walk.things
+        if kind == "function"
+    }
+    first = next((one for one in found if one.name == _code_name(walk.root, root)), None)
+    first = first or Ingredient("function", _code_name(walk.root, root), snapshot.fingerprint[:_SHORT])
+    for parts in walk.nodes:
+        if isinstance(parts.thing, type):
+            found.add(Ingredient("class", _code_name(parts.thing, root), hash_bytes(parts.alone())[:_SHORT]))
+        found.update(one for read in parts.reads for one in _of(read, parts, walk.root, root))
+    may = snapshot.may_write() if walk.state else {}
+    for key, name in walk.state.items():
+        found.add(Ingredient("state", may.get(key, name), None, "changed by the code itself, so it is left out"))
+    for name in walk.packages | set(versions):
+        if name in versions or (name not in sys.stdlib_module_names and name not in {"dynmemo", "builtins"}):
+            note = f"version {versions[name]}" if name in versions else _NOT_FOLLOWED
+            found.add(Ingredient("package", name, None, note))
+    return [first, *sorted(found - {first}, key=lambda one: (one.kind, one.name, one.digest or ""))]
+
+
+_NOT_FOLLOWED = "not followed; depends_on= puts its version into the key"
+
+
+def _of(read: Read, parts: Parts, root: object, home: str | None) -> Iterator[Ingredient]:
+    forgiven = type(read.value) is Frozen
+    if read.place is None or (read.type is None and not forgiven):
+        return
+    name = read.name
+    if read.kind in {"closure", "default"}:
+        name = name if parts.thing is root else f"{_code_name(parts.thing, home)}.{name}"
+    elif read.module is not None and read.module != home and "." not in name:
+        name = f"{read.module}.{name}"
+    for kinds, note in (
+        () if read.type is None else ((NO_BEARING, "{}: no bearing on a value"), (LIVE, "{}: only its settings count"))
+    ):
+        if read.type is not None and listed(read.type, kinds) is not None:
+            yield Ingredient("opaque", name, None, note.format(read.type.__name__))
+            return
+    yield Ingredient(read.kind, name, hash_bytes(encoded(read.data))[:_SHORT])
+
+
+def _code_name(thing: object, root: str | None) -> str:
+    name = str(getattr(thing, "__qualname__", type(thing).__name__)).rpartition("<locals>.")[2]
+    module = getattr(thing, "__module__", None)
+    return name if module in {root, None} else f"{module}.{name}"
+
+
+def hash_texts(*parts: object) -> str:
+    """32 hex digits of some texts."""
+    hasher = blake3.blake3()
+    for part in parts:
+        data = str(part).encode("utf-8", "surrogatepass")
+        hasher.update(b"%d:" % len(data) + data)
+    return hasher.hexdigest(16)
+
+
+def hash_bytes(data: bytes) -> str:
+    """32 hex digits."""
+    return blake3.blake3(data).hexdigest(16)
+
+
+# -- what the user says: ``code=``, ``version=`` and ``depends_on=`` -----------------------------------------
+
+MODES = ("deep", "own", "off")
+LONGEST_VERSION = 100
+"""Bytes of an escaped version that stand in a key as they are."""
+
+_ESCAPES = str.maketrans({":": "%3A", "#": "%23", "%": "%25", "~": "%7E"})
+
+
+def checked_mode(code: str) -> str:
+    """`code` if it is one of the allowed."""
+    if code not in MODES:
+        raise InvalidOptionError(f"code={code!r} is not allowed; give one of {', '.join(map(repr, MODES))}")
+    return code
+
+
+def checked_version(version: str | int | None) -> str | None:
+    """`version` as it stands in keys: ``v`` and the text, escaped; a long one ends in its hash."""
+    if version is None:
+        return None
+    given: object = version  # callers without a type checker give anything
+    if isinstance(given, bool) or not isinstance(given, str | int) or given == "":
+        raise InvalidOptionError(
+            f"version= takes a text that is not empty or an integer, not {_shown(version)}; "
+            "change it when results should be new"
+        )
+    escaped = str(version).translate(_ESCAPES)
+    encoded = escaped.encode("utf-8", "surrogatepass")
+    if len(encoded) <= LONGEST_VERSION:
+        return f"v{escaped}"
+    tail = blake3.blake3(encoded).hexdigest(16)
+    return f"v{encoded[: LONGEST_VERSION - len(tail) - 1].decode(errors='ignore')}~{tail}"
+
+
+def _shown(version: object) -> str:
+    return "an empty text" if version == "" else f"a {type(version).__name__}"
+
+
+def package_versions(names: Sequence[str]) -> dict[str, str]:
+    """The installed version of each package; a name may be that of the package or that of its import.
+
+    Raises:
+        InvalidOptionError: one is not installed, or `names` is no sequence of names.
+    """
+    if isinstance(names, str):
+        raise InvalidOptionError(f"depends_on= takes a sequence of package names: depends_on=({names!r},)")
+    found = {}
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidOptionError(f"depends_on= takes package names, not a {type(name).__name__}")
+        found[_normal(name)] = _version(name)
+    return dict(sorted(found.items()))
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        pass
+    packages = importlib.metadata.packages_distributions().get(name, [])
+    if not packages:
+        raise InvalidOptionError(
+            f"depends_on= names {name!r}, which is not installed here; "
+            "give names as `pip list` shows them, or install it"
+        )
+    return ",".join(sorted(f"{package}={importlib.metadata.version(package)}" for package in set(packages)))

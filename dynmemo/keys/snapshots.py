@@ -1,0 +1,609 @@
+"""What a function or class is as of now: walked once, then only checked for changes, in about a microsecond.
+
+Names that lead to code and to immutable data are compared by identity; mutable data is digested.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from dataclasses import dataclass, field
+from operator import attrgetter, is_, itemgetter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from blake3 import blake3
+
+from dynmemo.keys.cost import report_cost
+from dynmemo.keys.encoding import Order, node, sized, text
+from dynmemo.keys.functions import (
+    LRU_CACHE,
+    asked_by,
+    bound_builtin,
+    is_plain_instance,
+    may_write,
+    seen_through,
+    take_apart,
+)
+from dynmemo.keys.left_out import attributes_left_out
+from dynmemo.keys.objects import Frozen, Instance, constant_name
+from dynmemo.keys.own import is_found, is_own_class, is_own_function, stable_name
+from dynmemo.keys.places import MISSING, Place, attributes_of, instance_place
+from dynmemo.keys.refusal import NoStableContent, Refusal
+from dynmemo.keys.scalars import LEAVES, is_immutable
+from dynmemo.keys.state import records
+from dynmemo.keys.walk import Walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, KeysView, Mapping, Sequence
+
+    from dynmemo.keys.encoding import Node
+    from dynmemo.keys.places import Key
+
+FORMAT = 2
+"""The number of this fingerprint's format; another format never shares a key with this one."""
+
+Kind = Literal["function", "class", "global", "closure", "default", "package", "state", "opaque"]
+
+_FIXED = (staticmethod, classmethod, property, LRU_CACHE)
+_COPIED = frozenset(functools.WRAPPER_ASSIGNMENTS) | {"__annotations__", "__type_params__"}
+_contents, _mro = attrgetter("cell_contents"), attrgetter("__mro__")
+
+
+@dataclass(slots=True)
+class Read:
+    """Something that a node was made of."""
+
+    label: str
+    value: object
+    name: str
+    kind: Kind
+    place: Place | None
+    module: str | None
+    data: Any = None
+    type: type | None = None
+    """Of data, which is not kept."""
+
+
+class Parts(Order):
+    """The children of a function, class or own object, by name."""
+
+    def __init__(self, walk: CodeWalk, kind: bytes, thing: object, name: str = "") -> None:
+        self._walk = walk
+        self._kind = kind
+        self.thing = thing
+        self._texts: list[str] = [name]
+        self.reads: list[Read] = []
+
+    def text(self, *texts: str) -> None:
+        """Something that counts and has no parts."""
+        self._texts += texts
+
+    def value(self, label: str, value: object, name: str = "") -> None:
+        """A child that cannot be bound anew."""
+        if value is not None:
+            self.reads.append(Read(label, seen_through(value), name, "global", None, None))
+
+    def place(self, label: str, place: Place, name: str, kind: Kind = "global", module: str | None = None) -> None:
+        """A child that stands at a place, as it is now."""
+        value = self._walk.at(place, name)
+        if value is not MISSING:
+            self.reads.append(Read(label, value, name, kind, place, module))
+
+    def namespace(self, mapping: Mapping[str, Any], owner: object = None, left_out: Iterable[str] = ()) -> None:
+        """A new entry of `mapping` would count, unless it has one of some names."""
+        names = frozenset(left_out)
+        self._walk.watch.spaces.append(Space(mapping, owner, names, frozenset(mapping), _size(mapping, names)))
+        if isinstance(owner, type):
+            self._walk.watch.classes.append(owner)
+
+    def node(self) -> Node:
+        """What was gathered, in an order that does not depend on how it was written."""
+        self.reads.sort(key=lambda read: read.label)
+        self._walk.nodes.append(self)
+        texts = sorted(self._texts[1:]) if self._kind == b"class" else self._texts
+        labels = b"".join(sized(text(one)) for one in (*texts, "", *(read.label for read in self.reads)))
+        return b"{" + sized(self._kind) + sized(labels), [read.value for read in self.reads], self
+
+    def alone(self) -> bytes:
+        """What it is without the code that it leads to."""
+        own = [sized(text(one)) for one in sorted(self._texts)]
+        for read in self.reads:
+            own.append(sized(text(read.label)))
+            if read.type is not None or type(read.value) is Frozen:
+                own.append(encoded(read.data))
+        return b"".join(own)
+
+    def step(self, children: Sequence[object], index: int) -> str:
+        return f".{self.reads[index].name.rpartition('.')[2] or self.reads[index].label}"
+
+    def left(self, top: Any, walk: Any) -> None:
+        for read, data in zip(self.reads, top.parts, strict=True):
+            read.data = data
+
+
+class Space(NamedTuple):
+    """The names in a class, an object or on a function."""
+
+    mapping: Mapping[str, Any]
+    owner: object
+    left_out: frozenset[str]
+    names: frozenset[str]
+    size: int
+
+
+def _size(mapping: Mapping[str, Any], left_out: frozenset[str]) -> int:
+    return len(mapping) - sum(name in mapping for name in left_out)
+
+
+def encoded(data: Any) -> bytes:
+    """The bytes of a part, also of one that was in a circle."""
+    found: bytes = data if isinstance(data, bytes) else data.data
+    return found
+
+
+class CodeWalk(Walk):
+    """One walk from a function or class over everything of the user's that it reaches.
+
+    Args:
+        thing: a function, class or other thing with code.
+        name: what log lines call it.
+        globals_too: whether the globals of functions are followed (``code="deep"``).
+        is_users: whether `thing` counts by its code even if a package defines it.
+        strict: live things in closures and defaults are refused, as in any argument.
+        state: identifies the function to which its own state is forgiven.
+        ignored: places that do not count.
+        asked: names that reached code asks of modules, as far as they are known.
+    """
+
+    follows = True
+
+    def __init__(
+        self,
+        thing: object,
+        name: str,
+        *,
+        globals_too: bool = True,
+        is_users: bool = False,
+        strict: bool = False,
+        state: int = 0,
+        ignored: frozenset[Key] = frozenset(),
+        asked: frozenset[str] = frozenset(),
+        check: Callable[[Any, Walk], None] | None = None,
+    ) -> None:
+        super().__init__(name, self._take_apart, check=check)
+        self.globals_too = globals_too
+        self.is_users = is_users
+        self.asked = asked
+        self.modules_asked = False
+        self.watch = Watch()
+        self.nodes: list[Parts] = []
+        self.functions: list[types.FunctionType] = []
+        self.things: list[tuple[Kind, Any, str | None, str]] = []
+        self.packages: set[str] = set()
+        self.state: dict[Key, str] = {}
+        self.of_packages: dict[Key, str] = {}
+        self._strict = strict
+        self._state = state
+        self._ignored = ignored
+        self._instances: dict[int, Instance] = {}
+        self._kept: list[object] = []  # an id in a token is its own only as long as the thing lives
+        self.root = seen_through(thing)
+        self.data = self.encode(Instance(self.root, name) if is_plain_instance(self.root) else self.root)
+        self.names_asked = frozenset(name for one in self.functions for name in asked_by(one.__code__))
+
+    def is_root(self, thing: object) -> bool:
+        """Whether it is what the walk began with."""
+        return thing is self.root
+
+    def _take_apart(self, thing: Any, walk: Walk) -> bytes | Node:
+        self._kept.append(thing)
+        return take_apart(thing, self)
+
+    @property
+    def strict(self) -> bool:
+        """Whether what is read now belongs to an argument."""
+        if not self._strict:
+            return False
+        return any(
+            isinstance(top.order, Parts) and top.order.reads[len(top.parts)].kind in {"closure", "default"}
+            for top in self._stack
+        )
+
+    # -- what readers tell ------------------------------------------------------------------------
+
+    def parts(self, kind: bytes, thing: object, name: str = "") -> Parts:
+        """Gathers the children of `thing`."""
+        return Parts(self, kind, thing, name)
+
+    def at(self, place: Place, name: str) -> object:
+        """What stands at a place, as a child; from now on the place is watched."""
+        value = place.get()
+        if place.key in self._ignored:
+            self.state[place.key] = name
+            return MISSING
+        forgiven = None
+        if self._state:
+            forgiven = records.forgiven(self._state, place.key, lambda: token(place))
+        if forgiven is not None:
+            self.watch.live(place, name)
+            self.state[place.key] = name
+            return MISSING if forgiven == b"M" else Frozen(forgiven)
+        if value is MISSING:
+            self.watch.absent(place)
+            return MISSING
+        value = seen_through(value)
+        if is_plain_instance(value):
+            self.watch.same(place, place.get())
+            return self._instances.setdefault(id(value), Instance(value, name))
+        if is_code(value) or is_immutable(value):
+            self.watch.same(place, place.get())
+        else:
+            self.watch.live(place, name)
+            report_cost(self.where, name, value)
+        return value
+
+    def instance(self, value: object) -> None:
+        """An object of an own class was met inside of data."""
+        self._instances.setdefault(id(value), Instance(value, ""))
+
+    def foreign(self) -> None:
+        """An object of a package was met, whose methods are not read: they may change what holds it."""
+        for top in reversed(self._stack):
+            if isinstance(top.order, Parts):
+                read = top.order.reads[len(top.parts)]
+                if read.place is not None:
+                    self.of_packages[read.place.key] = read.name
+                return
+
+    def read_instance(self, instance: Instance) -> Node:
+        """An object that a name leads to: the class, and every attribute as a place of its own."""
+        thing: Any = instance.thing
+        parts = self.parts(b"instance", thing)
+        cls: Any = type(thing)
+        parts.value("class", cls)
+        state = attributes_of(thing)
+        left_out = attributes_left_out(cls)
+        # A decorator that is a class copies these from the function that it holds.
+        copied = _COPIED if "__wrapped__" in state else ()
+        for name in state:
+            if name not in left_out and name not in copied:
+                parts.place(f"attribute {name}", instance_place(thing, name), f"{instance.name}.{name}")
+        if len(parts.reads) == 1 and cls.__eq__ is object.__eq__:  # only its identity tells it from another
+            parts.text(constant_name(thing, everywhere=False) or "")
+        self.watch.instances.append(thing)
+        parts.namespace(state, thing, left_out)
+        return parts.node()
+
+    def function(self, function: types.FunctionType) -> None:
+        """An own function was reached."""
+        self.functions.append(function)
+        self.watch.function(function)
+
+    def found(self, kind: Kind, thing: object, digest: str | None, note: str) -> None:
+        """A function or class was reached, for `explain`."""
+        self.things.append((kind, thing, digest, note))
+
+    def package(self, name: str) -> None:
+        """Something of a package was reached."""
+        self.packages.add(name.partition(".")[0])
+
+    def may_write(self) -> dict[Key, str]:
+        """The places that the reached code may change."""
+        found = dict(self.of_packages)
+        for key, name in may_write(self.functions, [one.thing for one in self._instances.values()]):
+            found.setdefault(key, name)
+        return found
+
+    def forget_data(self) -> None:
+        """Large data is not kept alive."""
+        self.done.clear()
+        for parts in self.nodes:
+            for read in parts.reads:
+                read.data = encoded(read.data)
+                if not is_code(read.value) and type(read.value) not in (Instance, Frozen, types.MethodType):
+                    read.type, read.value = type(read.value), None
+
+
+def is_code(value: object) -> bool:
+    """Whether `value` cannot change but by what is watched anyway."""
+    cls = type(value)
+    return cls is types.FunctionType or cls in _FIXED or issubclass(cls, (type, types.ModuleType)) or cls in _BY_NAME
+
+
+_BY_NAME = frozenset(
+    (
+        types.BuiltinFunctionType,
+        types.MethodDescriptorType,
+        types.ClassMethodDescriptorType,
+        types.WrapperDescriptorType,
+        types.GetSetDescriptorType,
+        types.MemberDescriptorType,
+    )
+)
+
+
+def by_identity(thing: Any, walk: Walk) -> bytes | Node:
+    """Functions, classes and modules as they are told apart within this process."""
+    return bound_builtin(thing) or b"K%d." % id(thing)
+
+
+class _TokenWalk(Walk):
+    """Reads what lies at a place, within this process."""
+
+    follows = True
+
+    @property
+    def strict(self) -> bool:
+        return False
+
+
+def token(place: Place) -> bytes:
+    """Changes with the content of a place; only within this process."""
+    value = place.get()
+    leaf = LEAVES.get(type(value))
+    if leaf is not None:
+        return leaf(value)
+    try:
+        return _TokenWalk("", by_identity).encode(value)
+    except NoStableContent as refusal:
+        return b"refused " + refusal.type_name.encode()
+
+
+class Watch:
+    """What a walk has read, and whether it is still so.
+
+    Attributes:
+        lives: places of mutable data, each with the name and the token of its content.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[Mapping[str, Any], dict[str, object]]] = {}
+        self._absent: dict[int, tuple[KeysView[str], set[str]]] = {}
+        self._empty_cells: list[types.CellType] = []
+        self._cells: dict[int, tuple[types.CellType, object]] = {}
+        self._functions: list[tuple[types.FunctionType, types.CodeType]] = []
+        self._with_defaults: list[tuple[types.FunctionType, object, object]] = []
+        self.classes: list[type] = []
+        self.instances: list[object] = []
+        self.spaces: list[Space] = []
+        self.lives: dict[Key, list[Any]] = {}
+        self.places: dict[Key, tuple[Place, object]] = {}
+
+    # -- at every call ----------------------------------------------------------------------------
+
+    def unchanged(self) -> bool:
+        """Whether everything is as it was read."""
+        try:
+            for getter, holder, values in self._names:
+                if not all(map(is_, getter(holder), values)):
+                    return False
+        except KeyError:
+            return False
+        for keys, names in self._missing:
+            if not keys.isdisjoint(names):
+                return False
+        for function, code in self._functions:
+            if function.__code__ is not code:
+                return False
+        return (self._plain or self._rest_unchanged()) and all(token(one[0]) == one[2] for one in self._lives)
+
+    def _rest_unchanged(self) -> bool:
+        for function, defaults, keyword_defaults in self._with_defaults:
+            if function.__defaults__ is not defaults or function.__kwdefaults__ is not keyword_defaults:
+                return False
+        try:
+            if not all(map(is_, map(_contents, self._cell_list), self._cell_values)):
+                return False
+        except ValueError:
+            return False
+        return (
+            all(map(is_, map(_mro, self.classes), self._mros))
+            and all(map(is_, map(type, self.instances), self._types))
+            and all(_size(space.mapping, space.left_out) == space.size for space in self.spaces)
+            and not any(_is_filled(cell) for cell in self._empty_cells)
+        )
+
+    # -- at a walk --------------------------------------------------------------------------------
+
+    def function(self, function: types.FunctionType) -> None:
+        """Another code or other defaults would count."""
+        self._functions.append((function, function.__code__))
+        self._with_defaults.append((function, function.__defaults__, function.__kwdefaults__))
+
+    def same(self, place: Place, value: object) -> None:
+        """Another object at `place` would count."""
+        if isinstance(place.holder, types.CellType):
+            self._cells[id(place.holder)] = (place.holder, value)
+        elif not place.fixed:
+            self._found.setdefault(place.key[0], (place.holder, {}))[1][place.name] = value
+        else:
+            return
+        self.places[place.key] = (place, value)
+
+    def live(self, place: Place, name: str) -> None:
+        """Another content at `place` would count."""
+        if place.key not in self.lives:
+            # Before the content is used: what changes meanwhile is then seen by the next call.
+            self.lives[place.key] = [place, name, token(place)]
+
+    def absent(self, place: Place) -> None:
+        """Anything at `place` would count."""
+        if isinstance(place.holder, types.CellType):
+            self._empty_cells.append(place.holder)
+        else:
+            self._absent.setdefault(place.key[0], (place.holder.keys(), set()))[1].add(place.name)
+        self.places[place.key] = (place, MISSING)
+
+    def freeze(self) -> None:
+        """Everything was read."""
+        self._names = []
+        for holder, values in self._found.values():
+            names = list(values)
+            names *= 2 if len(names) == 1 else 1  # with one name, itemgetter gives no tuple
+            self._names.append((itemgetter(*names), holder, tuple(values[name] for name in names)))
+        self._missing = [(keys, tuple(names)) for keys, names in self._absent.values()]
+        self._cell_list = [cell for cell, _ in self._cells.values()]
+        self._cell_values = [value for _, value in self._cells.values()]
+        self._with_defaults = [one for one in self._with_defaults if one[1] is not None or one[2] is not None]
+        self._mros = list(map(_mro, self.classes))
+        self._types = list(map(type, self.instances))
+        self._lives = list(self.lives.values())
+        rest = (self._with_defaults, self._cells, self.classes, self.instances, self.spaces, self._empty_cells)
+        self._plain = not any(rest)
+
+    def left(self, key: Key, token: bytes) -> None:
+        """A computation has left a place so, and what counts for it is the same."""
+        if key in self.lives:
+            self.lives[key][2] = token
+
+    def changed(self) -> list[tuple[Place, str, bytes, bytes]]:
+        """The places that are another now: place, name, what stood for them and what does."""
+        found: list[tuple[Place, str, bytes, bytes]] = []
+        for place, value in self.places.values():
+            now = place.get()
+            if now is not value:
+                before = _token_of(value)
+                if before != (after := token(place)):
+                    found.append((place, str(place.name), before, after))
+        for space in self.spaces:
+            for name in set(space.mapping) - space.names - space.left_out:
+                place = Place(space.mapping, name, space.owner)
+                if place.key not in self.places and place.key not in self.lives:
+                    found.append((place, name, b"M", token(place)))
+        for place, name, before in self._lives:
+            after = token(place)
+            if after != before:
+                found.append((place, name, before, after))
+        return found
+
+
+def _token_of(value: object) -> bytes:
+    return token(Place({"": value}, "", fixed=True))
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    return Place(cell, "").get() is not MISSING
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What one walk found."""
+
+    walk: CodeWalk
+    watch: Watch
+    fingerprint: str
+    _may: dict[Key, str] | None = field(default=None)
+    _reads: dict[Key, Read] | None = field(default=None)
+
+    def may_write(self) -> dict[Key, str]:
+        """The places that the code may change, with names."""
+        if self._may is None:
+            self._may = self.walk.may_write()
+        return self._may
+
+    def counted(self, key: Key) -> bytes:
+        """What stands for a place in the fingerprint."""
+        if self._reads is None:
+            self._reads = {read.place.key: read for parts in self.walk.nodes for read in parts.reads if read.place}
+        read = self._reads.get(key)
+        return b"M" if read is None else encoded(read.data)
+
+
+class Tracker:
+    """Knows what `thing` is and when it is another one; see `CodeWalk` for the options.
+
+    Args:
+        thing: a function, class or other thing with code.
+        name: what log lines call it.
+        salt: texts that go into the fingerprint as well.
+        walked: told of every walk.
+    """
+
+    def __init__(
+        self,
+        thing: object,
+        name: str,
+        *,
+        salt: Sequence[str] = (),
+        walked: Callable[[Snapshot], None] | None = None,
+        **options: Any,
+    ) -> None:
+        self.thing = thing
+        self._name = name
+        self._salt = (f"identity {FORMAT}", *salt)
+        self._report = walked
+        self._options = options
+        self._asked: frozenset[str] = frozenset()
+        self.known: Snapshot | None = None
+
+    def current(self) -> Snapshot:
+        """What it is now."""
+        known = self.known
+        return known if known is not None and known.watch.unchanged() else self.walked()
+
+    def walked(self) -> Snapshot:
+        """The same, walked anew."""
+        # Without a lock: two threads may both walk, and find the same.
+        while True:
+            walk = CodeWalk(self.thing, self._name, asked=self._asked, **self._options)
+            if not walk.modules_asked or walk.names_asked <= self._asked:
+                break
+            self._asked |= walk.names_asked
+        walk.watch.freeze()
+        hasher = blake3(b"".join(sized(text(one)) for one in self._salt))
+        hasher.update(walk.data)
+        self.known = snapshot = Snapshot(walk, walk.watch, hasher.hexdigest(16))
+        walk.forget_data()
+        if self._report is not None:
+            self._report(snapshot)
+        return snapshot
+
+
+# -- functions and classes in arguments ----------------------------------------------------------------------
+
+_trackers: dict[int, tuple[object, Tracker]] = {}
+_MOST_TRACKERS = 1_000
+
+
+def tracker_of(thing: Any) -> Tracker:
+    """The tracker of a function or class that is (in) an argument."""
+    known = _trackers.get(id(thing))
+    if known is not None and known[0] is thing:
+        return known[1]
+    tracker = Tracker(thing, getattr(thing, "__qualname__", type(thing).__qualname__), strict=True)
+    # A function that has closed over something may hold large data, and is often new with every call.
+    if isinstance(thing, type) or not getattr(thing, "__closure__", ()):
+        if len(_trackers) >= _MOST_TRACKERS:
+            _trackers.clear()
+        _trackers[id(thing)] = (thing, tracker)
+    return tracker
+
+
+def by_snapshot(thing: Any, walk: Walk, tracker: Tracker | None = None) -> bytes | Node:
+    """Functions and classes in arguments: own ones by what they are now, others by name."""
+    bound = bound_builtin(thing)
+    if bound is not None:
+        return bound
+    if isinstance(thing, types.ModuleType):
+        raise Refusal(type(thing), "a module, which has no stable content", "Pass its name")
+    if isinstance(thing, property):
+        return node(b"property", (type(thing).__name__, thing.fget, thing.fset, thing.fdel))
+    if not has_own_code(thing):
+        return b"#" + blake3(b"Kn" + text(stable_name(thing))).digest()
+    snapshot = (tracker or tracker_of(thing)).current()
+    walk.not_stored = walk.not_stored or snapshot.walk.not_stored
+    return b"#" + blake3(b"Kc" + text(snapshot.fingerprint)).digest()
+
+
+def has_own_code(thing: Any) -> bool:
+    """Whether the name of a function or class does not say all."""
+    if isinstance(thing, type):
+        if str(thing.__module__).partition(".")[0] == "dynmemo":
+            return False
+        return is_own_class(thing) or not (is_found(thing) or thing.__module__ == "builtins")
+    return type(thing) is types.FunctionType and (is_own_function(thing) or not is_found(thing))
+
+
+def class_identity(cls: type) -> str:
+    """The digest of a class with its code and everything that this reaches, as of now."""
+    return tracker_of(cls).current().fingerprint
