@@ -17,7 +17,7 @@ class CacheInfo(NamedTuple):
     hits: int
     """Calls answered from the cache."""
     misses: int
-    """Calls for which the cache held nothing live."""
+    """All other calls: the cache held nothing live, or could not be asked."""
     maxsize: None
     currsize: None
     computed: int

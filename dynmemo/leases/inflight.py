@@ -34,6 +34,9 @@ T = TypeVar("T")
 # Ctrl-C does not interrupt waiting for a lock on Windows. Elsewhere, how often to see whether the leader still runs.
 _LOOK_SECONDS = 0.5 if sys.platform == "win32" else 1.0
 
+_LONGEST_ENTRY = 1.0
+"""Seconds between joining a flight and leading it, which follow each other; longer if an interrupt came in between."""
+
 led: ContextVar[tuple[Flight[Any], ...]] = ContextVar("dynmemo_led", default=())
 """The flights that cannot end before the running code returns; copied into the tasks that it starts."""
 
@@ -73,22 +76,18 @@ class Flight(Generic[T]):
         """The lease rows of others for which code waits that this one's leader waits for."""
         self._flights = flights
         self._key = key
-        self._is_led = witness()
+        self._runs = witness()
+        self._is_of_task = _task() is not None
+        self._joined = time.monotonic()
+        self._leading: weakref.ref[Leading] | None = None
         self._open = [True]
         self._wakers: deque[Callable[[], object]] = deque()
 
-    @contextmanager
-    def leading(self) -> Iterator[None]:
+    def leading(self) -> Leading:
         """Everything that the leader does. Left without `land`, whatever the reason, the flight is handed over."""
-        token = led.set((*led.get(), self))
-        self._flights.led[self] = None
-        try:
-            yield
-        finally:
-            with suppress(ValueError):  # a generator or coroutine that is closed by somebody else
-                led.reset(token)
-            self.hand_over()
-            self._flights.led.pop(self, None)
+        leading = Leading(self, self._flights)
+        self._leading = weakref.ref(leading)
+        return leading
 
     def land(self, outcome: T) -> None:
         """Publish the outcome (a result or a failure, never None) to all who wait."""
@@ -104,6 +103,8 @@ class Flight(Generic[T]):
         Args:
             timeout: seconds; None for as long as it takes.
         """
+        if self._is_abandoned():
+            self.hand_over()
         signal = threading.Lock()
         signal.acquire()
         # While this thread waits, nothing else in it goes on: neither what this call is part of, nor tasks of its loop.
@@ -125,18 +126,32 @@ class Flight(Generic[T]):
         try:
             self._open.pop()
         except IndexError:
-            return
-        self.outcome = outcome
+            if self.is_over or outcome is not None:
+                return  # else the one who ended it was interrupted here
+        else:
+            self.outcome = outcome
         self._flights.detach(self._key, self)
         self.is_over = True
         with suppress(IndexError):
             while True:
                 self._wakers.popleft()()
 
+    def is_led(self) -> bool:
+        """Whether its leader still runs, and neither ended it nor lost it to an interrupt."""
+        if self.is_over:
+            return False
+        if self._leading is None:
+            return self._runs() and time.monotonic() - self._joined < _LONGEST_ENTRY
+        return self._leading() is not None and self._runs()
+
+    def _is_abandoned(self) -> bool:
+        """Whether an interrupt has kept this very thread from leading it, or from ending it."""
+        return not self._is_of_task and self.thread == threading.get_ident() and self not in led.get()
+
     @contextmanager
     def _awaited(self, wake: Callable[[], object], waiting: Sequence[Flight[Any]]) -> Iterator[bool]:
         """Have `wake` called at the end. False if the end could not come while the flights `waiting` wait for it."""
-        if not self._is_led():
+        if not self.is_led():
             self.hand_over()  # nobody else will
         # Announce first, then look for a cycle: of several waits that close one at the same time, at least one sees it.
         for flight in waiting:
@@ -169,13 +184,33 @@ class Flight(Generic[T]):
             if left <= 0:
                 return
             yield min(left, _LOOK_SECONDS)
-            if not self._is_led():
+            if not self.is_led():
                 self.hand_over()
 
     def _ending(self, may_wait: bool) -> Waited:
         if self.is_over:
             return Waited.HANDED_OVER if self.outcome is None else Waited.LANDED
         return Waited.TIMED_OUT if may_wait else Waited.DEADLOCK
+
+
+class Leading:
+    """A `with` block, everything in which leads a flight. No generator: an interrupt may come in between anything."""
+
+    __slots__ = ("__weakref__", "_flight", "_flights", "_token")
+
+    def __init__(self, flight: Flight[Any], flights: Flights[Any]) -> None:
+        self._flight = flight
+        self._flights = flights
+
+    def __enter__(self) -> None:
+        self._token = led.set((*led.get(), self._flight))
+        self._flights.led[self._flight] = None
+
+    def __exit__(self, *error: object) -> None:
+        self._flight.hand_over()
+        self._flights.led.pop(self._flight, None)
+        with suppress(ValueError):  # a generator or coroutine that is closed by somebody else
+            led.reset(self._token)
 
 
 def _wake(loop: asyncio.AbstractEventLoop, signal: asyncio.Future[None]) -> None:
@@ -256,8 +291,8 @@ def waiting_here(*, blocks_thread: bool) -> list[Flight[object]]:
 
     And, if its wait `blocks_thread`, all of this thread: tasks of its event loop, for example.
     """
-    found = [*led.get(), *(flights.of_this_thread() if blocks_thread else ())]
-    return [flight for flight in found if not flight.is_over]
+    here = flights.of_this_thread() if blocks_thread else []
+    return [*_running_here(), *(flight for flight in here if not flight.is_over)]
 
 
 @contextmanager
@@ -273,12 +308,31 @@ def waiting_for_row(waiting: Sequence[Flight[object]], store: Store, key: str) -
             flight.row_waits.remove(wait)
 
 
+def _running_here() -> list[Flight[Any]]:
+    # A generator that was closed in another context, or an interrupt, may leave flights behind that are over.
+    return [flight for flight in led.get() if not flight.is_over]
+
+
+def still_computing() -> Callable[[], bool] | None:
+    """A question that any thread may ask later: is the flight, in which this code runs, led still? None without one."""
+    running = _running_here()
+    if not running:
+        return None
+    reference = weakref.ref(running[-1])
+
+    def is_led() -> bool:
+        flight = reference()
+        return flight is not None and flight.is_led()
+
+    return is_led
+
+
 def computing_under(hold: Hold) -> Callable[[], str | None]:
     """Note that the running code computes under a lease.
 
     Returns a question that any thread may ask later: for which other lease row of the store does that code wait?
     """
-    running = led.get()
+    running = _running_here()
     if not running:
         return lambda: None
     running[-1].hold = hold

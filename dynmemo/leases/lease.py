@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Protocol, Self
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.keys import lease_key
-from dynmemo.leases.inflight import computing_under, witness
+from dynmemo.leases.inflight import computing_under, still_computing, witness
 from dynmemo.leases.renewal import renewer
-from dynmemo.leases.watch import owner_name
+from dynmemo.leases.watch import owner_name, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,7 +110,7 @@ class Leases:
         return Lease(self, spot, generation, hold)
 
     def _hold(self, key: str) -> Hold:
-        return Hold(
+        hold = Hold(
             self.store,
             key,
             self.seconds,
@@ -119,6 +119,8 @@ class Leases:
             clock=self.clock,
             monotonic=self.monotonic,
         )
+        hold.is_computing = still_computing() or _yes  # an interrupt may come in between claiming and computing
+        return hold
 
 
 class Lease:
@@ -153,7 +155,7 @@ class Lease:
 
         A lease that was not ended within is given up by the renewing thread; nobody waits for that.
         """
-        self._hold.is_computing = witness()
+        self._hold.is_computing = still_computing() or witness()
         self._hold.waits_for = computing_under(self._hold)
         try:
             yield self
@@ -289,6 +291,7 @@ class Hold:
 
     def end(self, *, lost: bool) -> None:
         """Care for it no longer."""
+        settle(self.owner)
         self.is_lost = lost
         self.is_ended = True
 

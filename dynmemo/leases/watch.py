@@ -19,6 +19,7 @@ import sys
 import time
 import uuid
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -49,6 +50,10 @@ class Holder(Protocol):
         ...
 
 
+_MOST_SETTLED = 1_000
+_settled: dict[str, None] = {}
+"""The last names of this process whose rows are no longer there. Who has just read such a row does not take it over."""
+
 _holders: weakref.WeakValueDictionary[str, Holder] = weakref.WeakValueDictionary()
 
 # By process id, so that a forked child has names of its own even where the hook below does not run.
@@ -65,6 +70,14 @@ def owner_name(holder: Holder | None = None) -> str:
     return name
 
 
+def settle(owner: str) -> None:
+    """There is no row with the name `owner` any more, or its time has run out."""
+    _settled[owner] = None
+    if len(_settled) > _MOST_SETTLED:
+        with suppress(RuntimeError, StopIteration, KeyError):  # another thread does the same
+            del _settled[next(iter(_settled))]
+
+
 def is_gone(owner: str | None) -> bool:
     """Whether nobody computes under the name `owner`; False when that is not sure.
 
@@ -73,7 +86,7 @@ def is_gone(owner: str | None) -> bool:
     """
     if owner is not None and owner.startswith(_here().prefix):
         holder = _holders.get(owner)
-        return holder is None or not holder.is_alive
+        return owner not in _settled and (holder is None or not holder.is_alive)
     match = _NAME.fullmatch(owner or "")
     if match is None or match["machine"] != _here().machine:
         return False

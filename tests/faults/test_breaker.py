@@ -8,8 +8,8 @@ import socket
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -388,6 +388,22 @@ def test_what_a_result_does_not_need_is_left_undone_without_a_word(cache: Cache)
     with pytest.raises(ZeroDivisionError):
         meanwhile_broken(-1)
     assert meanwhile_broken.cache_info().bypassed == 1
+
+
+@pytest.mark.parametrize("on_error", ["compute", "raise"])
+def test_what_a_result_does_not_need_may_fail_and_hides_no_outcome(
+    cache: Cache, path: Path, on_error: Literal["compute", "raise"]
+) -> None:
+    with ExitStack() as locks:
+
+        @dynamo_cached(cache=cache, on_error=on_error)
+        def meanwhile_locked(x: int) -> int:
+            locks.enter_context(locked(path))
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            meanwhile_locked(1)
+        assert meanwhile_locked.cache_info().errors == 1
 
 
 def test_a_refresh_ahead_that_is_left_undone_is_no_result_that_was_not_stored(cache: Cache) -> None:

@@ -108,3 +108,51 @@ def test_a_finalizer_may_call_a_cached_function_while_one_is_under_way(cache: Ca
     assert len(finalized) == 20
     info = double.cache_info()
     assert info.hits + info.misses == 40
+
+
+INTERRUPTED = """
+import random, signal, sys, time
+from dynmemo import Cache, dynamo_cached
+
+cache = Cache.sqlite(sys.argv[1], lease_seconds=3600)
+random.seed(7)
+
+@dynamo_cached(cache=cache)
+def state(x):
+    time.sleep(0.001)
+    return 2 * x
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+sys.unraisablehook = lambda _: None  # those in finalizers
+signal.signal(signal.SIGALRM, interrupt)
+state(0)
+interrupts = kept = 0
+while interrupts < 150:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0002, 0.01), random.choice((0, 0.0005)))
+        while True:
+            for x in range(1, 20):
+                state(x)
+                state.invalidate(x)
+    except KeyboardInterrupt as error:
+        interrupts += 1
+        kept = error  # as a notebook keeps it
+    finally:
+        while True:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                break
+            except KeyboardInterrupt:
+                pass
+assert [state(x) for x in range(20)] == [2 * x for x in range(20)]
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
+def test_no_call_waits_for_a_lease_of_a_computation_that_was_interrupted(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "cache.db")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynmemo.leases import Flights, Waited
+from dynmemo.leases import Flights, Waited, led
 from tests.waiting import at_once, until
 
 if TYPE_CHECKING:
@@ -423,6 +423,34 @@ def test_a_leader_that_is_thrown_away_hands_over(flights: Flights[object], pool:
     del steps
     gc.collect()
     assert follower.result() is HANDED_OVER
+
+
+def test_who_was_interrupted_before_leading_or_while_ending_hands_over(flights: Flights[object]) -> None:
+    abandoned = leading(flights)  # and never led
+    assert following(flights).wait() is HANDED_OVER
+    block = leading(flights).leading()
+    block.__enter__()
+    token = led.set(())  # as it is once the call that led is over
+    assert following(flights).wait() is HANDED_OVER
+    led.reset(token)
+    block.__exit__()
+    assert abandoned.is_over
+    leading(flights)
+
+
+def test_another_thread_waits_no_longer_than_an_entry_for_who_was_interrupted_before_leading(
+    flights: Flights[object], pool: ThreadPoolExecutor
+) -> None:
+    leading(flights)
+    assert pool.submit(following(flights).wait).result() is HANDED_OVER
+
+
+def test_an_end_that_was_interrupted_is_done_again(flights: Flights[object]) -> None:
+    flight = leading(flights)
+    flight._open.pop()  # the first that is done of it
+    flight.hand_over()
+    assert flight.is_over
+    leading(flights)
 
 
 def test_a_leader_that_is_closed_in_another_context_hands_over(flights: Flights[object]) -> None:

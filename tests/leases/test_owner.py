@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynmemo.leases.watch import is_gone, owner_name
+from dynmemo.leases.watch import is_gone, owner_name, settle
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -74,6 +74,12 @@ def test_a_name_of_this_process_under_which_nothing_is_computed_is_gone() -> Non
     gc.collect()
     assert is_gone(other)
     assert is_gone(owner_name())
+
+
+def test_who_has_just_read_a_row_that_was_ended_since_does_not_take_it_over() -> None:
+    name = owner_name()
+    settle(name)
+    assert not is_gone(name)
 
 
 def test_another_interpreter_of_this_process_is_not_gone() -> None:
