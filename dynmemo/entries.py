@@ -125,11 +125,11 @@ class Entries:
         if row is None or row.value is None:
             return Looked(row)
         now = self._clock()
-        over = expiry.is_expired(row, now)
-        if (over and not (kept and _is_kept(row, now))) or not self._is_current(row):
+        is_expired = expiry.is_expired(row, now)
+        if (is_expired and not (kept and _is_kept(row, now))) or not self._is_current(row):
             return Looked(row)
         try:
-            return Looked(row, self._loads(row.value, key=self._partition_key(key), now=now), None, over)
+            return Looked(row, self._loads(row.value, key=self._partition_key(key), now=now), None, is_expired)
         except UnreadableValueError as error:
             # The deadline that the envelope swears to has passed, though the row says otherwise: a plain miss.
             return Looked(row, unreadable=None if error.cause == "expired" else error)
@@ -170,8 +170,8 @@ class Entries:
     def generation(self, row: Item | None = None) -> str:
         """The generation to stamp a result with, to be known before computing it; `begin` writes what it lacks.
 
-        It is read anew when `row` is of another one, or who knows an old generation would take over a live lease of
-        the new one.
+        It is read anew when `row` is of another one. A process that still believes an old generation would otherwise
+        take over a live lease of the new one.
         """
         known = self._generations.known(self.store, self._fn)
         if row is None or row.gen is None or row.gen == known:
@@ -233,7 +233,7 @@ class Entries:
         return self._overwritten.setdefault((key, cause), now) == now
 
     def remove(self, key: str) -> None:
-        """Forget one entry, and what is being computed for it beside it: that began before."""
+        """Forget one entry. A computation of it under a lease goes on, and its result is not stored."""
         self.store.remove(lease_key(key))
         self.store.remove(key)
         flights.detach((self.cache, key))

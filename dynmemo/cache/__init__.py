@@ -127,7 +127,6 @@ class Cache:
             path: the file; a relative one is taken from the present working directory.
             max_bytes: size of the file in bytes beyond which expired entries, then the least recently stored
                 ones are removed. Default: 5,000,000,000.
-
             overflow: ``"s3://bucket/prefix"``, where values beyond `max_value_bytes` are kept. Default: they are
                 refused.
 
@@ -167,9 +166,8 @@ class Cache:
         Args:
             table_name: the table.
             partition_key_name, ttl_attribute_name: names of the partition key and of the TTL attribute. When both are
-                given
-                no `Describe*` call is made; otherwise `DescribeTable` and `DescribeTimeToLive` find them at the first
-                operation.
+                given, no `Describe*` call is made; otherwise `DescribeTable` and `DescribeTimeToLive` find them at the
+                first operation.
             partition_key_prefix: partition keys become ``{prefix}:dc:{key}``, for IAM's ``dynamodb:LeadingKeys``.
             create_table_if_not_exists: create an on-demand table with TTL enabled when it is missing; for development.
             use_consistent_reads: strongly consistent reads (one read unit per 4 KB) or eventually consistent ones

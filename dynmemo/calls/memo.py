@@ -76,7 +76,7 @@ class Memo:
     # -- the call ---------------------------------------------------------------------------------
 
     def call(self, args: Arguments, kwargs: Keywords) -> tuple[Decoded | None, Steps[Outcome | None] | None]:
-        """One call of a plain function: the hit, or else the story to be played; with both, it is played beside."""
+        """One call of a plain function: the hit, or the story to be played. A story that comes with a hit has begun."""
         if DISABLE in environment and is_disabled():
             return None, self._uncached()
         found = self._look_up(self.key(args, kwargs), args, kwargs)
@@ -103,7 +103,7 @@ class Memo:
         """A hit, a story that computes the result, or a hit with a story that refreshes it."""
         looked: Looked | None = None
         try:
-            entries = self.entries_in_force()
+            entries = self._entries_in_force()
             looked = self._ask(entries.cache.breaker, entries.look_up, key)
         except OutOfOrder:
             return None, compute()
@@ -131,7 +131,7 @@ class Memo:
         key = self.key(args, kwargs)
         self._remember(key, args, kwargs)
         try:
-            entries = self.entries_in_force()
+            entries = self._entries_in_force()
         except OutOfOrder:
             return (yield from compute())
         return (yield from self._miss(entries, key, Looked(None)).story_anew())
@@ -363,7 +363,8 @@ class Memo:
             return Codec(self.options.serializer, own=own)
         return Codec(self.options.serializer, secrets=cache.secrets, encrypt=cache.encrypt, own=own)
 
-    def entries_in_force(self) -> Entries:
+    def _entries_in_force(self) -> Entries:
+        """`entries`, for a call: it raises `OutOfOrder` where the environment names no cache that can be made."""
         try:
             return self.entries()
         except InvalidOptionError as error:  # what the environment says is known only now
@@ -393,7 +394,7 @@ def _name(function: Callable[..., Any]) -> str:
 class Computation:
     """One run of the user's function: entered before it, left after it, whatever comes of it.
 
-    Everything that has to happen around each run belongs here; there is no other place that runs the function.
+    Everything that has to happen around each run belongs here: the function runs nowhere but within such a block.
     """
 
     __slots__ = ("_began", "_started", "_stats", "_watching", "outcome", "value")

@@ -9,7 +9,6 @@ from dynmemo.calls.steps import Ask, Compute, Failed, Sleep, Try, Wait, Work
 from dynmemo.codec import CannotSerialize
 from dynmemo.entries import Computed
 from dynmemo.errors import InvalidOptionError, UnreadableValueError, ValueTooLargeError
-from dynmemo.expiry import parse_wait
 from dynmemo.failures import OutOfOrder
 from dynmemo.generations import is_begun
 from dynmemo.item import Expect, Refused
@@ -50,7 +49,7 @@ class Landed(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """How a wait for the right to compute ended. It ends by none of these when the call computes alone."""
+    """How the wait for a lease ended. At most one field is set; with none the call computes and stores nothing."""
 
     lease: Lease | None = None
     """It is ours to compute."""
@@ -99,8 +98,8 @@ class Miss:
         self._blocks_thread = blocks_thread
         self.not_stored = ""
         """Why the result must not be stored, as its key says; empty if it may."""
-        wait = options.wait_timeout
-        self._deadline = None if wait is None else time.monotonic() + parse_wait(wait, "wait_timeout")
+        wait = options.wait_seconds()
+        self._deadline = None if wait is None else time.monotonic() + wait
 
     def story(self) -> Story:
         """Lead, or wait for the call of this process that leads."""

@@ -95,6 +95,6 @@ Story = Steps[Outcome]
 
 
 def compute() -> Story:
-    """The whole story where there is no cache; a part of it where there is one."""
+    """The story of a call that goes without the cache."""
     outcome: Outcome = yield Compute()
     return outcome

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dynmemo.leases.inflight import Flight, Flights, Waited, flights, is_deadlock, led, waiting_for_row, waiting_here
-from dynmemo.leases.lease import DEFAULT_SECONDS, Lease, Leases, Spot
+from dynmemo.leases.lease import Lease, Leases, Spot
 from dynmemo.leases.watch import Verdict, Watch, judge
 
 __all__ = [
-    "DEFAULT_SECONDS",
     "Flight",
     "Flights",
     "Lease",

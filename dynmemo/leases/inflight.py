@@ -69,11 +69,11 @@ class Flight(Generic[T]):
         self.is_over = False
         self.thread = threading.get_ident()
         self.awaits: list[Flight[Any]] = []
-        """The flights for which code waits that this one's leader waits for."""
+        """The flights that have to end before this one can: code that belongs to this one waits for them."""
         self.hold: Hold | None = None
         """The lease under which its leader computes."""
         self.row_waits: list[RowWait] = []
-        """The lease rows of others for which code waits that this one's leader waits for."""
+        """The waits for leases of other processes that have to end before this flight can."""
         self._flights = flights
         self._key = key
         self._runs = witness()
@@ -354,6 +354,42 @@ def place(store: Store) -> tuple[str, str]:
     return store.location, store.partition_key("")
 
 
+def is_deadlock(waiting: Sequence[Flight[object]], store: Store, row: Item) -> bool:
+    """Whether who holds the lease `row`, for which the flights `waiting` wait, itself waits for one of these.
+
+    Reads one row for every further process on the way, and one to be sure.
+    """
+    mine = {flight for flight in waiting if not flight.is_over}
+    seen: set[str] = set()
+    standing: Item | None = row
+    while standing is not None and standing.lease_waits is not None and standing.lease_waits not in seen:
+        key = standing.lease_waits
+        seen.add(key)
+        try:
+            standing = store.read(key)
+        except InvalidOptionError:  # no key of ours: another program's row
+            return False
+        owner = None if standing is None else standing.lease_owner
+        if owner is not None and any(_waits(flight, mine) for flight in _holders(store, key, owner, mine)):
+            return True
+    return False
+
+
+def _holders(store: Store, key: str, owner: str, mine: set[Flight[object]]) -> list[Flight[object]]:
+    """The flights of this process that compute under the lease row `key`, which names `owner`."""
+    here = place(store)
+    return [
+        flight
+        for flight in {*mine, *flights.running()}
+        if flight.hold is not None and (flight.hold.key, flight.hold.owner) == (key, owner)
+        if place(flight.hold.store) == here
+    ]
+
+
+def _waits(flight: Flight[object], mine: set[Flight[object]]) -> bool:
+    return not mine.isdisjoint(flight.reached())
+
+
 # -- whether a computation still runs, asked from elsewhere --------------------------------------------------------
 
 
@@ -391,39 +427,3 @@ def _of_task(task: asyncio.Task[Any]) -> Callable[[], bool]:
         return task is not None and not task.done() and task.get_loop().is_running()
 
     return is_alive
-
-
-def is_deadlock(waiting: Sequence[Flight[object]], store: Store, row: Item) -> bool:
-    """Whether who holds the lease `row`, for which the flights `waiting` wait, itself waits for one of these.
-
-    Reads one row for every further process on the way, and one to be sure.
-    """
-    mine = {flight for flight in waiting if not flight.is_over}
-    seen: set[str] = set()
-    standing: Item | None = row
-    while standing is not None and standing.lease_waits is not None and standing.lease_waits not in seen:
-        key = standing.lease_waits
-        seen.add(key)
-        try:
-            standing = store.read(key)
-        except InvalidOptionError:  # no key of ours: another program's row
-            return False
-        owner = None if standing is None else standing.lease_owner
-        if owner is not None and any(_waits(flight, mine) for flight in _holders(store, key, owner, mine)):
-            return True
-    return False
-
-
-def _holders(store: Store, key: str, owner: str, mine: set[Flight[object]]) -> list[Flight[object]]:
-    """The flights of this process that compute under the lease row `key`, which names `owner`."""
-    here = place(store)
-    return [
-        flight
-        for flight in {*mine, *flights.running()}
-        if flight.hold is not None and (flight.hold.key, flight.hold.owner) == (key, owner)
-        if place(flight.hold.store) == here
-    ]
-
-
-def _waits(flight: Flight[object], mine: set[Flight[object]]) -> bool:
-    return not mine.isdisjoint(flight.reached())

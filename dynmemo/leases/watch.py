@@ -205,7 +205,7 @@ class Verdict(enum.Enum):
 
     CLAIMABLE = "nobody computes: claim it, with `Expect.seen` of the row"
     HELD = "somebody computes: wait"
-    NO_STORE = "the result cannot be shared: compute at once and store nothing"
+    NO_STORE = "the result cannot be shared: compute at once, and store over this very row only"
 
 
 def judge(row: Item | None, now: float, generation: str) -> Verdict:

@@ -1,1 +1,1 @@
-"""Where rows lie: a local SQLite file or a DynamoDB table. See `dynmemo.item.Store` for what both promise."""
+"""Where rows lie: a SQLite file or a DynamoDB table, large values also in S3. All promise `dynmemo.item.Store`."""
