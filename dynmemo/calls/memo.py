@@ -66,7 +66,6 @@ class Memo:
             options.key,
             self._identity.in_arguments,
         )
-        self._fleeting: dict[str, str] = {}  # keys of results that must not be stored, and why
         self._cache = options.checked_cache()
         self._entries: Entries | None = None
         self._ahead: dict[str, float] = {}
@@ -79,7 +78,7 @@ class Memo:
         """One call of a plain function: the hit, or the story to be played. A story that comes with a hit has begun."""
         if DISABLE in environment and is_disabled():
             return None, self._uncached()
-        found = self._look_up(self.key(args, kwargs), args, kwargs)
+        found = self._look_up(*self._key(args, kwargs), args, kwargs)
         if found[0] is not None and found[1] is not None:
             self._begin(found[1], args, kwargs)
         return found
@@ -88,8 +87,7 @@ class Memo:
         """One call of an async function."""
         if DISABLE in environment and is_disabled():
             return await self.play_async(self._uncached(), args, kwargs)
-        key = self.key(args, kwargs)
-        hit, story = await self.run(self._look_up, key, args, kwargs)
+        hit, story = await self.run(self._look_up, *self._key(args, kwargs), args, kwargs)
         if story is None:
             return hit.value
         if hit is None:
@@ -98,7 +96,7 @@ class Memo:
         return hit.value
 
     def _look_up(
-        self, key: str, args: Arguments, kwargs: Keywords
+        self, key: str, not_stored: str, args: Arguments, kwargs: Keywords
     ) -> tuple[Decoded | None, Steps[Outcome | None] | None]:
         """A hit, a story that computes the result, or a hit with a story that refreshes it."""
         looked: Looked | None = None
@@ -114,11 +112,11 @@ class Memo:
         if hit is not None:
             self.stats.hit(hit.seconds)
             is_due = self.options.refresh_ahead is not None and self._is_due(entries, key, looked)
-            return hit, self._miss(entries, key, looked).story_ahead() if is_due else None
+            return hit, self._miss(entries, key, not_stored, looked).story_ahead() if is_due else None
         self._remember(key, args, kwargs)
         if looked.unreadable is not None:
             self._trouble.unreadable(looked.unreadable)
-        return None, self._miss(entries, key, looked).story()
+        return None, self._miss(entries, key, not_stored, looked).story()
 
     def _uncached(self) -> Story:
         self.stats.add("misses")
@@ -128,19 +126,19 @@ class Memo:
         """Compute and store, whatever lies there."""
         if is_disabled():
             return (yield from compute())
-        key = self.key(args, kwargs)
+        key, not_stored = self._key(args, kwargs)
         self._remember(key, args, kwargs)
         try:
             entries = self._entries_in_force()
         except OutOfOrder:
             return (yield from compute())
-        return (yield from self._miss(entries, key, Looked(None)).story_anew())
+        return (yield from self._miss(entries, key, not_stored, Looked(None)).story_anew())
 
-    def _miss(self, entries: Entries, key: str, looked: Looked) -> Miss:
-        not_stored = self._fleeting.pop(key, "") if self._fleeting else ""
-        miss = Miss(entries, key, looked, self.options, self._trouble, blocks_thread=not self._is_async)
-        miss.not_stored = not_stored
-        return miss
+    def _miss(self, entries: Entries, key: str, not_stored: str, looked: Looked) -> Miss:
+        blocks_thread = not self._is_async
+        return Miss(
+            entries, key, looked, self.options, self._trouble, blocks_thread=blocks_thread, not_stored=not_stored
+        )
 
     def _is_due(self, entries: Entries, key: str, looked: Looked) -> bool:
         """Whether to refresh now; not again within the time of a lease, since each try costs a write."""
@@ -333,12 +331,13 @@ class Memo:
 
     def key(self, args: Arguments, kwargs: Keywords) -> str:
         """The key of a call, as `Cache.get` takes it."""
+        return self._key(args, kwargs)[0]
+
+    def _key(self, args: Arguments, kwargs: Keywords) -> tuple[str, str]:
+        """The key of a call, and why its result must not be stored; empty where it may be."""
         code = self._identity.current()
         arguments, not_stored = self._arguments.digest(args, kwargs)
-        key = f"{self.fn}:{code}:{arguments}"
-        if not_stored:
-            self._fleeting[key] = not_stored
-        return key
+        return f"{self.fn}:{code}:{arguments}", not_stored
 
     def entries(self) -> Entries:
         """The entries of this function in the cache that is in force now."""

@@ -82,10 +82,19 @@ class Miss:
         options: of the function.
         trouble: counts failures and says them, or raises them.
         blocks_thread: whether nothing else in the thread goes on while the call waits.
+        not_stored: why the result must not be stored, as its key says; empty where it may be.
     """
 
     def __init__(
-        self, entries: Entries, key: str, looked: Looked, options: Options, trouble: Trouble, *, blocks_thread: bool
+        self,
+        entries: Entries,
+        key: str,
+        looked: Looked,
+        options: Options,
+        trouble: Trouble,
+        *,
+        blocks_thread: bool,
+        not_stored: str = "",
     ) -> None:
         self._entries = entries
         self._claim = entries.leases.claim
@@ -96,8 +105,7 @@ class Miss:
         self._stats = trouble.stats
         self._reads, self._writes = entries.cache.breaker, entries.cache.write_breaker
         self._blocks_thread = blocks_thread
-        self.not_stored = ""
-        """Why the result must not be stored, as its key says; empty if it may."""
+        self._not_stored = not_stored
         wait = options.wait_seconds()
         self._deadline = None if wait is None else time.monotonic() + wait
 
@@ -318,7 +326,7 @@ class Miss:
     def _form(self, computed: Computed, generation: str) -> Form:
         """What a result is stored as, if it is."""
         options, entries, value = self._options, self._entries, computed.value
-        reason = self.not_stored or computed.not_stored
+        reason = self._not_stored or computed.not_stored
         if reason:
             return Form(cause=reason, reason=reason)
         try:
