@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 
 KNOWN: dict[str, str] = {
-    "overlap, recomputed": "a value expires while it is recomputed, and others compute it as well",
+    "overlap, run out": "the time of a value ends while one computes beside it, and another computes in its place",
     "forgotten, kept for errors": "who waits in memory is served an expired value that was forgotten before it came",
-    "overlap, beside": "who waited beside an old value that was forgotten meanwhile computes beside who leads now",
+    "overlap, beside": "one takes its lease beside a value that was forgotten meanwhile, and another in its place",
 }
 """Violations that the library is known to have, with the reason."""
 

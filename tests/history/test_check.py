@@ -198,12 +198,24 @@ def test_a_recomputation_is_waited_for_as_any_other_computation() -> None:
     assert story.kinds() == ["overlap"]
 
 
-def test_who_computes_what_expired_while_it_is_recomputed_is_told_apart() -> None:
-    story = Story(ttl=3)
+@pytest.mark.parametrize(("how", "rules"), [("recompute", {"ttl": 3}), ("call", {"ttl": 1, "stale_if_error": 2})])
+def test_who_computes_what_ran_out_while_it_is_computed_anew_is_told_apart(how: str, rules: dict[str, int]) -> None:
+    for begin, kind in ((-1.5, "overlap, run out"), (0.5, "overlap")):
+        story = Story(**rules)
+        story.computes("c1", begin - 0.1, begin)
+        story.computes("a1", 1.0, 3.0, how=how)
+        story.computes("b1", 2.0, 4.0)
+        assert story.kinds() == [kind]
+
+
+def test_who_recomputes_beside_what_was_forgotten_meanwhile_is_told_apart() -> None:
+    story = Story()
     story.computes("a1", 0.0, 3.0, how="recompute")
-    story.forgets("recompute", "a", 0.0, 3.0, call="a1")
+    story.history.computations[0] = Computation("a", "ca1", KEY, 1.0, 3.0, "value", "a1")
+    story.history.claims["a1"].append(0.9)
+    story.forgets("invalidate", "c", 0.5, 0.6)
     story.computes("b1", 2.0, 4.0)
-    assert story.kinds() == ["overlap, recomputed"]
+    assert story.kinds() == ["overlap, beside"]
 
 
 def test_what_was_forgotten_before_a_lease_was_taken_excuses_nothing() -> None:
