@@ -220,6 +220,10 @@ class Cache:
     def __repr__(self) -> str:
         return f"<dynmemo.Cache {self.url or self.store.location}>"
 
+    def __dynmemo_digest__(self) -> object:
+        """In the code and arguments of decorated functions it counts by its place, as other connections do."""
+        return self.store.location
+
     @property
     def can_travel(self) -> bool:
         """Whether it can be sent to another process."""

@@ -377,7 +377,10 @@ class Miss:
             yield Try(self._writes, lease.give_up)
         is_for_all = lease is None or not lease.lost
         if self._options.stale_if_error is not None and isinstance(outcome, Failed) and not _is_interruption(outcome):
-            kept: Looked | None = yield Try(self._reads, self._entries.judge, self._key, self._looked.row, kept=True)
+            # Read anew: it may have been forgotten since this call saw it, and those who wait began after that.
+            kept: Looked | None = yield Try(
+                self._reads, self._entries.look_up, self._key, slides=False, consistent=True, kept=True
+            )
             if kept is not None and kept.is_kept and kept.decoded is not None and kept.row is not None:
                 self._trouble.stale(outcome.error)
                 return Landed(kept.decoded, kept.row.value, is_stale=True, is_for_all=is_for_all)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynmemo._process import MAIN_MODULES, new_lock
 from dynmemo.keys import module_name
-from dynmemo.keys.identity import class_identity
+from dynmemo.keys.snapshots import class_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -100,7 +100,7 @@ def _arrived(module: str, qualname: str) -> Iterator[Any]:
 
 def _digest(thing: Any) -> str | None:
     try:
-        return class_identity(thing)
+        return class_code(thing)
     except Exception:  # noqa: BLE001 - something that it reaches has no content, so nothing can be told to be the same
         return None
 

@@ -218,7 +218,7 @@ class CodeWalk(Walk):
     def at(self, place: Place, name: str) -> object:
         """What stands at a place, as a child; from now on the place is watched."""
         value = place.get()
-        if place.key in self._ignored:
+        if self._ignored and (place.key in self._ignored or (place.key[0], None) in self._ignored):
             self.state[place.key] = name
             return MISSING
         forgiven = None
@@ -607,3 +607,30 @@ def has_own_code(thing: Any) -> bool:
 def class_identity(cls: type) -> str:
     """The digest of a class with its code and everything that this reaches, as of now."""
     return tracker_of(cls).current().fingerprint
+
+
+_code_trackers: dict[int, tuple[object, Tracker, frozenset[Key]]] = {}
+
+
+def class_code(thing: Any) -> str:
+    """The digest of a class or function without what its own code may change: counters, registries, memos.
+
+    These differ between two processes whose classes are the same.
+    """
+    known = _code_trackers.get(id(thing))
+    if known is None or known[0] is not thing:
+        known = _code_tracker(thing, frozenset())
+    while True:
+        snapshot = known[1].current()
+        written = frozenset(snapshot.may_write())
+        if written <= known[2]:
+            return snapshot.fingerprint
+        known = _code_tracker(thing, known[2] | written)
+
+
+def _code_tracker(thing: Any, ignored: frozenset[Key]) -> tuple[object, Tracker, frozenset[Key]]:
+    if len(_code_trackers) >= _MOST_TRACKERS:
+        _code_trackers.clear()
+    tracker = Tracker(thing, getattr(thing, "__qualname__", type(thing).__qualname__), strict=True, ignored=ignored)
+    made = _code_trackers[id(thing)] = (thing, tracker, ignored)
+    return made

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynmemo import Cache, InvalidOptionError, ValueTooLargeError
+from dynmemo import Cache, InvalidOptionError, ValueTooLargeError, dynamo_cached
 from dynmemo.item import Item
 from dynmemo.stores.sqlite import SqliteStore
 from tests.clock import Clock
@@ -306,6 +306,21 @@ def test_a_failed_refresh_never_fails_the_read(tmp_path: Path, caplog: pytest.Lo
         other.execute("ROLLBACK")
     other.close()
     assert len([record for record in caplog.records if "sliding window" in record.message]) == 1
+
+
+def test_a_decorated_function_may_use_a_cache_which_counts_by_its_place(tmp_path: Path) -> None:
+    def key_beside(other: Cache) -> str:
+        @dynamo_cached(cache=Cache.sqlite(tmp_path / "results.db"), name="f")
+        def f() -> bytes | None:
+            return other.get("k")
+
+        f()
+        f()
+        assert f.cache_info().hits >= 1
+        return f.cache_key()
+
+    one, two = (Cache.sqlite(tmp_path / f"{name}.db") for name in ("one", "two"))
+    assert key_beside(one) == key_beside(Cache.sqlite(tmp_path / "one.db")) != key_beside(two)
 
 
 def test_an_entrys_life_begins_once_the_store_is_connected(store: Store, clock: Clock, make: MakeCache) -> None:

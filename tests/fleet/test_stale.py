@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynmemo import expiry
+from dynmemo import Cache, dynamo_cached, expiry
+from dynmemo.stores.sqlite import SqliteStore
 from tests.clock import Clock
 from tests.fleet.helpers import Work
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from dynmemo.item import Item
     from tests.fleet.helpers import Worker
 
 LIFE = {"ttl": 100, "stale_if_error": 1000}
@@ -186,3 +189,51 @@ def test_an_interruption_is_not_hidden_behind_an_expired_value(worker: Callable[
     work.result = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         function()
+
+
+class SlowToAnswer(SqliteStore):
+    """The answer to the first read of an entry by the thread "first" is long on its way."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.seen, self.goes_on = threading.Event(), threading.Event()
+
+    def read(self, key: str, *, consistent: bool = False) -> Item | None:
+        row = super().read(key, consistent=consistent)
+        if threading.current_thread().name == "first" and not key.endswith("#gen") and not self.seen.is_set():
+            self.seen.set()
+            assert self.goes_on.wait(20)
+        return row
+
+
+def test_what_was_forgotten_stands_in_for_no_failure_of_a_call_that_began_before_and_who_waits_for_it(
+    tmp_path: Path,
+) -> None:
+    clock, work, store = Clock.present(), Failing("old"), SlowToAnswer(tmp_path / "cache.db")
+    outcomes: dict[str, object] = {}
+    function = dynamo_cached(cache=Cache(store, clock=clock), name="fleet", version=1, ttl=100, stale_if_error=1000)(
+        work
+    )
+    function()
+    clock.now += 101
+    work.fails = True
+    work.go.clear()
+
+    def call() -> None:
+        try:
+            outcomes[threading.current_thread().name] = function()
+        except ValueError:
+            outcomes[threading.current_thread().name] = "raised"
+
+    first, second = threading.Thread(target=call, name="first"), threading.Thread(target=call, name="second")
+    first.start()
+    assert store.seen.wait(20)
+    function.invalidate()
+    store.goes_on.set()  # it goes on from the row that it saw before
+    until(lambda: work.runs == 2)
+    second.start()
+    work.go.set()
+    first.join()
+    second.join()
+    assert outcomes == {"first": "raised", "second": "raised"}
+    store.close()

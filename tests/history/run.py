@@ -27,7 +27,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 KNOWN: dict[str, str] = {
     "overlap, run out": "the time of a value ends while one computes beside it, and another computes in its place",
-    "forgotten, kept for errors": "who waits in memory is served an expired value that was forgotten before it came",
     "overlap, beside": "one takes its lease beside a value that was forgotten meanwhile, and another in its place",
 }
 """Violations that the library is known to have, with the reason."""
