@@ -79,8 +79,10 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
         target = unquote(link["target"].split("#")[0])
         if target and not re.match(r"[a-z]+:", target):
             # The package may be an installed one, without sources beside the page.
-            package = PACKAGE.parent / target if target.startswith("dynmemo/") else page.parent / target
-            assert package.exists(), f"{page_id(page)} links to {target}"
+            where = (page.parent / target).resolve()
+            if where.is_relative_to(ROOT / "dynmemo"):
+                where = PACKAGE.parent / where.relative_to(ROOT)
+            assert where.exists(), f"{page_id(page)} links to {target}"
 
 
 def test_the_readme_asks_for_extras_that_exist() -> None:
