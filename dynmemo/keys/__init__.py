@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection
-from operator import is_
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -119,8 +118,10 @@ class ArgumentKeys:
             TypeError: the arguments do not fit the signature, as calling the function would say.
             UnhashableArgumentError: an argument has no stable content.
         """
-        if self._seen is not None and not all(map(is_, self._seen, _defaults_of(self._function) or ())):
-            self._bind_to(self._function)  # they were set anew, as hot reload does
+        function: Any = self._function
+        seen = self._seen
+        if seen is not None and (function.__defaults__ is not seen[0] or function.__kwdefaults__ is not seen[1]):
+            self._bind_to(function)  # they were set anew, as hot reload does
         if self._key is not None:
             pairs: list[tuple[str, object]] = [("key()", self._key(*args, **kwargs))]
         else:

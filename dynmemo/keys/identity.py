@@ -148,7 +148,10 @@ class CodeIdentity:
         Raises:
             UnhashableArgumentError: something that the function reaches has no content.
         """
-        return self._pinned if self._pinned is not None else self._snapshot().fingerprint
+        if self._pinned is not None:
+            return self._pinned
+        known = self._tracker.known  # asked here, for every call comes this way
+        return (known if known is not None and known.watch.unchanged() else self._snapshot()).fingerprint
 
     def not_stored(self) -> str:
         """Why no result can be stored now, empty if it can."""

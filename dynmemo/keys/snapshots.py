@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import types
 from dataclasses import dataclass, field
-from operator import attrgetter, is_, itemgetter
+from operator import attrgetter, eq, is_, itemgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from blake3 import blake3
@@ -91,8 +91,7 @@ class Parts(Order):
 
     def namespace(self, mapping: Mapping[str, Any], owner: object = None, left_out: Iterable[str] = ()) -> None:
         """A new entry of `mapping` would count, unless it has one of some names."""
-        names = frozenset(left_out)
-        self._walk.watch.spaces.append(Space(mapping, owner, names, frozenset(mapping), _size(mapping, names)))
+        self._walk.watch.spaces.append(Space(mapping, owner, frozenset(left_out), frozenset(mapping)))
         if isinstance(owner, type):
             self._walk.watch.classes.append(owner)
 
@@ -128,11 +127,14 @@ class Space(NamedTuple):
     owner: object
     left_out: frozenset[str]
     names: frozenset[str]
-    size: int
 
+    def new(self) -> set[str]:
+        """The names that have come."""
+        return set(self.mapping) - self.names - self.left_out
 
-def _size(mapping: Mapping[str, Any], left_out: frozenset[str]) -> int:
-    return len(mapping) - sum(name in mapping for name in left_out)
+    def unchanged(self) -> bool:
+        """Whether the names that count are the same."""
+        return set(self.mapping) - self.left_out == self.names - self.left_out
 
 
 def encoded(data: Any) -> bytes:
@@ -385,7 +387,9 @@ class Watch:
         for function, code in self._functions:
             if function.__code__ is not code:
                 return False
-        return (self._plain or self._rest_unchanged()) and all(token(one[0]) == one[2] for one in self._lives)
+        if any(self._empty) or not (self._plain or self._rest_unchanged()):
+            return False
+        return not self._lives or all(token(one[0]) == one[2] for one in self._lives)
 
     def _rest_unchanged(self) -> bool:
         for function, defaults, keyword_defaults in self._with_defaults:
@@ -399,8 +403,8 @@ class Watch:
         return (
             all(map(is_, map(_mro, self.classes), self._mros))
             and all(map(is_, map(type, self.instances), self._types))
-            and all(_size(space.mapping, space.left_out) == space.size for space in self.spaces)
-            and not any(_is_filled(cell) for cell in self._empty_cells)
+            and (all(map(eq, self._keys, self._key_names)) or all(space.unchanged() for space in self._filled))
+            and not any(map(_is_filled, self._empty_cells))
         )
 
     # -- at a walk --------------------------------------------------------------------------------
@@ -448,7 +452,12 @@ class Watch:
         self._mros = list(map(_mro, self.classes))
         self._types = list(map(type, self.instances))
         self._lives = list(self.lives.values())
-        rest = (self._with_defaults, self._cells, self.classes, self.instances, self.spaces, self._empty_cells)
+        # A function has no attributes as a rule, and to ask for any in many of them is quicker than to compare.
+        self._empty = [space.mapping for space in self.spaces if type(space.mapping) is dict and not space.mapping]
+        self._filled = [space for space in self.spaces if type(space.mapping) is not dict or space.mapping]
+        self._keys = [space.mapping.keys() for space in self._filled]
+        self._key_names = [space.names for space in self._filled]
+        rest = (self._with_defaults, self._cells, self.classes, self.instances, self._filled, self._empty_cells)
         self._plain = not any(rest)
 
     def left(self, key: Key, token: bytes) -> None:
@@ -466,7 +475,7 @@ class Watch:
                 if before != (after := token(place)):
                     found.append((place, str(place.name), before, after))
         for space in self.spaces:
-            for name in set(space.mapping) - space.names - space.left_out:
+            for name in space.new():
                 place = Place(space.mapping, name, space.owner)
                 if place.key not in self.places and place.key not in self.lives:
                     found.append((place, name, b"M", token(place)))

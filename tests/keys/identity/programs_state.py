@@ -185,6 +185,13 @@ INPUT = {
     "a function's attribute": (
         "def g(): pass\ng.limit = 1\ndef edit():\n    g.limit = 2\ndef f():\n    return g.limit"
     ),
+    "a function's first attribute": (
+        "def g(): pass\ndef edit():\n    g.limit = 2\ndef f():\n    return getattr(g, 'limit', 1)"
+    ),
+    "a name in the place of a method that dataclass made": (
+        "from dataclasses import dataclass\n@dataclass\nclass S:\n    x: int\n"
+        "def edit():\n    del S.__eq__\n    S.y = 2\ndef f():\n    return S(1) == S(1), getattr(S, 'y', 1)"
+    ),
     "a dataclass's value": (
         "from dataclasses import dataclass\n@dataclass\nclass S:\n    x: int\ns = S(1)\ndef edit():\n    s.x = 2\ndef f():\n    return s.x"
     ),
