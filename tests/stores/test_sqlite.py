@@ -17,7 +17,7 @@ import pytest
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Expect, Item
 from dynmemo.stats import Meter
-from dynmemo.stores.sqlite import SqliteStore, file, schema
+from dynmemo.stores.sqlite import SqliteStore, schema
 from tests.stores.contract import StoreContract, existing, put
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def test_a_write_notices_that_the_file_is_gone(path: Path, store: SqliteStore) -
 def test_a_read_notices_soon_that_the_file_is_another(
     path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file, "LOOK_SECONDS", 0)
+    monkeypatch.setattr("dynmemo.stores.sqlite.LOOK_SECONDS", 0)
     put(store, "k", Item(value=b"old"))
     remove_file(path)
     assert store.read("k") is None
@@ -405,7 +405,7 @@ def test_threads_that_come_and_go_share_one_connection(store: SqliteStore) -> No
 
 
 def test_a_connection_in_use_is_closed_after_its_call_when_the_store_was_closed_meanwhile(store: SqliteStore) -> None:
-    store._file.run(lambda cursor: store.close(), "test")
+    store._run(lambda cursor: store.close(), "test")
     assert not store._file._open
 
 
@@ -417,7 +417,7 @@ def test_a_failed_call_leaves_no_transaction_open(store: SqliteStore, path: Path
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store._file.run(fail, "test")
+        store._run(fail, "test")
     put(SqliteStore(path, busy_timeout=0), "k", Item(value=b"v"))
 
 

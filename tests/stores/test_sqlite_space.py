@@ -203,13 +203,13 @@ def test_remove_all_goes_in_bites_between_which_others_write(path: Path, store: 
     for n in range(rows):
         put(store, f"f:{n}", Item(fn="f"))
     seen = []
-    run = store._file.run
+    run = store._run
 
     def watched(*args: object) -> object:
         seen.append(len(keys_of(path)))
         return run(*args)  # type: ignore[arg-type]
 
-    store._file.run = watched  # type: ignore[method-assign, assignment]
+    store._run = watched  # type: ignore[method-assign, assignment]
     assert store.remove_all("f") == rows
     assert seen == [rows, rows * 2 // 3, rows // 3, 0, 0]
 

@@ -9,14 +9,15 @@ import sqlite3
 import time
 from dataclasses import fields, make_dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from dynmemo.errors import InvalidOptionError, ValueTooLargeError
 from dynmemo.item import Expect, Item, Parts, Refused, Written
 from dynmemo.stores.sqlite import schema
-from dynmemo.stores.sqlite.file import SqliteFile
-from dynmemo.stores.sqlite.upkeep import make_room, remove_all
+from dynmemo.stores.sqlite.file import SqliteFile, Tries
+from dynmemo.stores.sqlite.upkeep import PAUSE, clear_bite, compact, make_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,15 +28,20 @@ LEAST_MAX_BYTES = 1_000_000
 LARGEST_VALUE = 999_000_000
 """Bytes; SQLite's own limit for a row is 1,000,000,000."""
 
+LOOK_SECONDS = 1.0
+"""How long reads may go on in a file that was removed or replaced; writes notice at once."""
+
 BATCH = 100
 PAGE = 200
 PREFIX = "dc:"
 
+T = TypeVar("T")
 _Row = tuple[object, ...]
 
 _COLUMNS = ", ".join(schema.ATTRIBUTES)
 _BUT_VALUE = ", ".join("NULL" if name == "value" else name for name in schema.ATTRIBUTES)
-_PARTS = schema.ATTRIBUTES.index("parts")
+_ETAG, _PARTS = schema.ATTRIBUTES.index("etag"), schema.ATTRIBUTES.index("parts")
+_values_of = attrgetter(*schema.ATTRIBUTES)
 
 _STORED = (*schema.ATTRIBUTES, "stored_at", "size", "key")
 _ASSIGNED = _STORED[:-1]
@@ -123,7 +129,7 @@ class SqliteStore:
     def read(self, key: str, *, consistent: bool = False) -> Item | None:
         for meter in self._meters:
             meter.count()
-        # The way of every hit, so written out; `SqliteFile.run` is for when anything is not as usual.
+        # The way of every hit, so written out; `_run` is for when anything is not as usual.
         file = self._file
         try:
             cursor = file.idle.pop() if time.monotonic() < file.look_at else None
@@ -132,18 +138,19 @@ class SqliteStore:
         if cursor is not None:
             try:
                 row = cursor.execute(_READ_HIT, (PREFIX + key,)).fetchone()
-            except sqlite3.Error:
+            except BaseException as error:
                 file.drop(cursor)
-            except BaseException:
-                file.drop(cursor)
-                raise
+                if not isinstance(error, sqlite3.Error):
+                    raise
             else:
-                file.give_back(cursor)
+                file.idle.append(cursor)
+                if cursor.identity is not file.identity:
+                    file.close_idle()
                 if row is None:
                     return None
                 if row[_PARTS] is None:
                     return _item(row)
-        return file.run(partial(_fetch, key=PREFIX + key), "read", key)
+        return self._run(partial(_fetch, key=PREFIX + key), "read", key)
 
     def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
         self._count()
@@ -156,20 +163,23 @@ class SqliteStore:
                 found.update((row[0].removeprefix(PREFIX), _item(row[1:])) for row in rows)
             return found
 
-        return self._file.run(act, "read_many")
+        return self._run(act, "read_many")
 
     def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:
         self._count()
         size = self._size(key, item)
         etag = os.urandom(16).hex()
-        values: _Row = (*_stored(item, etag), int(self._clock() * 1e6), size, PREFIX + key)
+        values: list[object] = [*_values_of(item), int(self._clock() * 1e6), size, PREFIX + key]
+        values[_ETAG] = etag
+        if item.parts is not None:
+            values[_PARTS] = _parts_text(item.parts)
         if expect is None:
             statement = _PUT
-        elif expect == Expect():
+        elif expect.etag is None and expect.beat is None:
             statement = _PUT_OVER_NO_ETAG
         else:
             statement = _PUT_OVER_ETAG
-            values = (*values, expect.etag, expect.beat, expect.beat)
+            values += (expect.etag, expect.beat, expect.beat)
 
         def act(cursor: sqlite3.Cursor) -> Written | Refused:
             while not cursor.execute(statement, values).rowcount:
@@ -181,7 +191,7 @@ class SqliteStore:
                 make_room(cursor, self._max_bytes, size, self._clock())
             return Written(etag)
 
-        return self._file.run(act, "write", key)
+        return self._run(act, "write", key)
 
     def renew(self, key: str, etag: str, ttl_date: int, lease_waits: str | None = None) -> bool:
         return self._change("renew", key, _RENEW, ttl_date, lease_waits, PREFIX + key, etag)
@@ -199,7 +209,7 @@ class SqliteStore:
             return True
         if self._change("remove", key, _REMOVE_EXPECTED, PREFIX + key, expect.etag, expect.beat, expect.beat):
             return True
-        return expect == Expect() and self._file.run(partial(_fetch, key=PREFIX + key), "remove", key) is None
+        return expect == Expect() and self._run(partial(_fetch, key=PREFIX + key), "remove", key) is None
 
     def remove_all(self, fn: str | None) -> int:
         """Delete the rows of the function `fn`, or of all functions, that were stored before this call.
@@ -208,7 +218,13 @@ class SqliteStore:
         then the file is made shorter. Returns how many rows were deleted.
         """
         self._count()
-        return remove_all(self._file, fn, int(self._clock() * 1e6))
+        bite = partial(clear_bite, fn=fn, stored_until=int(self._clock() * 1e6))
+        removed = 0
+        while rows := self._run(bite, "remove_all"):
+            removed += rows
+            time.sleep(PAUSE)
+        self._run(compact, "remove_all")
+        return removed
 
     def patient(self) -> Self:
         return self  # who writes waits for no longer than `busy_timeout` for the others
@@ -220,7 +236,7 @@ class SqliteStore:
         while True:
             self._count()
             # Page by page, so that no read transaction stays open and keeps the log from being reused.
-            rows = self._file.run(partial(_fetch_all, statement=statement, values=(*of_fn, last, *bounds)), "scan")
+            rows = self._run(partial(_fetch_all, statement=statement, values=(*of_fn, last, *bounds)), "scan")
             for last, *row in rows:
                 yield last.removeprefix(PREFIX), _item(row)
             if len(rows) < PAGE:
@@ -230,10 +246,51 @@ class SqliteStore:
         return None  # a file needs no time to speak of
 
     def open(self) -> None:
-        self._file.run(lambda cursor: None, "open")
+        self._run(lambda cursor: None, "open")
 
     def close(self) -> None:
         self._file.close()
+
+    def _run(self, act: Callable[[sqlite3.Cursor], T], operation: str, key: str | None = None) -> T:
+        """What `act` returns for a cursor of its own, in the file that has the path now.
+
+        Raises `StoreUnavailableError` for whatever SQLite or the system reports, after tries for which there is hope.
+        """
+        file = self._file
+        tries: Tries | None = None
+        began = time.monotonic()
+        while True:
+            identity = None
+            try:
+                file.look_at = time.monotonic() + LOOK_SECONDS
+                try:
+                    status = os.stat(file.path)  # noqa: PTH116  the pathlib way takes longer
+                    identity, file.size = (status.st_dev, status.st_ino), status.st_size
+                except (FileNotFoundError, NotADirectoryError):
+                    pass
+                if identity != file.identity:
+                    file.close()
+                return self._with_cursor(act)
+            except (sqlite3.Error, OSError) as error:
+                tries = tries or Tries(file, began, operation, key)
+                tries.after(error, identity)
+
+    def _with_cursor(self, act: Callable[[sqlite3.Cursor], T]) -> T:
+        file = self._file
+        try:
+            cursor = file.idle.pop()
+        except IndexError:
+            cursor = file.connect()
+        try:
+            result = act(cursor)
+        except BaseException:
+            file.drop(cursor)
+            raise
+        # In this order: either this finds that the file has been closed meanwhile, or `close` finds the cursor.
+        file.idle.append(cursor)
+        if cursor.identity is not file.identity:
+            file.close_idle()
+        return result
 
     def _count(self) -> None:
         for meter in self._meters:
@@ -249,7 +306,7 @@ class SqliteStore:
     def _change(self, operation: str, key: str, statement: str, *values: object) -> bool:
         """Whether the statement changed the row."""
         self._count()
-        return self._file.run(lambda cursor: cursor.execute(statement, values).rowcount > 0, operation, key)
+        return self._run(lambda cursor: cursor.execute(statement, values).rowcount > 0, operation, key)
 
 
 def after_all(prefix: str) -> str:
@@ -290,11 +347,3 @@ def _parts(text: str) -> Parts:
 def _parts_text(parts: Parts) -> str:
     location = () if parts.location is None else (parts.location,)
     return json.dumps([parts.write_id, parts.count, parts.length, parts.digest.hex(), *location])
-
-
-def _stored(item: Item, etag: str) -> _Row:
-    """The columns of an item in the order of its fields."""
-    parts = item.parts
-    text = None if parts is None else _parts_text(parts)
-    own = {"etag": etag, "parts": text}
-    return tuple(own[name] if name in own else getattr(item, name) for name in schema.ATTRIBUTES)

@@ -1,4 +1,4 @@
-"""One SQLite file and the connections of this process to it: created, checked, waited for, kept apart by forks."""
+"""One SQLite file and the connections of this process to it: opened, kept apart by forks, begun anew when damaged."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ import threading
 import time
 import weakref
 from collections import deque
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from dynmemo._process import at_fork
+from dynmemo._process import at_fork, logger
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.stores.sqlite import schema
-from dynmemo.stores.sqlite.upkeep import identity_of, is_damage, quarantine, while_nobody_quarantines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
 
 T = TypeVar("T")
-
-LOOK_SECONDS = 1.0
-"""How long reads may go on in a file that was removed or replaced; writes notice at once."""
+Identity = tuple[int, int]
+"""Device and inode, which tell a file from others, also after it was renamed."""
 
 LOG_BYTES = 16_000_000
 """To what size the write-ahead log is cut back after a large write."""
 
+_LOCK_SECONDS = 5.0
+
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL})
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 _PERMISSIONS = "check the permissions of the file and its folder"
 _ADVICE = {
@@ -58,7 +60,7 @@ class _Connection(sqlite3.Connection):
 class _Cursor(sqlite3.Cursor):
     """A cursor, the only one of its connection, that knows which file the connection is to."""
 
-    identity: tuple[int, int]
+    identity: Identity
 
 
 class SqliteFile:
@@ -75,15 +77,15 @@ class SqliteFile:
     def __init__(self, path: Path, busy_timeout: float) -> None:
         self.path = path
         self.busy_timeout = busy_timeout
-        self.identity: tuple[int, int] | None = None
+        self.identity: Identity | None = None
         """The file that the path names, as this very object; cursors with another one are to another file."""
         self.idle: deque[_Cursor] = deque()
         """Cursors that nobody uses now."""
         self.look_at = 0.0
-        """When (monotonic) a read has to `look` again."""
+        """When (monotonic) a read has to look again which file the path names."""
         self.size = 0
         """Bytes of the file when it was last looked at."""
-        self._ours: tuple[int, int] | None = None
+        self._ours: Identity | None = None
         """The last file that was seen to be ours."""
         self._lock = threading.Lock()
         self._held = False
@@ -92,56 +94,11 @@ class SqliteFile:
         self._lost: list[_Connection] = []
         _files[id(self)] = self
 
-    def run(self, act: Callable[[sqlite3.Cursor], T], operation: str, key: str | None = None) -> T:
-        """What `act` returns for a cursor of its own; begun anew while the file is locked, until `busy_timeout`.
-
-        Raises `StoreUnavailableError` for whatever SQLite or the system reports.
-        """
-        # The busy handler inside SQLite does most of the waiting, but not all: where waiting could be a
-        # deadlock, as when the log is switched on, SQLite says "busy" at once.
-        deadline = time.monotonic() + self.busy_timeout
-        may_begin_anew, looks_again = True, 3
-        while True:
-            before = identity_of(self.path)
-            try:
-                return self._run_once(act)
-            except (sqlite3.Error, OSError) as error:
-                if may_begin_anew and is_damage(error) and self._made_way(before):
-                    may_begin_anew = False
-                    continue
-                now = identity_of(self.path)
-                if looks_again and _is_not_found(error) and (now is None or now != before):
-                    looks_again -= 1  # another process has moved a damaged file away since we looked
-                    self.close()
-                    continue
-                if not _is_busy(error) or time.monotonic() >= deadline:
-                    raise self._unavailable(error, operation, key) from error
-            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311
-
-    def look(self) -> None:
-        """Notice that the file was removed or replaced, and leave the old one. Costs one stat."""
-        self.look_at = time.monotonic() + LOOK_SECONDS
-        try:
-            status = os.stat(self.path)  # noqa: PTH116  the pathlib way takes longer
-        except (FileNotFoundError, NotADirectoryError):
-            self.close()
-            return
-        self.size = status.st_size
-        if (status.st_dev, status.st_ino) != self.identity:
-            self.close()
-
     def close(self) -> None:
         """Close the connections; those in use as soon as they are not."""
         with self._lock:
             self.identity = None
-        self._close_idle()
-
-    def give_back(self, cursor: _Cursor) -> None:
-        """Let other calls have a cursor that `_take` gave."""
-        self.idle.append(cursor)
-        # In this order: either this finds that the file has been closed meanwhile, or `close` finds the cursor.
-        if cursor.identity is not self.identity:
-            self._close_idle()
+        self.close_idle()
 
     def drop(self, cursor: sqlite3.Cursor) -> None:
         """Close a cursor's connection, and with it whatever transaction is open.
@@ -154,35 +111,19 @@ class SqliteFile:
             connection.close()
         self._open.pop(id(connection), None)
 
-    def _run_once(self, act: Callable[[sqlite3.Cursor], T]) -> T:
-        self.look()
-        cursor = self._take()
-        try:
-            result = act(cursor)
-        except BaseException:
-            self.drop(cursor)
-            raise
-        self.give_back(cursor)
-        return result
-
-    def _made_way(self, damaged: tuple[int, int] | None) -> bool:
+    def make_way(self, damaged: Identity | None) -> bool:
         """Quarantine the damaged file if it is ours."""
         self.close()  # Windows renames no file that is open
-        return damaged is not None and quarantine(self.path, damaged, was_ours=damaged == self._ours)
+        return damaged is not None and _quarantine(self.path, damaged, was_ours=damaged == self._ours)
 
-    def _take(self) -> _Cursor:
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses now."""
         with suppress(IndexError):
-            return self.idle.pop()
-        cursor = self._connect()
-        try:
-            self._configure(cursor.connection)
-        except BaseException:
-            self.drop(cursor)
-            raise
-        self._ours = cursor.identity
-        return cursor
+            while True:
+                self.drop(self.idle.pop())
 
-    def _connect(self) -> _Cursor:
+    def connect(self) -> _Cursor:
+        """The cursor of a new connection. The file is created when it is missing, and refused when it is not ours."""
         # Nothing done under this lock waits for a lock of SQLite, so no thread here waits for one that waits there.
         with self._lock:
             if self._lost:
@@ -204,9 +145,15 @@ class SqliteFile:
             self._open[id(connection)] = connection
         cursor = connection.cursor(_Cursor)
         cursor.identity = identity
+        try:
+            self._configure(connection)
+        except BaseException:
+            self.drop(cursor)
+            raise
+        self._ours = identity
         return cursor
 
-    def _prepare(self) -> tuple[int, int]:
+    def _prepare(self) -> Identity:
         """Create the file, or see that it is ours; what tells it from others."""
         schema.check_sqlite()
         _create_private(self.path)
@@ -232,19 +179,6 @@ class SqliteFile:
         # Some distributions overwrite whatever is deleted, which would write every evicted page once more.
         connection.execute("PRAGMA secure_delete = FAST")
 
-    def _close_idle(self) -> None:
-        with suppress(IndexError):
-            while True:
-                self.drop(self.idle.pop())
-
-    def _unavailable(self, error: Exception, operation: str, key: str | None) -> StoreUnavailableError:
-        code, name = getattr(error, "sqlite_errorcode", None), getattr(error, "sqlite_errorname", None)
-        text = str(error) if code is None else _ADVICE.get(code & 0xFF, str(error))
-        if _is_busy(error):
-            text = f"another process has kept it locked for {self.busy_timeout:g} s"
-        message = f"{operation} on {self.path} failed: {text}" + (f" ({name})" if name else "")
-        return StoreUnavailableError(message, operation=operation, table=str(self.path), key=key, code=name)
-
     def before_fork(self) -> None:
         """Close all connections, those in use as soon as they are not, and keep new ones from being opened."""
         # A call in another thread ends within twice the busy timeout. A call of this very thread, below a
@@ -252,14 +186,14 @@ class SqliteFile:
         patience = 2 * self.busy_timeout + 1
         start = time.monotonic()
         self._held = self._lock.acquire(timeout=patience)
-        self._close_idle()
+        self.close_idle()
         collected = False
         while self._open and (waited := time.monotonic() - start) < patience:
             if waited > 0.1 and not collected:
                 gc.collect()  # connections that nobody closed, as an interrupt at the wrong moment leaves them
                 collected = True
             time.sleep(0.0002)
-            self._close_idle()
+            self.close_idle()
 
     def after_fork_in_parent(self) -> None:
         if self._held:
@@ -272,13 +206,44 @@ class SqliteFile:
         self._lock = threading.Lock()
 
 
-def _is_busy(error: Exception) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY
+class Tries:
+    """What one call does about the errors that it meets: begin anew where that may help, else tell."""
 
+    def __init__(self, file: SqliteFile, began: float, operation: str, key: str | None) -> None:
+        self._file = file
+        self._until = began + file.busy_timeout
+        self._operation = operation
+        self._key = key
+        self._may_begin_anew, self._looks_again = True, 3
 
-def _is_not_found(error: Exception) -> bool:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return isinstance(error, FileNotFoundError) or code == sqlite3.SQLITE_CANTOPEN
+    def after(self, error: Exception, before: Identity | None) -> None:
+        """Return when to try again, after an error in the file that had the path `before`, if it had any.
+
+        Raises `StoreUnavailableError` when not.
+        """
+        code = getattr(error, "sqlite_errorcode", None)
+        kind = (code or 0) & 0xFF
+        if self._may_begin_anew and kind in _DAMAGE and self._file.make_way(before):
+            self._may_begin_anew = False
+            return
+        now = _identity_of(self._file.path)
+        is_not_found = isinstance(error, FileNotFoundError) or kind == sqlite3.SQLITE_CANTOPEN
+        if self._looks_again and is_not_found and (now is None or now != before):
+            self._looks_again -= 1  # another process has moved a damaged file away since we looked
+            self._file.close()
+            return
+        # The busy handler inside SQLite does most of the waiting, but not all: where waiting could be a
+        # deadlock, as when the log is switched on, SQLite says "busy" at once.
+        if kind not in _BUSY or time.monotonic() >= self._until:
+            name, path = getattr(error, "sqlite_errorname", None), str(self._file.path)
+            text = str(error) if code is None else _ADVICE.get(kind, str(error))
+            if kind in _BUSY:
+                text = f"another process has kept it locked for {self._file.busy_timeout:g} s"
+            message = f"{self._operation} on {path} failed: {text}" + (f" ({name})" if name else "")
+            raise StoreUnavailableError(
+                message, operation=self._operation, table=path, key=self._key, code=name
+            ) from error
+        time.sleep(random.uniform(0.001, 0.02))  # noqa: S311
 
 
 def _create_private(path: Path) -> None:
@@ -289,8 +254,79 @@ def _create_private(path: Path) -> None:
     if path.exists():
         return
     # One thread at a time: closing a file drops all POSIX locks that the process has on it.
-    with _creating, while_nobody_quarantines(path), suppress(FileExistsError):
+    with _creating, _while_nobody_quarantines(path), suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _identity_of(path: Path) -> Identity | None:
+    """Of the file that the path names; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _quarantine(path: Path, damaged: Identity, *, was_ours: bool) -> bool:
+    """Rename the damaged file and its log to ``{name}.corrupt-{time}``; whether the path is free now, or was already.
+
+    A file that is not ours stays, and so does one that the system does not let us rename. Who has it open still
+    goes on in the renamed one until it looks for the path again; SQLite deletes no log of a file that has moved.
+    """
+    if not (was_ours or _says_it_is_ours(path)):
+        return False
+    try:
+        with _lock(path):
+            if _identity_of(path) != damaged:
+                return True  # another process was faster
+            target = path.with_name(f"{path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
+            path.rename(target)
+            # The log after the file, since who misses only the log would begin another one. Until both are gone
+            # the lock keeps the new file from being created, to which SQLite would apply the old log.
+            for end in ("-wal", "-shm", "-journal"):
+                with suppress(FileNotFoundError):
+                    path.with_name(path.name + end).rename(target.with_name(target.name + end))
+    except (OSError, sqlite3.Error):
+        return False
+    logger.warning("the cache %s is damaged; it was moved to %s, and a new one is begun", path, target)
+    return True
+
+
+@contextmanager
+def _while_nobody_quarantines(path: Path) -> Iterator[None]:
+    """Create the file in here."""
+    # Whoever quarantines a file makes the lock before the path becomes free.
+    if not _lock_path(path).exists():
+        yield
+        return
+    with _lock(path):
+        yield
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Held by one thread of one process; a killed one loses it. SQLite's own lock on a file, for it works everywhere.
+
+    The file stays: to remove it could take it away from under somebody who has just opened it.
+    """
+    name = schema.uri(_lock_path(path), "mode=rwc")
+    with closing(sqlite3.connect(name, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _says_it_is_ours(path: Path) -> bool:
+    """Whether the header, which need not be damaged too, has our mark."""
+    try:
+        with schema.looking_at(path) as connection:
+            schema.check_ours(connection, path)
+    except (sqlite3.Error, StoreUnavailableError):
+        return False
+    return True
 
 
 def _referents(references: weakref.WeakValueDictionary[int, T]) -> list[T]:

@@ -6,6 +6,7 @@ import ctypes
 import re
 import sqlite3
 import sys
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Item
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import PurePath
 
 APPLICATION_ID = int.from_bytes(b"dynm", "big")
@@ -83,19 +85,23 @@ def check(path: Path) -> None:
     """
     log = path.with_name(f"{path.name}-wal")
     has_log = log.exists() and log.stat().st_size > 0
-    # Immutable: take no lock, roll nothing back, create no -wal or -shm.
-    connection = sqlite3.connect(uri(path, "mode=ro&immutable=1"), uri=True, isolation_level=None)
     try:
-        # Accept a length that differs from the header's: so it looks when a writer was killed.
-        connection.execute("PRAGMA writable_schema = ON")
-        if has_log or not is_blank(connection):
-            check_ours(connection, path)
+        with looking_at(path) as connection:
+            if has_log or not is_blank(connection):
+                check_ours(connection, path)
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_NOTADB:
             raise
         raise refusal(path, "is not an SQLite database") from error
-    finally:
-        connection.close()
+
+
+@contextmanager
+def looking_at(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that takes no lock, rolls nothing back and creates nothing."""
+    with closing(sqlite3.connect(uri(path, "mode=ro&immutable=1"), uri=True, isolation_level=None)) as connection:
+        # Accept a length that differs from the header's: so it looks when a writer was killed.
+        connection.execute("PRAGMA writable_schema = ON")
+        yield connection
 
 
 def check_ours(connection: sqlite3.Connection, path: Path) -> None:
