@@ -125,7 +125,7 @@ class Entries:
         if row is None or row.value is None:
             return Looked(row)
         now = self._clock()
-        is_expired = expiry.is_expired(row, now)
+        is_expired = row.ttl_date is not None and now > row.ttl_date - (row.stale_for or 0)  # `expiry.is_expired`
         if (is_expired and not (kept and _is_kept(row, now))) or not self._is_current(row):
             return Looked(row)
         try:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from dynmemo import expiry
+from dynmemo._process import Once
 from dynmemo.errors import InvalidOptionError
 from dynmemo.expiry import parse_duration
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 LONGEST_LEASE = 3600.0
+SHORTEST_GOOD_SECRET = 16
+
+_once = Once()
 
 
 def check_key(key: object) -> None:
@@ -63,7 +67,15 @@ def checked_secrets(secret: object) -> tuple[bytes, ...]:
     keys = [_key_bytes(one) for one in several] if isinstance(several, Sequence) else [None]
     if None in keys:
         raise InvalidOptionError("secret= takes text, bytes, or a list of these (the first signs, all are accepted)")
-    return tuple(key for key in keys if key)
+    given = tuple(key for key in keys if key)
+    if any(len(key) < SHORTEST_GOOD_SECRET for key in given):
+        _once.warning(
+            "short secret",
+            "a secret is shorter than %d bytes and could be guessed; "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes a good one",
+            SHORTEST_GOOD_SECRET,
+        )
+    return given
 
 
 def _key_bytes(secret: object) -> bytes | None:
@@ -73,13 +85,18 @@ def _key_bytes(secret: object) -> bytes | None:
 
 
 def checked_encrypt(encrypt: object, secrets: tuple[bytes, ...]) -> bool:
-    """Whether to encrypt, for which there must be a secret."""
+    """Whether to encrypt, for which there must be a secret and the library."""
     if not isinstance(encrypt, bool):
         raise InvalidOptionError(f"encrypt= takes True or False, not {encrypt!r}")
     if encrypt and not secrets:
         raise InvalidOptionError(
             "encrypt=True needs a secret to derive its key from; give secret= or set DYNMEMO_SECRET"
         )
+    if encrypt:
+        try:
+            import cryptography  # noqa: F401
+        except ImportError:
+            raise InvalidOptionError('encrypt=True needs the extra "crypto": pip install "dynmemo[crypto]"') from None
     return encrypt
 
 

@@ -7,12 +7,12 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from dynmemo.codec.envelope import Encoded
 from dynmemo.codec.refusal import CannotSerialize, type_name
+from dynmemo.codec.serializers import Encoded
 from dynmemo.errors import InvalidOptionError
 
 if TYPE_CHECKING:
-    from dynmemo.codec.envelope import Bytes
+    from dynmemo.codec.serializers import Bytes
 
 _TAG = b"dynmemo"
 """Entry of the schema's metadata, JSON: which type to restore, and what Arrow does not know of it."""

@@ -25,7 +25,7 @@ from dynmemo.keys.snapshots import class_code
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from dynmemo.codec.envelope import Bytes
+    from dynmemo.codec.serializers import Bytes
 
 _HERE, _SPAWNED_MAIN = "__main__", "__mp_main__"
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from dynmemo.codec.envelope import unreadable
+from dynmemo.errors import UnreadableValueError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-    from dynmemo.codec.envelope import Bytes
+    from dynmemo.codec.serializers import Bytes
 
 LEVEL = 3
 """Measured on forecast frames (benchmarks/codec.py): higher levels cost much time for hardly a byte."""
 SMALLEST = 2048
-"""Below this, setting up a decompressor (10 microseconds) costs a hit more than the bytes would."""
+"""What is smaller is not compressed: setting up a decompressor (10 microseconds) costs a hit more than the bytes."""
 WORTH_IT = 0.9
 """Kept only if what comes out is at most this part of what went in."""
 
@@ -28,7 +28,7 @@ _STEP = 1024 * 1024
 
 def compress(chunks: Sequence[Bytes], length: int) -> list[Bytes] | None:
     """One zstd frame of all `chunks`, `length` bytes together; None where compressing does not pay."""
-    if length < SMALLEST or (length >= _PROBED_FROM and not _promising(chunks, length)):
+    if length >= _PROBED_FROM and not _promising(chunks, length):
         return None
     compressor = _zstd().ZstdCompressor(level=LEVEL)
     compressor.set_pledged_input_size(length)
@@ -50,14 +50,14 @@ class Reader:
     def take(self, count: int) -> bytearray:
         """The next `count` bytes, in memory of their own."""
         if count > self._left:
-            raise unreadable("format", "the payload is longer than announced")
+            raise UnreadableValueError("the payload is longer than announced", cause="format")
         self._left -= count
         return self._take(count)
 
     def finish(self) -> None:
         """Raise if anything is left."""
         if self._left or self._more():
-            raise unreadable("format", "the payload is not as long as announced")
+            raise UnreadableValueError("the payload is not as long as announced", cause="format")
 
     def _take(self, count: int) -> bytearray:
         raise NotImplementedError
@@ -78,7 +78,7 @@ class PlainReader(Reader):
 
     def _take(self, count: int) -> bytearray:
         if count > len(self._data) - self._at:
-            raise unreadable("format", "the payload is cut off")
+            raise UnreadableValueError("the payload is cut off", cause="format")
         self._at += count
         return bytearray(self._data[self._at - count : self._at])
 
@@ -112,12 +112,12 @@ class ZstdReader(Reader):
     def _next(self, limit: int) -> bytes:
         fed: Bytes = b""
         if self._decompressor.eof:
-            raise unreadable("format", "the payload is shorter than announced")
+            raise UnreadableValueError("the payload is shorter than announced", cause="format")
         if self._decompressor.needs_input:
             fed = self._data[self._at : self._at + _STEP]
             self._at += len(fed)
             if not fed:
-                raise unreadable("format", "the compressed payload is cut off")
+                raise UnreadableValueError("the compressed payload is cut off", cause="format")
         piece: bytes = self._decompressor.decompress(fed, limit)
         return piece
 

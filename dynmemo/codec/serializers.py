@@ -10,10 +10,9 @@ import struct
 import sys
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dynmemo.codec.by_value import Unpickler, pickler, spawned_main
-from dynmemo.codec.envelope import BUFFERS, BY_VALUE, Encoded
 from dynmemo.codec.refusal import CannotSerialize, refuse, type_name, where
 from dynmemo.errors import InvalidOptionError
 
@@ -22,12 +21,24 @@ if TYPE_CHECKING:
 
     from dynmemo.codec.by_value import Own
     from dynmemo.codec.compression import Reader
-    from dynmemo.codec.envelope import Bytes
+
+Bytes = bytes | bytearray | memoryview
+
+BUFFERS = 0x08
+BY_VALUE = 0x10
+"""Flags of the envelope that a serializer sets."""
 
 _LONGEST_NAME = 64
 _BUILT_IN = ("pickle", "json", "arrow", "bytes")
 _ALLOWED = ", ".join(f'"{name}"' for name in _BUILT_IN)
 _JSON_ATOMS = (str, int, bool, type(None))
+
+
+class Encoded(NamedTuple):
+    """What a serializer made of a value: the payload in pieces, and the flags that say how to read it."""
+
+    chunks: list[Bytes]
+    flags: int = 0
 
 
 class Serializer(Protocol):
@@ -220,22 +231,16 @@ storing: ContextVar[bool] = ContextVar("dynmemo_storing", default=False)
 
 def dump_pickle(value: object, own: Own) -> Encoded:
     """The plain pickler, and cloudpickle for what only this process could import."""
+    buffers: list[memoryview] = []
     token = storing.set(True)
     try:
-        return _dump(value, own)
+        try:
+            stream = pickle.dumps(value, PROTOCOL, buffer_callback=_keep_large(buffers))
+        except Exception:  # noqa: BLE001 - local classes, lambdas and more: cloudpickle can, or knows what is in the way
+            return _dump_by_value(value, own)
+        return _dump_by_value(value, own) if _only_importable_here(stream) else _encoded(stream, buffers)
     finally:
         storing.reset(token)
-
-
-def _dump(value: object, own: Own) -> Encoded:
-    buffers: list[memoryview] = []
-    try:
-        stream = pickle.dumps(value, PROTOCOL, buffer_callback=_keep_large(buffers))
-    except Exception:  # noqa: BLE001 - local classes, lambdas and more: cloudpickle can, or knows what is in the way
-        return _dump_by_value(value, own)
-    if _only_importable_here(stream):
-        return _dump_by_value(value, own)
-    return _encoded(stream, buffers)
 
 
 def load_pickle(payload: Bytes, own: Own, *, code: bool = False, buffers: Iterable[bytearray] = ()) -> object:

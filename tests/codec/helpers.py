@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from blake3 import blake3
 
-from dynmemo.codec import Header
-from dynmemo.codec.envelope import NO_PYTHON, Seal, write_header
+from dynmemo.codec.envelope import NO_PYTHON, Header, Seal, write_header
 from dynmemo.errors import UnreadableValueError
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ COMPUTED_AT = 1_700_000_000.25
 SECONDS = 12.5
 DEADLINE = 2_000_000_000
 NOW = COMPUTED_AT + 60
-SECRET = "correct horse battery staple"
+SECRET = b"correct horse battery staple"
 
 
 def write(codec: Codec, value: object, key: str = KEY, deadline: int | None = DEADLINE) -> bytes:

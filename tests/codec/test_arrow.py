@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from dynmemo.codec import CannotSerialize, Codec
+from dynmemo.codec.envelope import read_header
 from dynmemo.errors import UnreadableValueError
 from tests.codec.helpers import SECRET, cause, forge, read, round_trip, write
 
@@ -126,7 +127,7 @@ def test_what_is_no_table_is_refused_with_what_is_allowed(given: object) -> None
 
 def test_the_payload_is_an_arrow_stream_that_any_program_reads() -> None:
     data = write(Codec("arrow"), frame(a=[1, 2]))
-    table = pa.ipc.open_stream(data[Codec.header(data).size : -32]).read_all()
+    table = pa.ipc.open_stream(data[read_header(data).size : -32]).read_all()
     assert table.column("a").to_pylist() == [1, 2]
 
 
@@ -134,7 +135,7 @@ def test_rubbish_in_an_intact_envelope_is_unreadable_or_another_table() -> None:
     """Only who may write the table, and knows the secret if there is one, can make such an envelope."""
     codec = Codec("arrow")
     stream = write(codec, pl.DataFrame({"a": ["text"] * 5, "b": [1.5] * 5}))
-    payload = stream[Codec.header(stream).size : -32]
+    payload = stream[read_header(stream).size : -32]
     causes = []
     for position in range(len(payload)):
         damaged = payload[:position] + bytes([payload[position] ^ 0xFF]) + payload[position + 1 :]

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynmemo.codec import Codec, Header, envelope
-from dynmemo.codec.envelope import NO_PYTHON, Seal, write_header
+from dynmemo.codec import Codec, envelope, serializers
+from dynmemo.codec.envelope import NO_PYTHON, Header, Seal, write_header
 from dynmemo.errors import UnreadableValueError
 from tests.codec.helpers import KEY, NOW, SECRET, Witness, forge, read, resealed, round_trip, write
 
@@ -112,7 +112,10 @@ def test_any_header_with_a_right_digest_is_read_or_unreadable(
 
 
 @often
-@given(st.sampled_from([0, envelope.ZSTD, envelope.BUFFERS, envelope.ZSTD | envelope.BUFFERS]), st.binary(max_size=80))
+@given(
+    st.sampled_from([0, envelope.ZSTD, serializers.BUFFERS, envelope.ZSTD | serializers.BUFFERS]),
+    st.binary(max_size=80),
+)
 def test_a_json_cache_survives_any_payload_with_a_right_digest(flags: int, payload: bytes) -> None:
     attempt(JSON, forge(payload, flags=flags, serializer="json"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import subprocess
@@ -16,7 +17,8 @@ import pandas as pd
 import pytest
 
 import dynmemo
-from dynmemo.codec import Codec, envelope
+from dynmemo.codec import Codec, serializers
+from dynmemo.codec.envelope import read_header
 from tests.codec.helpers import KEY, NOW, cause, forge, read, round_trip, write
 from tests.codec.pythons import OTHERS, other_pandas, other_python
 
@@ -113,7 +115,7 @@ def test_what_is_registered_with_cloudpickle_for_a_worker_is_given_back(monkeypa
             return bytes, (write(Codec(), main.Forecast()),)
 
     data = write(Codec(), [Nested(), main.Forecast()])
-    assert Codec.header(data).flags & envelope.BY_VALUE
+    assert read_header(data).flags & serializers.BY_VALUE
     monkeypatch.delitem(sys.modules, "__mp_main__")
     assert read(Codec(), data).value[1].city == "SEA"  # type: ignore[index]
     assert cloudpickle.list_registry_pickle_by_value() == set()
@@ -127,14 +129,14 @@ def test_in_one_process_the_class_stays_the_same() -> None:
 
 
 def test_code_by_value_is_marked_with_the_python_that_wrote_it() -> None:
-    header = Codec.header(write(Codec(), lambda: None))
+    header = read_header(write(Codec(), lambda: None))
     assert header.python == sys.version_info[:2]
-    assert Codec.header(write(Codec(), Path)).python == (0, 0)
+    assert read_header(write(Codec(), Path)).python == (0, 0)
 
 
 def test_code_of_another_python_is_never_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     data = write(Codec(), lambda: None)
-    monkeypatch.setattr("dynmemo.codec._THIS_PYTHON", (3, 99))
+    monkeypatch.setattr("dynmemo.codec.envelope._THIS_PYTHON", (3, 99))
     assert cause(Codec(), data) == "python"
 
 
@@ -143,7 +145,7 @@ def test_code_that_an_object_pickled_by_value_itself_is_marked_too() -> None:
         def __reduce__(self) -> tuple[Callable[..., object], tuple[bytes]]:
             return pickle.loads, (cloudpickle.dumps(lambda: 42),)
 
-    assert Codec.header(write(Codec(), [Wrapped()])).python == sys.version_info[:2]
+    assert read_header(write(Codec(), [Wrapped()])).python == sys.version_info[:2]
 
 
 @pytest.mark.parametrize("version", OTHERS)
@@ -185,7 +187,7 @@ def module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[types.Mo
 
 def test_what_can_be_imported_goes_by_reference(module: types.ModuleType) -> None:
     data = write(Codec(), module.Forecast())
-    assert not Codec.header(data).flags & envelope.BY_VALUE
+    assert not read_header(data).flags & serializers.BY_VALUE
     assert run(READER, "value.city", data, path=str(Path(module.__file__ or "").parent)).strip() == b"SEA"
     assert run(READER, "value.city", data).strip() == b"pickle"
 
@@ -230,9 +232,9 @@ def raise_it(error: type[BaseException]) -> None:
 
 @pytest.mark.parametrize(
     ("error", "expected"),
-    [(ValueError, "pickle"), (SystemExit, "pickle"), (RecursionError, "pickle"), (MemoryError, "memory")],
+    [(ValueError, "pickle"), (RecursionError, "pickle"), (MemoryError, "memory")],
 )
-def test_whatever_unpickling_raises_is_an_unreadable_value(error: type[BaseException], expected: str) -> None:
+def test_an_error_of_unpickling_is_an_unreadable_value(error: type[BaseException], expected: str) -> None:
     data = write(Codec(), Raises(error))
     assert cause(Codec(), data) == expected
     with pytest.raises(dynmemo.errors.UnreadableValueError) as raised:
@@ -240,9 +242,18 @@ def test_whatever_unpickling_raises_is_an_unreadable_value(error: type[BaseExcep
     assert "hunter2" not in str(raised.value)
 
 
-def test_an_interrupt_during_unpickling_is_not_swallowed() -> None:
-    data = write(Codec(), Raises(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+class PanicException(BaseException):
+    pass
+
+
+def test_a_panic_of_an_extension_is_an_unreadable_value() -> None:
+    assert cause(Codec(), write(Codec(), Raises(PanicException))) == "pickle"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError])
+def test_an_interrupt_during_unpickling_goes_on_to_the_caller(error: type[BaseException]) -> None:
+    data = write(Codec(), Raises(error))
+    with pytest.raises(error):
         Codec().loads(data, key=KEY, now=NOW)
 
 
@@ -259,7 +270,7 @@ print([name for name in {UNNEEDED} if name in sys.modules])
 
 def test_small_arrays_stay_in_the_pickle_stream_and_large_ones_do_not() -> None:
     def header(size: int) -> int:
-        return Codec.header(write(Codec(), np.zeros(size, "u1"))).flags & envelope.BUFFERS
+        return read_header(write(Codec(), np.zeros(size, "u1"))).flags & serializers.BUFFERS
 
     assert not header(16 * 1024 - 1)
     assert header(16 * 1024)

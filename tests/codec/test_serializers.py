@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dynmemo.codec import CannotSerialize, Codec
+from dynmemo.codec.envelope import read_header
 from dynmemo.errors import InvalidOptionError
 from tests.codec.helpers import SECRET, cause, read, round_trip, write
 
@@ -90,7 +91,7 @@ def test_an_own_serializer_writes_and_reads(options: dict[str, Any]) -> None:
     codec = Codec(Upper(), **options)
     for value in ("forecast", "forecast" * 1000):
         assert round_trip(codec, value) == value
-    assert codec.header(write(codec, "x")).serializer == "upper-1"
+    assert read_header(write(codec, "x")).serializer == "upper-1"
 
 
 def test_the_stored_serializer_must_be_the_configured_one() -> None:
@@ -136,7 +137,7 @@ def test_a_name_that_cannot_stand_in_an_envelope_is_refused(name: object) -> Non
 def test_names_of_up_to_64_printable_characters_are_kept(name: str) -> None:
     codec = Codec(named(name))
     data = write(codec, "x")
-    assert codec.header(data).serializer == name
+    assert read_header(data).serializer == name
     assert read(codec, data).value == "x"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynmemo import Cache, InvalidOptionError, ValueTooLargeError, dynamo_cached
+from dynmemo._process import Once
 from dynmemo.item import Item
 from dynmemo.stores.sqlite import SqliteStore
 from tests.clock import Clock
@@ -337,3 +339,20 @@ def test_an_entrys_life_begins_once_the_store_is_connected(store: Store, clock: 
     assert slow.get("k") == b"v"
     clock.now += 6
     assert slow.get("k") is None
+
+
+def test_a_short_secret_works_and_is_warned_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dynmemo.cache.options._once", Once())
+    for secret in ("hunter2", "hunter3", "x" * 16):
+        Cache.sqlite(tmp_path / "a.db", secret=secret)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "16 bytes" in caplog.text
+    assert "hunter" not in caplog.text
+
+
+def test_encryption_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(InvalidOptionError, match=r'pip install "dynmemo\[crypto\]"'):
+        Cache.sqlite(tmp_path / "a.db", secret="sixteen bytes or more", encrypt=True)
