@@ -8,11 +8,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from dynmemo.codec.refusal import CannotSerialize, type_name
-from dynmemo.codec.serializers import Encoded
 from dynmemo.errors import InvalidOptionError
 
 if TYPE_CHECKING:
-    from dynmemo.codec.serializers import Bytes
+    from dynmemo.codec.serializers import Bytes, Encoded
 
 _TAG = b"dynmemo"
 """Entry of the schema's metadata, JSON: which type to restore, and what Arrow does not know of it."""
@@ -49,7 +48,7 @@ class Arrow:
             raise _lossy(value, f"Arrow refused it with {type(error).__name__}") from error
         if not same:
             raise _lossy(value, "it would come back different")
-        return Encoded([_write(table)])
+        return [_write(table)], 0
 
     def decode(self, payload: Bytes) -> object:
         import pyarrow as pa

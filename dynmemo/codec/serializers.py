@@ -10,7 +10,7 @@ import struct
 import sys
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dynmemo.codec.by_value import Unpickler, pickler, spawned_main
 from dynmemo.codec.refusal import CannotSerialize, refuse, type_name, where
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dynmemo.codec.compression import Reader
 
 Bytes = bytes | bytearray | memoryview
+Encoded = tuple[list[Bytes], int]
+"""What a serializer made of a value: the payload in pieces, and the flags that say how to read it."""
 
 BUFFERS = 0x08
 BY_VALUE = 0x10
@@ -32,13 +34,6 @@ _LONGEST_NAME = 64
 _BUILT_IN = ("pickle", "json", "arrow", "bytes")
 _ALLOWED = ", ".join(f'"{name}"' for name in _BUILT_IN)
 _JSON_ATOMS = (str, int, bool, type(None))
-
-
-class Encoded(NamedTuple):
-    """What a serializer made of a value: the payload in pieces, and the flags that say how to read it."""
-
-    chunks: list[Bytes]
-    flags: int = 0
 
 
 class Serializer(Protocol):
@@ -93,7 +88,7 @@ class _Bytes:
                 f'the result is of type {type_name(value)}; serializer="bytes" stores bytes, bytearray and memoryview. '
                 "Return bytes, or choose another serializer"
             )
-        return Encoded([bytes(value) if isinstance(value, memoryview) else value])
+        return [bytes(value) if isinstance(value, memoryview) else value], 0
 
     def decode(self, payload: Bytes) -> object:
         return bytes(payload)
@@ -115,7 +110,7 @@ class _Json:
             raise _not_json(value) from None
         if _foreign_to_json(value):
             raise _not_json(value)
-        return Encoded([data])
+        return [data], 0
 
     def decode(self, payload: Bytes) -> object:
         return json.loads(bytes(payload))
@@ -139,7 +134,7 @@ class _Own:
             ) from error
         if not isinstance(data, bytes | bytearray | memoryview):
             raise CannotSerialize(f"dumps of serializer {self.name!r} returned {type_name(data)}. It must return bytes")
-        return Encoded([bytes(data)])
+        return [bytes(data)], 0
 
     def decode(self, payload: Bytes) -> object:
         return self._serializer.loads(bytes(payload))
@@ -277,9 +272,9 @@ def _encoded(stream: bytes, buffers: list[memoryview]) -> Encoded:
     # A text that merely mentions the word is taken for code as well: it is then computed anew on another Python.
     flags = BY_VALUE if b"cloudpickle" in stream else 0
     if not buffers:
-        return Encoded([stream], flags)
+        return [stream], flags
     index = [_COUNT.pack(len(buffers)), _LENGTH.pack(len(stream)), *(_LENGTH.pack(len(b)) for b in buffers)]
-    return Encoded([b"".join(index), stream, *buffers], flags | BUFFERS)
+    return [b"".join(index), stream, *buffers], flags | BUFFERS
 
 
 def _only_importable_here(stream: bytes) -> bool:

@@ -149,7 +149,9 @@ class SqliteStore:
                 if row is None:
                     return None
                 if row[_PARTS] is None:
-                    return _item(row)
+                    item = _Thawed(*row)
+                    item.__class__ = Item
+                    return item  # type: ignore[no-any-return]
         return self._run(partial(_fetch, key=PREFIX + key), "read", key)
 
     def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
