@@ -298,7 +298,12 @@ class Memo:
 
     def sent(self) -> Options:
         """What another process needs beside the function itself: the options, name and cache in force filled in."""
-        return replace(self.options, name=self.name, cache=self._cache or default_cache())
+        cache = self._cache
+        with contextlib.suppress(
+            InvalidOptionError
+        ):  # calls here compute, for there is no place; there may be one there
+            cache = cache or default_cache()
+        return replace(self.options, name=self.name, cache=cache)
 
     def default_to_send(self) -> Cache | None:
         """The default cache for processes that have none of their own, if this function uses it and it can be sent."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import cloudpickle
 import pytest
 
 import dynmemo
@@ -77,6 +78,8 @@ def nobody(uid):
 pwd.getpwuid = nobody
 logging.basicConfig(format="LOG %(message)s")
 import asyncio
+import cloudpickle
+
 import dynmemo
 
 @dynmemo.dynamo_cached
@@ -154,3 +157,5 @@ def test_without_any_folder_calls_compute_and_say_what_to_set(
 
     assert (double(1), double(1)) == (2, 2)
     assert caplog.text.count("neither a home folder nor a temporary one to keep results in; set DYNMEMO_URL") == 1
+    sent: Callable[[int], int] = cloudpickle.loads(cloudpickle.dumps(double))
+    assert sent(3) == 6
