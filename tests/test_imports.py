@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import dynmemo
+from tests.pythons import printed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,9 +147,8 @@ def test_the_import_rule_sees_what_it_should() -> None:
 
 
 def test_importing_dynmemo_loads_nothing_heavy() -> None:
-    code = f"import sys, json, dynmemo; print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == []
+    code = f"import sys, dynmemo; print([name for name in {HEAVY!r} if name in sys.modules])"
+    assert printed("-c", code) == "[]\n"
 
 
 def test_a_hit_loads_only_what_the_value_needs(tmp_path: Path) -> None:
@@ -169,19 +167,8 @@ print(square.cache_info().hits, [name for name in {HEAVY!r} if name in sys.modul
 """
     )
     url = f"sqlite:///{(tmp_path / 'cache.db').as_posix()}"
-    outputs = [
-        subprocess.run(
-            [sys.executable, str(program)], capture_output=True, text=True, check=True, env=environment(url)
-        ).stdout.split(maxsplit=1)
-        for _ in range(2)
-    ]
-    assert outputs[1] == ["1", "[]\n"]
-
-
-def environment(url: str) -> dict[str, str]:
-    import os
-
-    return {**os.environ, "DYNMEMO_URL": url}
+    printed(str(program), DYNMEMO_URL=url)
+    assert printed(str(program), DYNMEMO_URL=url) == "1 []\n"
 
 
 def test_all_names_exist_and_nothing_else_is_public() -> None:

@@ -23,9 +23,9 @@ import pytest
 
 from dynmemo import Cache, UnhashableArgumentError, dynamo_cached
 from tests.codec.helpers import witness
-from tests.codec.pythons import OTHERS, other_python
 from tests.notebooks.kernels import Answer, kernel
 from tests.proxy import Proxy, Refuse
+from tests.pythons import OTHERS, other_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable

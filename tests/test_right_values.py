@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+
+from tests.pythons import printed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,18 +126,7 @@ class Project:
     def run(self, *command: str, seed: str = "0") -> tuple[list[str], int]:
         """The lines that a Python command prints, without "computing", and how many of those there were."""
         url = f"sqlite:///{(self.folder / 'cache.db').as_posix()}"
-        environment = {**os.environ, "DYNMEMO_URL": url, "PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        lines = done.stdout.splitlines()
+        lines = printed(*command, folder=self.folder, DYNMEMO_URL=url, PYTHONHASHSEED=seed).splitlines()
         return [line for line in lines if line != "computing"], lines.count("computing")
 
 

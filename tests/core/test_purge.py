@@ -24,6 +24,7 @@ from dynmemo.parts import new_write_id, owner, part_key
 from dynmemo.purging import SAMPLE_ROWS, SEGMENTS, purge
 from dynmemo.stores.sqlite import PAGE
 from tests.proxy import Proxy, denied, error
+from tests.pythons import printed
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -371,7 +372,7 @@ def test_the_command_imports_a_function_to_know_its_present_code(tmp_path: Path)
     )
     for number in (1, 2):  # the second is an edit
         (tmp_path / "weather.py").write_text(program.format(number))
-        subprocess.run([sys.executable, "-B", "weather.py"], cwd=tmp_path, check=True)
+        printed("weather.py", folder=tmp_path)
     by_name = ["weather.Model.fit", "--superseded", "--url", "sqlite:///own.db"]
     assert command_in(tmp_path, *by_name).startswith("Deleted 0 entries")
     imported = ["weather.Model.fit", "--superseded", "--import"]

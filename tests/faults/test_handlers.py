@@ -5,13 +5,12 @@ from __future__ import annotations
 import gc
 import logging
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dynmemo import Cache, dynamo_cached
+from tests.pythons import printed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,9 +53,7 @@ print("done")
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
 @pytest.mark.parametrize("mode", ["hits", "misses"])
 def test_a_signal_handler_may_call_a_cached_function_while_one_is_under_way(tmp_path: Path, mode: str) -> None:
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "cache.db"), mode]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
+    assert printed("-c", PROGRAM, str(tmp_path / "cache.db"), mode) == "done\n"
 
 
 def test_a_handler_of_our_log_records_may_call_a_cached_function(tmp_path: Path) -> None:
@@ -154,6 +151,4 @@ print("done")
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
 def test_no_call_waits_for_a_lease_of_a_computation_that_was_interrupted(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "cache.db")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
+    assert printed("-c", INTERRUPTED, str(tmp_path / "cache.db")) == "done\n"

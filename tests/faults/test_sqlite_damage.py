@@ -6,7 +6,6 @@ import logging
 import multiprocessing
 import os
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from dynmemo import Cache, dynamo_cached
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Item
 from dynmemo.stores.sqlite import SqliteStore
+from tests.pythons import printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,9 +167,7 @@ print("HITS", f.cache_info().hits, "ERRORS", f.cache_info().errors > 0)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there files have no limit")
 def test_on_a_full_disk_calls_compute_hits_go_on_and_the_log_has_one_line(path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    lines = printed("-c", FULL_DISK, str(path)).splitlines()
     assert lines[-1] == "HITS 1 ERRORS True"
     assert sum("computing without the cache" in line for line in lines) == 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -12,10 +11,10 @@ import pytest
 
 from dynmemo.keys.reading import HANDED, Reading, Write, read_bytecode
 from dynmemo.keys.source import read, structure
-from tests.codec.pythons import OTHERS, other_python
 from tests.keys import corpus
 from tests.keys.readings import of_corpus
 from tests.notebooks.kernels import kernel
+from tests.pythons import OTHERS, other_python, printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,14 +24,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("version", OTHERS)
 def test_every_python_reads_the_same_of_every_function(version: str) -> None:
-    done = subprocess.run(
-        [other_python(version), "-W", "ignore", "-m", "tests.keys.readings"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    here, there = json.loads(json.dumps(of_corpus())), json.loads(done.stdout)
+    there = json.loads(printed("-W", "ignore", "-m", "tests.keys.readings", python=other_python(version)))
+    here = json.loads(json.dumps(of_corpus()))
     assert len(here) > 300
     assert {name: (read, there.get(name)) for name, read in here.items() if there.get(name) != read} == {}
 

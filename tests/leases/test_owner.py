@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynmemo.leases.watch import is_gone, owner_name, settle
+from tests.pythons import printed
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -144,8 +145,7 @@ if os.fork() == 0:
 os.wait()
 print(owner_name())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    parent, child, still_parent = done.stdout.split()
+    parent, child, still_parent = printed("-c", code).split()
     assert parent.split("/")[:3] == still_parent.split("/")[:3]
     assert parent.split("/")[0] == child.split("/")[0]
     assert parent.split("/")[1] != child.split("/")[1]

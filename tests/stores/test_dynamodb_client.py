@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from dynmemo.item import Item, Written
 from dynmemo.stats import Meter
 from dynmemo.stores.dynamodb import DynamoDBStore
 from tests.proxy import Answer, Stall
+from tests.pythons import printed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -227,15 +226,8 @@ print("parent", store.read("k").value, store._connection.client() is client, len
 """
 
 
-def forked(table: str, endpoint: str, kind: str) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKING, table, endpoint, kind],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return done.stdout.splitlines()
+def forked(*arguments: str) -> list[str]:
+    return printed("-W", "ignore", "-c", FORKING, *arguments).splitlines()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
@@ -310,6 +302,4 @@ except KeyboardInterrupt:
 def test_an_interrupt_at_the_worst_moment_hangs_neither_later_requests_nor_the_end(
     dynamodb_table: str, dynamodb_endpoint: str, kind: str
 ) -> None:
-    command = [sys.executable, "-c", INTERRUPTED, dynamodb_table, dynamodb_endpoint, kind]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == "interrupted None\n"
+    assert printed("-c", INTERRUPTED, dynamodb_table, dynamodb_endpoint, kind) == "interrupted None\n"

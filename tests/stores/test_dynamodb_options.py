@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from dynmemo.errors import InvalidOptionError
 from dynmemo.item import Item
 from dynmemo.stores.dynamodb import DynamoDBStore, rows
+from tests.pythons import printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,8 +137,7 @@ def test_making_a_store_loads_no_boto3() -> None:
         "DynamoDBStore('weather', region='eu-west-1').metered(None); "
         "print([name for name in ('boto3', 'botocore') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert printed("-c", code) == "[]\n"
 
 
 def test_rows_of_a_prefix_that_looks_like_a_key_are_not_scanned_as_ours(

@@ -18,6 +18,7 @@ from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLa
 from dynmemo.item import Expect, Item
 from dynmemo.stats import Meter
 from dynmemo.stores.sqlite import SqliteStore, schema
+from tests.pythons import printed
 from tests.stores.contract import StoreContract, existing, put
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def test_so_is_one_whose_content_is_still_in_its_log(path: Path, store: SqliteSt
         "import sqlite3, os, sys; connection = sqlite3.connect(sys.argv[1]); connection.executescript("
         "'PRAGMA journal_mode = WAL; CREATE TABLE precious (a)'); os._exit(0)"
     )
-    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    printed("-c", script, str(path))
     assert path.with_name("cache.db-wal").stat().st_size > 0
     refused(path, store, "is an SQLite database of another program")
 

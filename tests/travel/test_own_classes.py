@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.pythons import printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,11 +243,7 @@ def run(folder: Path, program: str, *arguments: str) -> list[str]:
 def start(folder: Path, python: list[str], *arguments: str, url: str = "") -> list[str]:
     """What a program prints; it is told the URL of the cache first."""
     url = url or f"sqlite:///{(folder / 'cache.db').as_posix()}"
-    done = subprocess.run(
-        [sys.executable, *python, url, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    return printed(*python, url, *arguments, folder=folder).splitlines()
 
 
 def answers(word: str) -> list[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import pickle
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +16,7 @@ import dynmemo
 from dynmemo import Cache, InvalidOptionError, dynamo_cached
 from dynmemo.calls import travel
 from dynmemo.defaults import default_cache
+from tests.pythons import printed
 from tests.travel import program
 
 SCRIPT = Path(program.__file__)
@@ -25,15 +24,8 @@ SCRIPT = Path(program.__file__)
 
 @pytest.mark.parametrize("way", [*multiprocessing.get_all_start_methods(), "loky", "dask", "file"])
 def test_functions_of_a_script_arrive_whole(way: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), way, (tmp_path / "file").as_posix()],
-        capture_output=True,
-        text=True,
-        cwd=SCRIPT.parent.parent.parent,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"{name}: arrived" for name in program.travellers()]
+    lines = printed(str(SCRIPT), way, (tmp_path / "file").as_posix()).splitlines()
+    assert lines == [f"{name}: arrived" for name in program.travellers()]
 
 
 def test_arguments_of_classes_of_the_script_have_the_same_key_where_its_source_is_not(tmp_path: Path) -> None:
@@ -118,12 +110,9 @@ Path({str(sent)!r}).write_bytes(cloudpickle.dumps((used, things)))
         "for thing in things: used(thing)\n"
         "print(used.cache_info().hits, used.cache_info().misses)"
     )
-    subprocess.run([sys.executable, str(script)], check=True)
+    printed(str(script))
     script.unlink()
-    done = subprocess.run(
-        [sys.executable, "-c", receiver, str(sent)], check=True, capture_output=True, text=True, cwd=tmp_path
-    )
-    assert done.stdout.split() == ["15", "0"]
+    assert printed("-c", receiver, str(sent), folder=tmp_path) == "15 0\n"
 
 
 def test_a_function_of_a_module_travels_by_reference() -> None:
@@ -204,11 +193,7 @@ def test_workers_that_ran_before_get_the_function_as_it_is_here_and_the_cache_co
     (tmp_path / "station.py").write_text(STATION)
     (tmp_path / "script.py").write_text(STARTED)
     cache = (tmp_path / "cache.db").as_posix()
-    done = subprocess.run(
-        [sys.executable, "script.py", cache], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["35 1 0", "10 1 0", "15 1 0"]
+    assert printed("script.py", cache, folder=tmp_path).splitlines() == ["35 1 0", "10 1 0", "15 1 0"]
 
 
 def test_what_is_configured_here_stays_in_force_whatever_arrives(tmp_path: Path) -> None:
@@ -235,10 +220,7 @@ def test_functions_that_call_each_other_are_sent_once(tmp_path: Path) -> None:
         lines += ["@dynamo_cached", f"def f{n}(x): return {calls}"]
     lines += ["import cloudpickle", "print(len(cloudpickle.dumps(f0)))"]
     (tmp_path / "script.py").write_text("\n".join(lines))
-    done = subprocess.run(
-        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
-    )
-    assert int(done.stdout) < 30_000
+    assert int(printed("script.py", folder=tmp_path)) < 30_000
 
 
 def test_of_functions_that_came_by_value_only_so_many_are_remembered(

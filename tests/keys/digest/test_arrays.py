@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from dynmemo.keys import arrays as buffers
 from dynmemo.keys import pandas_types
 from dynmemo.keys.digest import NoStableContent, digest
 from tests.keys.digest.values.pandas_ import frame
+from tests.pythons import printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,16 +143,11 @@ assert "pyarrow" not in sys.modules
 """
 
 
-def _run(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return done.stdout
-
-
 def test_nothing_is_imported_for_a_digest() -> None:
-    _run(PROGRAM)
+    printed("-c", PROGRAM)
 
 
 def test_polars_is_read_without_numpy_and_pyarrow_to_the_same_digest() -> None:
     pl = pytest.importorskip("polars")
     values = ([1, None, 3], [1.5, None, float("nan")], [True, None], ["a", None], [[1], None])
-    assert _run(POLARS).split() == [digest(pl.Series(each)) for each in values]
+    assert printed("-c", POLARS).split() == [digest(pl.Series(each)) for each in values]

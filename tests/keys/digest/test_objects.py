@@ -5,8 +5,6 @@ from __future__ import annotations
 import enum
 import functools
 import os
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ import pytest
 
 from dynmemo.keys.digest import LARGEST, NoStableContent, digest, register_digest
 from tests.keys.digest.values.objects import Custom, Point, family, ring
+from tests.pythons import printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,11 +230,7 @@ def test_tblib_which_dask_brings_along_changes_no_digest_of_an_exception() -> No
     errors = "[ValueError('x'), KeyError(1, 2), ExceptionGroup('g', [OSError(1)])]"
     show = f"from dynmemo.keys.digest import digest; print(digest({errors}))"
     install = "import tblib.pickling_support; tblib.pickling_support.install()\n"
-    digests = [
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-        for program in (show, install + show)
-    ]
-    assert digests[0] == digests[1]
+    assert printed("-c", show) == printed("-c", install + show)
 
 
 def test_many_objects_that_know_each_other_all_end() -> None:

@@ -5,32 +5,26 @@ from __future__ import annotations
 import functools
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dynmemo.keys.digest import FORMAT, digest, digest_arguments
-from tests.codec.pythons import OTHERS, other_python
 from tests.keys.digest.golden import golden
 from tests.keys.digest.report import digests
+from tests.pythons import OTHERS, other_python, printed
 
-ROOT = Path(__file__).parents[3]
+if TYPE_CHECKING:
+    from pathlib import Path
+
 HERE = digests()
 
 
 @functools.cache
 def _there(python: str, seed: str) -> dict[str, str]:
-    done = subprocess.run(
-        [python, "-W", "ignore", "-m", "tests.keys.digest.report"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found: dict[str, str] = json.loads(done.stdout)
+    command = ("-W", "ignore", "-m", "tests.keys.digest.report")
+    found: dict[str, str] = json.loads(printed(*command, python=python, PYTHONHASHSEED=seed))
     return found
 
 
@@ -78,15 +72,15 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("start", [["main.py"], ["-m", "main"]])
 def test_a_class_of_the_main_module_is_the_same_in_workers(tmp_path: Path, start: list[str]) -> None:
     (tmp_path / "main.py").write_text(MAIN, encoding="utf-8")
-    found = _output(tmp_path, start)
+    found = printed(*start, folder=tmp_path).split()
     assert len(found) == 3
     assert len(set(found)) == 1
 
 
 def test_a_class_of_a_module_run_by_name_is_the_same_where_it_is_imported(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(MAIN, encoding="utf-8")
-    imported = _output(tmp_path, ["-c", "import main; print(main.of_a_thing(1))"])
-    assert set(_output(tmp_path, ["-m", "main"])) == set(imported)
+    imported = printed("-c", "import main; print(main.of_a_thing(1))", folder=tmp_path)
+    assert set(printed("-m", "main", folder=tmp_path).split()) == set(imported.split())
 
 
 FORK = """
@@ -105,19 +99,5 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_forked_child_digests_with_threads_as_its_parent_did(tmp_path: Path) -> None:
-    assert _output(tmp_path, ["-W", "ignore", "-c", FORK]) == ["0"]
-
-
-def _output(folder: Path, arguments: list[str]) -> list[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    return done.stdout.split()
+def test_a_forked_child_digests_with_threads_as_its_parent_did() -> None:
+    assert printed("-W", "ignore", "-c", FORK) == "0\n"

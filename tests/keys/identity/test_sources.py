@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import linecache
 import os
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from dynmemo.keys.identity import CodeIdentity
 from tests.keys.identity.helpers import listed, without_source
+from tests.pythons import printed
 
 if TYPE_CHECKING:
     from tests.keys.identity.helpers import Lab
@@ -29,16 +29,8 @@ print(json.dumps([identity.current(), identity.ingredients()[0].note]))
 """
 
 
-def _python(*arguments: str, stdin: str | None = None) -> Any:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", *arguments],
-        input=stdin,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
+def _python(*arguments: str, stdin: str = "") -> Any:
+    return json.loads(printed("-W", "ignore", *arguments, stdin=stdin))
 
 
 def _script(folder: Path, text: str) -> Any:
@@ -66,15 +58,8 @@ def test_a_module_run_by_its_name_agrees(tmp_path: Path, lab: Lab) -> None:
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "__init__.py").touch()
     (tmp_path / "pkg" / "mod.py").write_text(text + SHOW)
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "pkg.mod"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout)[0] == lab.fingerprint(text)
+    found = json.loads(printed("-W", "ignore", "-m", "pkg.mod", folder=tmp_path))
+    assert found[0] == lab.fingerprint(text)
 
 
 def test_code_given_on_the_command_line_has_no_source_and_says_so() -> None:
@@ -198,8 +183,7 @@ print(json.dumps([expected, identity.current(), identity.ingredients()[0].note, 
 """
     path = tmp_path / "sender.py"
     path.write_text(textwrap.dedent(script))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, str(path), str(tmp_path / "sent")], env=environment, check=True)
+    printed(str(path), str(tmp_path / "sent"))
     path.unlink()
     expected, found, note, count = _python("-c", receiver, str(tmp_path / "sent"))
     assert (found, note) == (expected, "")

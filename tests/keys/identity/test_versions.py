@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.codec.pythons import OTHERS, other_python
 from tests.keys.identity.fingerprints import of_programs, of_syntax
+from tests.pythons import OTHERS, other_python, printed
 
 GOLDEN = Path(__file__).parent / "golden.json"
-ROOT = Path(__file__).parents[3]
 
 
 def _run(python: str, folder: Path, seed: str) -> dict[str, str]:
-    done = subprocess.run(
-        [python, "-W", "ignore", "-m", "tests.keys.identity.fingerprints", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found: dict[str, str] = json.loads(done.stdout)
+    command = ("-W", "ignore", "-m", "tests.keys.identity.fingerprints", str(folder))
+    found: dict[str, str] = json.loads(printed(*command, python=python, PYTHONHASHSEED=seed))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Other Python versions, for what one writes and another reads."""
+"""Python in processes of their own: this one, and other versions for what one writes and another reads."""
 
 from __future__ import annotations
 
@@ -7,15 +7,35 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parent.parent
 NEEDED = ("blake3", "cloudpickle", "wrapt", "platformdirs")
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 OTHERS = [version for version in ("3.11", "3.12", "3.13", "3.14") if version != THIS]
 
 # Taken before any test changes the environment. Paths, separated as in PATH.
 _GIVEN = [path for path in os.environ.get("DYNMEMO_OTHER_PYTHONS", "").split(os.pathsep) if path]
+
+
+def printed(
+    *arguments: str, python: str = sys.executable, folder: Path = ROOT, stdin: str = "", **variables: str
+) -> str:
+    """What Python prints when it starts in `folder` with these arguments and these variables of the environment."""
+    done = subprocess.run(
+        [python, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1", **variables},
+        input=stdin,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def other_python(version: str) -> str:
