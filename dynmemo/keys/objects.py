@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 _PLAIN, _PLAIN_CHECKED = Fields(1), Fields(1, check=True)
 _REDUCED = Named(check=True)
-_HOOKS = ("__reduce_ex__", "__reduce__", "__getstate__")
+_ADDED = Named()  # with a state that a copy made by pickle has lost
+_REDUCERS = frozenset({"__reduce_ex__", "__reduce__"})
+_HOOKS = (*sorted(_REDUCERS), "__getstate__")
 _COPY_HOOKS = ("__setstate__", "__getnewargs__", "__getnewargs_ex__")
 
 
@@ -255,10 +257,11 @@ def _take_reduced_apart(
     pairs: Any = None,
     setter: Any = None,
 ) -> Node:
-    if state is None or (
-        type(state) is dict and not state
-    ):  # what a subclass adds, that its base knows nothing of: a datetime with a tag
+    cls, order = type(value), _REDUCED
+    if (state is None or (type(state) is dict and not state)) and _REDUCERS.isdisjoint(vars(cls)):
+        # What a subclass adds, its base knows nothing of: a datetime with a tag.
         state = own_state(value) or None
+        order = _ADDED if state and is_own_class(cls) else _REDUCED
     fields = _fields(state, left_out, custom=True)
     if isinstance(value, BaseException) and value.__cause__ is not None:
         args = (*args, value.__cause__)
@@ -273,7 +276,7 @@ def _take_reduced_apart(
     named = list(_named_in(args))
     if any(one is value for one in named):
         return _named_global(value, stable_name(value))
-    return node(b"reduced", (*children, *named), _REDUCED)
+    return node(b"reduced", (*children, *named), order)
 
 
 def _maker(function: Any) -> object:

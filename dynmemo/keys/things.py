@@ -80,6 +80,13 @@ def _described(value: Any, kind: bytes, *names: str) -> Node:
     return node(kind, parts)
 
 
+def _context_manager(value: Any) -> Node:
+    """What ``@contextmanager`` gives, by what it is made of; used once it is only a generator."""
+    if "func" not in vars(value):
+        raise Refusal(type(value), "a context manager that was entered", "Pass what it is made of")
+    return node(b"context manager", (value.func, value.args, value.kwds), Named(".func", ".args", ".kwds"))
+
+
 def _decimal_context(value: Any) -> Node:
     """Without the flags, which only tell what has happened."""
     numbers = (value.prec, value.rounding, value.Emin, value.Emax, value.capitals, value.clamp)
@@ -124,6 +131,7 @@ THINGS: Final[dict[str, Handler]] = {
     "weakref.WeakKeyDictionary": lambda value: node(b"weak dict", (dict(value),)),
     "builtins.code": _code_object,
     "functools.KeyWrapper": _by_key,
+    "contextlib._GeneratorContextManagerBase": _context_manager,
     "decimal.Context": _decimal_context,
     "_hashlib.HASH": _hash,
     "_hashlib.HMAC": _hash,

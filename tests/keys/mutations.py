@@ -136,6 +136,12 @@ MUTATIONS = {
         "k = 1",
         "pass",
     ),
+    "what a context manager around a function is made of": Mutation(
+        "import contextlib\n@contextlib.contextmanager\ndef scaled(by): TABLE.append(by); yield; TABLE.clear()\n"
+        "TABLE = []\n@scaled(OLD)\ndef feat(x): return x * TABLE[-1]",
+        "2",
+        "3",
+    ),
     "a registered implementation": Mutation(
         "import functools\n@functools.singledispatch\ndef show(x): return 0\n"
         "@show.register(int)\ndef _(x): return OLD\ndef feat(x): return show(x)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 import functools
 import os
@@ -51,6 +52,21 @@ class Forgetful:
 
     def __setstate__(self, state: object) -> None:
         pass
+
+
+class Moment(dt.datetime):
+    """To which attributes can be added, of which pickle knows nothing."""
+
+
+class Lazy:
+    """Which says what it is made of, and remembers more."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.content: list[str] | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Lazy, (self.path,)
 
 
 class Stable:
@@ -177,6 +193,21 @@ def test_an_object_in_a_cycle_that_pickle_changes_is_refused() -> None:
     inner.y = inner
     with pytest.raises(NoStableContent, match="content changes"):
         digest([inner])
+
+
+def test_attributes_that_pickle_does_not_know_of_count() -> None:
+    def tagged(tag: int) -> Moment:
+        moment = Moment(2024, 1, 1)
+        moment.tag = tag  # type: ignore[attr-defined]
+        return moment
+
+    assert digest(tagged(1)) == digest(tagged(1)) != digest(tagged(2))
+
+
+def test_an_object_that_says_what_it_is_made_of_counts_by_that() -> None:
+    loaded = Lazy("here")
+    loaded.content = ["a"]
+    assert digest(loaded) == digest(Lazy("here")) != digest(Lazy("there"))
 
 
 def test_only_the_first_object_of_a_class_is_rebuilt() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import itertools
 import queue
@@ -42,6 +43,12 @@ async def async_generator() -> Any:
     yield 1
 
 
+def entered() -> object:
+    manager = contextlib.contextmanager(generator)()
+    manager.__enter__()
+    return manager
+
+
 def refusal(value: object) -> NoStableContent:
     with pytest.raises(NoStableContent) as caught:
         digest(value)
@@ -66,6 +73,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "future": (concurrent.futures.Future, "a future"),
     "weak proxy": (lambda: weakref.proxy(Job), "a weak proxy"),
     "frame": (sys._getframe, "a frame"),
+    "context manager": (entered, "a context manager that was entered"),
     "AWS client": (lambda: boto3.client("s3"), "a live connection"),
     "AWS resource": (lambda: boto3.resource("s3"), "a live connection"),
     "AWS session": (boto3.Session, "a live connection"),
