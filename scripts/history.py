@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from dynmemo import Cache
 from tests import engine
-from tests.history.run import KNOWN, Plan, run_on_dynamodb, run_on_sqlite
+from tests.history.run import Plan, run_on_dynamodb, run_on_sqlite
 
 if TYPE_CHECKING:
     from tests.history.run import Outcome
@@ -90,8 +90,7 @@ def _round(plan: Plan, endpoint: str | None, keep: Path | None) -> Counter[str]:
             "calls": sum(call.how != "entry" for call in history.calls),
             "computations": len(history.computations),
             **history.faults,
-            "violations": len(outcome.unknown),
-            "known violations": len(outcome.violations) - len(outcome.unknown),
+            "violations": len(outcome.violations),
         }
     )
 
@@ -100,18 +99,16 @@ def _tell(plan: Plan, outcome: Outcome) -> None:
     history = outcome.history
     print(
         f"seed {plan.seed}: {len(history.calls):,} calls  {len(history.computations):,} computations  "
-        f"{len(outcome.unknown)} violations",
+        f"{len(outcome.violations)} violations",
         flush=True,
     )
-    for violation in sorted(outcome.violations, key=lambda one: one.kind in KNOWN)[:20]:
-        known = f" (known: {KNOWN[violation.kind]})" if violation.kind in KNOWN else ""
-        print(f"  {violation.at:.3f} {violation.kind}: {violation.what}{known}", flush=True)
+    for violation in outcome.violations[:20]:
+        print(f"  {violation.at:.3f} {violation.kind}: {violation.what}", flush=True)
 
 
 def _say(total: Counter[str], store: str, seconds: float, first: int, seed: int) -> None:
     print(f"\n| {store}, {seconds / 60:.0f} min, seeds {first} to {seed - 1} | number |\n|---|---|")
-    last = [kind for kind in ("known violations", "violations") if total[kind] or kind == "violations"]
-    for what in [*(kind for kind in total if kind not in ("violations", "known violations")), *last]:
+    for what in [*(kind for kind in total if kind != "violations"), "violations"]:
         if total[what] or what == "violations":
             print(f"| {what} | {total[what]:,} |")
 

@@ -322,8 +322,7 @@ class Memo:
         """What the key of a call is made of and what the cache holds for it."""
         key = self.key(args, kwargs)
         call = Known(key, self._identity.ingredients(), self._arguments.each(args, kwargs))
-        keeps = self.options.keeps_old_values()
-        return explain(self.name, call, self._history, self.entries, keeps_old_values=keeps)
+        return explain(self.name, call, self._history, self.entries)
 
     def parameters(self) -> dict[str, Any]:
         """The options by name, with the name in force."""

@@ -135,17 +135,20 @@ class Miss:
                 lease = yield from self._claim_ahead()
             except OutOfOrder:
                 return None
-            return None if lease is None else _land(flight, (yield from self._under(lease)))
+            landed = None if lease is None else (yield from self._under(lease))
+            return None if landed is None else _land(flight, landed)
 
     def story_anew(self) -> Story:
         """Compute and store, whatever is stored or being computed. Calls that come meanwhile wait for this result."""
         flight = flights.lead((self._entries.cache, self._key))
         with flight.leading():
-            try:
-                lease = yield from self._claim_anew()
-            except OutOfOrder:
-                lease = None
-            landed = Landed((yield Compute())) if lease is None else (yield from self._under(lease))
+            landed: Landed | None = None
+            while landed is None:
+                try:
+                    lease = yield from self._claim_anew()
+                except OutOfOrder:
+                    lease = None
+                landed = Landed((yield Compute())) if lease is None else (yield from self._under(lease))
             return _land(flight, landed)
 
     # -- in this process ---------------------------------------------------------------------------
@@ -179,22 +182,25 @@ class Miss:
         unreadable = self._looked.unreadable
         if unreadable is not None and not self._entries.may_overwrite(self._key, unreadable.cause):
             return Landed((yield from self._bypassing()))
-        try:
-            turn = yield from self._turn()
-        except OutOfOrder:
-            return Landed((yield Compute()))
-        if turn.hit is not None:
-            return self._of_another(turn.hit)
-        if turn.lease is not None:
-            return (yield from self._under(turn.lease))
-        if turn.over is not None:
-            return (yield from self._alone(turn.over))
-        return Landed((yield from self._bypassing()))
+        while self._looked.decoded is None or self._looked.is_kept:
+            try:
+                turn = yield from self._turn()
+            except OutOfOrder:
+                return Landed((yield Compute()))
+            if turn.hit is not None:
+                return self._of_another(turn.hit)
+            if turn.over is not None:
+                return (yield from self._alone(turn.over))
+            if turn.lease is None:
+                return Landed((yield from self._bypassing()))
+            landed = yield from self._under(turn.lease)
+            if landed is not None:
+                return landed
+        return self._of_another(self._looked)
 
     def _turn(self) -> Steps[Turn]:
         """Wait until this call has the lease, another's result is there, or there is nothing to wait for."""
-        spot = yield from self._spot()
-        row = self._looked.row if spot.key == self._key else None
+        spot, row = yield from self._spot()
         waiting, watch = waiting_here(blocks_thread=self._blocks_thread), Watch()
         with waiting_for_row(waiting, self._entries.store, spot.key):
             while True:
@@ -225,14 +231,20 @@ class Miss:
         is_ring: bool = yield Ask(self._reads, is_deadlock, waiting, self._entries.store, row)
         return not is_ring
 
-    def _spot(self) -> Steps[Spot]:
-        """Where to claim: beside a value that stays readable or may be refreshed just now, else in its place."""
-        row = self._looked.row
-        is_kept = self._options.refresh_ahead is not None and row is not None and row.value is not None
-        if not is_kept and self._options.stale_if_error is not None:
-            looked: Looked = yield Ask(self._reads, self._entries.judge, self._key, row, kept=True)
-            is_kept = looked.decoded is not None
-        return Spot.beside(self._key, row) if is_kept else Spot.at(self._key)
+    def _spot(self) -> Steps[tuple[Spot, Item | None]]:
+        """Where to claim, and the row there: beside a value that is kept or computed anew there, else in its place."""
+        row, known = self._looked.row, self._entries.known_generation()
+        if row is None or row.value is None or known not in (None, row.gen):
+            return Spot.at(self._key), row
+        beside = Spot.beside(self._key, row)
+        kept: Looked = yield Ask(self._reads, self._entries.judge, self._key, row, kept=True)
+        if kept.decoded is not None:
+            return beside, None
+        # Who began before it expired, or before the time ended for which it is kept, computes beside it still.
+        lease_row: Item | None = yield Ask(self._reads, self._entries.store.read, beside.key)
+        generation = yield from self._generation(lease_row)
+        is_held = judge(lease_row, self._entries.cache.clock(), generation) is Verdict.HELD
+        return (beside, lease_row) if is_held else (Spot.at(self._key), row)
 
     def _generation(self, row: Item | None = None) -> Steps[str]:
         """The generation to stamp a result with; its rows are written where they are missing."""
@@ -292,15 +304,21 @@ class Miss:
             return Landed((yield Compute()))
         return (yield from self._publish((yield Compute()), generation, over=over))
 
-    def _under(self, lease: Lease) -> Steps[Landed]:
-        """Compute under a lease."""
+    def _under(self, lease: Lease) -> Steps[Landed | None]:
+        """Compute under a lease. None if it lies beside a value that others no longer find there: then start over."""
         with lease.renewed():
-            if lease.spot.over is not None and not lease.spot.insists:
-                # What lay beside the lease may have been renewed before it was ours.
-                looked: Looked | None = yield Try(self._reads, self._entries.look_up, self._key, slides=False)
-                if looked is not None and looked.decoded is not None and Expect.seen(looked.row) != lease.spot.over:
+            spot = lease.spot
+            if spot.over is not None:
+                # Since it was seen, the value may have been replaced, or be gone, or have reached the end of its time:
+                # then others claim in its place.
+                look_up = self._entries.look_up
+                looked: Looked | None = yield Try(self._reads, look_up, self._key, slides=False, kept=True)
+                if looked is not None and (
+                    looked.decoded is None or not (spot.insists or Expect.seen(looked.row) == spot.over)
+                ):
                     yield Try(self._writes, lease.give_up)
-                    return self._of_another(looked)
+                    self._looked = looked
+                    return None
             return (yield from self._publish((yield Compute()), lease.generation, lease))
 
     def _publish(

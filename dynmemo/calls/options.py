@@ -87,10 +87,6 @@ class Options:
         """Whole seconds that an expired value is kept for the case that computing fails."""
         return None if self.stale_if_error is None else math.ceil(parse_duration(self.stale_if_error, "stale_if_error"))
 
-    def keeps_old_values(self) -> bool:
-        """Whether a value may stay readable while it is computed anew, so that the lease lies beside it."""
-        return self.stale_if_error is not None or self.refresh_ahead is not None
-
     def fixed_lifetime(self, cache: Cache) -> Lifetime | None:
         """The expiration options where they are the same for every result; None where `lifetime_of` has to say."""
         if _is_function_of_result(self.ttl):

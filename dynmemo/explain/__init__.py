@@ -36,9 +36,7 @@ class _Standing(NamedTuple):
     expires_at: datetime | None = None
 
 
-def explain(
-    name: str, call: Known, history: History, entries: Callable[[], Entries], *, keeps_old_values: bool
-) -> Explanation:
+def explain(name: str, call: Known, history: History, entries: Callable[[], Entries]) -> Explanation:
     """What the key of a call is made of and what the cache holds for it.
 
     Args:
@@ -46,7 +44,6 @@ def explain(
         call: the call.
         history: what this process knows of other calls of the function.
         entries: gives those of the function in the cache in force; raises `InvalidOptionError` if there is none.
-        keeps_old_values: whether the lease of a call may lie beside its value.
     """
     found: Entries | None = None
     if is_disabled():
@@ -54,7 +51,7 @@ def explain(
     else:
         try:
             found = entries()
-            standing = _standing(found, call, history, keeps_old_values=keeps_old_values)
+            standing = _standing(found, call, history)
         except (InvalidOptionError, StoreUnavailableError, InvalidTableError) as error:
             standing = _Standing("unavailable", str(error))
     nearest = None
@@ -75,7 +72,7 @@ def explain(
     )
 
 
-def _standing(entries: Entries, call: Known, history: History, *, keeps_old_values: bool) -> _Standing:
+def _standing(entries: Entries, call: Known, history: History) -> _Standing:
     looked = entries.look_up(call.key, slides=False)
     if looked.decoded is not None and looked.row is not None:
         return _live(looked.row, looked.decoded.computed_at, looked.decoded.seconds)
@@ -84,7 +81,7 @@ def _standing(entries: Entries, call: Known, history: History, *, keeps_old_valu
     generation = generations(entries.cache).known(entries.store, call.fn)
     now = entries.cache.clock()
     held = judge(looked.row, now, generation)
-    if held is Verdict.CLAIMABLE and keeps_old_values:
+    if held is Verdict.CLAIMABLE and looked.row is not None and looked.row.value is not None:
         held = judge(entries.store.read(lease_key(call.key)), now, generation)
     if held is Verdict.HELD:
         return _Standing("computing", "somebody computes it now, and a call waits for the result")

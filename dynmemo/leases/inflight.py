@@ -1,7 +1,8 @@
 """Single-flight within a process: one computes, the others wait for its outcome in memory.
 
-Nothing here takes a lock. Every step is one operation of a dict, list or deque that no other thread sees half done,
-so a flight may be ended from anywhere, the garbage collector included, and no forked child finds a lock held.
+A flight may be ended from anywhere, the garbage collector included, so nothing here waits while it holds a lock. Which
+flight can be joined is decided under one that its own thread can take again and that is new in a forked child; every
+other step is one operation of a dict, list or deque that no other thread sees half done.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from dynmemo._process import at_fork
+from dynmemo._process import at_fork, new_lock
 from dynmemo.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -227,6 +228,7 @@ class Flights(Generic[T]):
     """The computations that run in this process, by key."""
 
     def __init__(self) -> None:
+        self._lock = new_lock(self)
         self._flights: dict[Hashable, Flight[T]] = {}
         """Those that can be joined."""
         self.led: dict[Flight[T], None] = {}
@@ -234,11 +236,9 @@ class Flights(Generic[T]):
 
     def join(self, key: Hashable) -> tuple[Flight[T], bool]:
         """The flight for `key`, and whether the caller leads it: then `leading` must be entered at once."""
-        found = self._flights.get(key)
-        if found is not None:
-            return found, False
         mine = Flight(self, key)
-        found = self._flights.setdefault(key, mine)
+        with self._lock:
+            found = self._flights.setdefault(key, mine)
         return found, found is mine
 
     def lead(self, key: Hashable) -> Flight[T]:
@@ -246,7 +246,9 @@ class Flights(Generic[T]):
 
         For a computation that must not be somebody else's. `leading` must be entered at once.
         """
-        flight = self._flights[key] = Flight(self, key)
+        flight = Flight(self, key)
+        with self._lock:
+            self._flights[key] = flight
         return flight
 
     def of_this_thread(self) -> list[Flight[T]]:
@@ -260,8 +262,9 @@ class Flights(Generic[T]):
 
     def detach(self, key: Hashable, flight: Flight[T] | None = None) -> None:
         """Let nobody join the flight for `key` any more, whichever it is or if it is `flight`; it goes on."""
-        if flight is None or self._flights.get(key) is flight:
-            self._flights.pop(key, None)
+        with self._lock:
+            if flight is None or self._flights.get(key) is flight:
+                self._flights.pop(key, None)
 
     def detach_all(self, belongs: Callable[[Any], bool]) -> None:
         """`detach` those with a key that belongs."""

@@ -279,8 +279,9 @@ def test_recompute_leaves_the_value_readable_until_it_takes_its_place(worker: Ca
         work.go.set()
         assert call.result() == "new"
     assert reading() == function() == "new"
-    # The value, a lease beside it, the new value, the lease's end; a renewal before the value is a touch of the lease.
-    assert only.trips == ["read", "write", "write", "remove", "read"]
+    # The value, a lease beside it, whether the value is still there, the new value, the lease's end; a renewal before
+    # the value is a touch of the lease.
+    assert only.trips == ["read", "write", "read", "write", "remove", "read"]
 
 
 def test_who_misses_waits_for_a_recomputation_of_what_has_expired(worker: Callable[..., Worker]) -> None:
@@ -385,3 +386,103 @@ def test_recompute_stores_over_what_another_stored_meanwhile(worker: Callable[..
         work.go.set()
         assert call.result() == "recomputed"
     assert function() == "recomputed"
+
+
+# --- beside a value that is gone, or at the end of its time ---
+
+
+def test_who_waited_beside_a_value_that_was_invalidated_waits_for_who_leads_in_its_place(
+    worker: Callable[..., Worker],
+) -> None:
+    clock = Clock.present()
+    first, waiter, third = (worker(clock) for _ in range(3))
+    old, never, new = Work("old"), Work("never"), Work("new", hold=True)
+    leading, waiting, after = (
+        each.decorate(work, ttl=100, stale_if_error=1000)
+        for each, work in ((first, old), (waiter, never), (third, new))
+    )
+    leading()
+    clock.now += 101
+    old.go.clear()
+    with ThreadPoolExecutor(3) as pool:
+        early = pool.submit(leading)
+        until(lambda: old.runs == 2)
+        late = pool.submit(waiting)
+        until(lambda: len(waiter.trips) >= 3)
+        after.invalidate()
+        newest = pool.submit(after)
+        until(lambda: new.runs == 1)
+        until(lambda: waiter.keys[-2:] == [waiting.cache_key()] * 2)  # it looks where the third leads
+        new.go.set()
+        old.go.set()
+        assert [early.result(), late.result(), newest.result()] == ["old", "new", "new"]
+    assert never.runs == 0
+
+
+def test_who_recomputes_what_was_invalidated_before_its_claim_is_waited_for(worker: Callable[..., Worker]) -> None:
+    one, other = worker(), worker()
+    forgets: list[Any] = []
+    write = one.cache.store.write
+
+    def forgetting(key: str, *rest: Any) -> Any:
+        if forgets and key.endswith("#lease"):
+            forgets.pop()()
+        return write(key, *rest)
+
+    one.cache.store.write = forgetting  # type: ignore[assignment, method-assign]
+    work, never = Work("old"), Work("never")
+    function, waiting = one.decorate(work), other.decorate(never)
+    function()
+    work.result = "new"
+    work.go.clear()
+    forgets.append(waiting.invalidate)
+    with ThreadPoolExecutor(2) as pool:
+        call = pool.submit(function.recompute)
+        until(lambda: work.runs == 2)
+        waits = pool.submit(waiting)
+        until(lambda: other.trips.count("read") >= 2)
+        work.go.set()
+        assert call.result() == waits.result() == "new"
+    assert not forgets
+    assert never.runs == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"stale_if_error": 100}])
+def test_who_finds_a_value_at_the_end_of_its_time_waits_for_who_computes_beside_it(
+    worker: Callable[..., Worker], options: dict[str, int]
+) -> None:
+    clock = Clock.present()
+    one, other = worker(clock), worker(clock)
+    work, never = Work("old"), Work("never")
+    function, waiting = one.decorate(work, ttl=100, **options), other.decorate(never, ttl=100, **options)
+    function()
+    clock.now += 101 if options else 0
+    work.result = "new"
+    work.go.clear()
+    with ThreadPoolExecutor(2) as pool:
+        call = pool.submit(function if options else function.recompute)
+        until(lambda: work.runs == 2)
+        clock.now += 101
+        waits = pool.submit(waiting)
+        until(lambda: len(other.trips) >= 4)
+        work.go.set()
+        assert call.result() == waits.result() == "new"
+    assert never.runs == 0
+    assert set(other.trips) == {"read"}
+
+
+def test_a_miss_looks_beside_an_expired_value_only(worker: Callable[..., Worker]) -> None:
+    clock = Clock.present()
+    only, work = worker(clock), Work()
+    function = only.decorate(work, ttl=100)
+    function()
+    assert only.trips == ["read", "write", "write"]
+    clock.now += 101
+    function()
+    key = function.cache_key()
+    assert only.trips[3:] == ["read", "read", "write", "write"]
+    assert only.keys[3:] == [key, f"{key}#lease", key, key]
+    function.cache_clear()
+    del only.trips[:]
+    function()
+    assert only.trips == ["read", "write", "write"]

@@ -159,13 +159,8 @@ def overlaps(known: Known) -> Iterator[Violation]:
             running = [other for other in running if other.end > one.begin]
             for other in running:
                 if not _may_overlap(known, other, one):
-                    kind = "overlap"
-                    if _lost_sight(known, other) or _lost_sight(known, one):
-                        kind = "overlap, beside"
-                    elif _ran_out(known, other, one):
-                        kind = "overlap, run out"
                     what = f"{one.token} of {one.call} began {one.begin - other.begin:.3f} s after {other.token}"
-                    yield Violation(kind, f"{key}: {what} of {other.call}, which was under way", one.begin)
+                    yield Violation("overlap", f"{key}: {what} of {other.call}, which was under way", one.begin)
             running.append(one)
 
 
@@ -179,29 +174,6 @@ def _may_overlap(known: Known, first: Computation, second: Computation) -> bool:
         or known.is_troubled(second.process, known.asked(second), second.begin)
         or any(_makes_way(known, forget, first, second) for forget in known.forgets(first.key))
     )
-
-
-def _lost_sight(known: Known, one: Computation) -> bool:
-    """Whether the value beside which its lease lies may have been forgotten before it was taken."""
-    call = known.by_id.get(one.call or "")
-    if not known.rules[one.key[0]].keeps_old_values and (call is None or call.how != "recompute"):
-        return False
-    forgets = (forget for forget in known.forgets(one.key) if forget.call is None or forget.call != one.call)
-    return any(forget.begin < one.begin and forget.end > known.asked(one) for forget in forgets)
-
-
-def _ran_out(known: Known, first: Computation, second: Computation) -> bool:
-    """Whether the value beside which the lease of the first lies may have reached the end of its time since."""
-    rules, call = known.rules[first.key[0]], known.by_id.get(first.call or "")
-    if rules.stale_if_error is not None and rules.refresh_ahead is None:
-        life = (rules.ttl or math.inf) + rules.stale_if_error
-    elif call is not None and call.how == "recompute" and not rules.keeps_old_values:
-        life = rules.sliding or rules.ttl or math.inf
-    else:
-        return False
-    since = -math.inf if rules.sliding is not None else known.since(first)  # a window is moved by every use
-    values = (one for one in known.computations[first.key] if one.outcome == "value" and one.begin < first.begin)
-    return any(one.end + life - 1 < second.begin and known.stored_by(one) + life > since for one in values)
 
 
 def _makes_way(known: Known, forget: Forget, first: Computation, second: Computation) -> bool:

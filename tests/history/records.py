@@ -36,11 +36,6 @@ class Rules:
         """For `dynamo_cached`."""
         return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
 
-    @property
-    def keeps_old_values(self) -> bool:
-        """Whether the lease may lie beside the value."""
-        return self.stale_if_error is not None or self.refresh_ahead is not None
-
 
 @dataclass(frozen=True, slots=True)
 class Call:

@@ -25,12 +25,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 
-KNOWN: dict[str, str] = {
-    "overlap, run out": "the time of a value ends while one computes beside it, and another computes in its place",
-    "overlap, beside": "one takes its lease beside a value that was forgotten meanwhile, and another in its place",
-}
-"""Violations that the library is known to have, with the reason."""
-
 START_SECONDS, QUIET_SECONDS, TASK_SECONDS = 60.0, 90.0, 120.0
 """How long the parent waits; the workers end by themselves a little later."""
 
@@ -68,11 +62,6 @@ class Outcome:
 
     history: History
     violations: list[Violation]
-
-    @property
-    def unknown(self) -> list[Violation]:
-        """Those that are not in `KNOWN`."""
-        return [one for one in self.violations if one.kind not in KNOWN]
 
 
 class Run:

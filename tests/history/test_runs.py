@@ -24,7 +24,7 @@ on_posix = pytest.mark.skipif(not ON_POSIX, reason="this system stops no process
 
 
 def check_run(outcome: Outcome) -> None:
-    assert outcome.unknown == []
+    assert outcome.violations == []
     assert len(outcome.history.calls) > len(outcome.history.computations) > 10
     assert len(outcome.history.counters) > 0
 
@@ -38,8 +38,8 @@ def test_a_run_on_dynamodb_keeps_every_promise(tmp_path: Path, dynamodb_endpoint
 
 
 def found(plan: Plan, folder: Path) -> Counter[str]:
-    """What the checker finds, of what it does not know."""
-    return Counter(violation.kind for violation in run_on_sqlite(plan, folder).unknown)
+    """What the checker finds."""
+    return Counter(violation.kind for violation in run_on_sqlite(plan, folder).violations)
 
 
 def test_a_clear_that_is_ignored_is_found(tmp_path: Path) -> None:

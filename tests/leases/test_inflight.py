@@ -688,3 +688,28 @@ def test_many_threads_and_tasks_on_few_keys_lose_no_wake_up_and_leave_nothing_be
     at_once(8, work)
     assert len(runs) < 2_000
     assert not flights._flights
+
+
+class Interleaved(dict[Any, Any]):
+    """Joined and led flights, of which another thread leads a new one as soon as one is looked up."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self.other = threading.Thread(target=act)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        found = super().get(key, default)
+        self.other.start()
+        self.other.join(0.2)
+        return found
+
+
+def test_the_end_of_a_flight_leaves_the_one_that_has_taken_its_place(flights: Flights[object]) -> None:
+    newer: list[Flight[object]] = []
+    flights._flights = known = Interleaved(lambda: newer.append(flights.lead("k")))
+    flight, leads = flights.join("k")
+    assert leads
+    with flight.leading():
+        flight.land("old")
+    known.other.join()
+    assert flights.join("k") == (newer[0], False)
