@@ -6,53 +6,25 @@ memory is: workers get large arrays as memory maps.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from blake3 import blake3
 
-from dynmemo.keys.encoding import Named, node, seal, size, sized, text, typed
+from dynmemo.keys.encoding import InWalk, Named, Refusal, columns, node, seal, size, sized, text, typed
 from dynmemo.keys.left_out import hidden_name
-from dynmemo.keys.objects import State, own_state, type_within
-from dynmemo.keys.refusal import Refusal
+from dynmemo.keys.objects import State, own_state, read_object, type_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dynmemo.keys.encoding import Handler, Node
+    from dynmemo.keys.walk import Walk
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-def handler(cls: type) -> Handler | None:
-    """The handler of a numpy type or of a subclass of one."""
-    if cls in {np.ndarray, np.memmap}:
-        return take_array_apart
-    if cls is type(np.ma.masked):
-        return lambda _: node(b"masked constant", ())
-    if issubclass(cls, np.ma.MaskedArray):
-        return _masked_handler(cls)
-    if issubclass(cls, np.ndarray):
-        return _subclass_handler(cls)
-    if issubclass(cls, np.generic) and type_within(cls, "numpy") == cls.__name__:
-        return _scalar
-    if issubclass(cls, np.dtype):
-        return lambda value: typed(b"dtype", dtype_name(value), ())
-    if issubclass(cls, np.random.Generator):
-        return _generator_handler(cls)
-    if issubclass(cls, np.random.BitGenerator):
-        return _bit_generator_handler(cls)
-    if issubclass(cls, np.random.RandomState):
-        return _random_state_handler(cls)
-    if issubclass(cls, np.random.SeedSequence):
-        return _seed_handler(cls)
-    if cls is np.ufunc:
-        return _ufunc
-    if cls is np.busdaycalendar:
-        return lambda value: node(b"busdaycalendar", (value.weekmask, value.holidays))
-    return None
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
@@ -60,76 +32,62 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
         return f"({dtype_name(base)}){list(shape)}"
+    metadata = f" {sorted(dtype.metadata.items())!r}" if dtype.metadata else ""
     if dtype.fields is not None and dtype.names is not None:
         fields = [(name, *dtype.fields[name]) for name in dtype.names]
         inner = [f"{name!r}:{dtype_name(field)}@{','.join(map(str, more))}" for name, field, *more in fields]
-        return f"{{{','.join(inner)}}}{dtype.itemsize}{_metadata(dtype)}"
+        return f"{{{','.join(inner)}}}{dtype.itemsize}{metadata}"
     # Of the letters for one width ("l" and "q") none counts; a width of another system differs by its number.
     width = dtype.str[1:] if dtype.kind != "T" else str(dtype)
-    return ("swapped " if is_swapped(dtype) else "") + width + _metadata(dtype)
+    return ("swapped " if _is_swapped(dtype) else "") + width + metadata
 
 
-def _metadata(dtype: np.dtype[Any]) -> str:
-    return f" {sorted(dtype.metadata.items())!r}" if dtype.metadata else ""
-
-
-def take_array_apart(array: Array) -> bytes | Node:
+def array_parts(array: Array) -> bytes | Node:
     """An array of any dtype."""
     dtype = array.dtype
     if dtype.fields is not None and dtype.names is not None:
-        children = [array[name] for name in dtype.names]
-        return typed(b"array", dtype_name(dtype), (array.shape, *children), _fields_order(dtype.names))
-    if dtype.kind == "O":
-        return typed(b"array", "O", (array.shape, array.reshape(-1).tolist()))
-    if dtype.kind == "T":
-        return typed(b"array", dtype_name(dtype), (array.shape, array.reshape(-1).astype(object).tolist()))
-    return _plain_array(b"A", array)
+        fields = [array[name] for name in dtype.names]
+        return typed(b"array", dtype_name(dtype), (array.shape, *fields), columns("", labels=dtype.names))
+    if dtype.kind in "OT":
+        return typed(b"array", dtype_name(dtype), (array.shape, array.reshape(-1).astype(object, copy=False).tolist()))
+    return _plain(b"A", array)
 
 
-def _fields_order(names: tuple[str, ...]) -> Named:
-    return Named("", *[f'["{name}"]' for name in names])
-
-
-def _plain_array(tag: bytes, array: Array) -> bytes:
+def _plain(tag: bytes, array: Array) -> bytes:
     shape = b"".join(map(size, array.shape))
     return seal(tag + sized(text(dtype_name(array.dtype))) + size(array.ndim) + shape + content_hash(array))
 
 
-def _scalar(value: np.generic) -> bytes | Node:
+def _scalar(value: np.generic, walk: Walk) -> bytes | Node:
+    if not isinstance(_head(value), str):  # of another package, or a class of the user's
+        return read_object(value, walk)
     array = np.asarray(value)
-    if array.dtype.fields is not None:
-        return node(b"numpy scalar", (array,))
-    return _plain_array(b"a", array)
+    return node(b"numpy scalar", (array,)) if array.dtype.fields is not None else _plain(b"a", array)
 
 
 def _ufunc(value: np.ufunc) -> Node:
     for package in ("numpy", "scipy.special"):
         if getattr(sys.modules.get(package), value.__name__, None) is value:
             return typed(b"ufunc", package, (value.__name__,))
-    raise Refusal(np.ufunc, "a ufunc of unknown origin, which has no stable content")
-
-
-def _masked_handler(cls: type) -> Handler:
-    head = type_within(cls, "numpy")
-    order = Named("", "", ".mask", ".fill_value")
-
-    def take_apart(array: np.ma.MaskedArray[Any, Any]) -> Node:
-        mask = np.ma.getmaskarray(array)
-        data = np.array(array.data, subok=False)
-        _blank(data, mask)
-        return node(b"masked", (head, data, np.asarray(mask), np.asarray(array.fill_value), _about(array)), order)
-
-    return take_apart
-
-
-def _about(array: np.ma.MaskedArray[Any, Any]) -> object:
-    state = {name: one for name, one in own_state(array).items() if name not in _OF_MASKED}
-    return bool(array.hardmask), State(state)
+    # Of `np.frompyfunc` only the collector of garbage knows the function.
+    function = next((one for one in gc.get_referents(value) if callable(one)), None)
+    if function is None:
+        raise Refusal(np.ufunc, "a ufunc of unknown origin, which has no stable content", "Pass the function")
+    return typed(b"ufunc", "of Python", (function, value.nin, value.nout, value.identity))
 
 
 _OF_MASKED = frozenset(
-    ("_mask", "_fill_value", "_hardmask", "_sharedmask", "_isfield", "_baseclass", "_basedict", "_optinfo")
+    ["_mask", "_fill_value", "_hardmask", "_sharedmask", "_isfield", "_baseclass", "_basedict", "_optinfo"]
 )
+
+
+def _masked(array: np.ma.MaskedArray[Any, Any]) -> Node:
+    mask = np.ma.getmaskarray(array)
+    data = np.array(array.data, subok=False)
+    _blank(data, mask)
+    about = State({name: one for name, one in own_state(array).items() if name not in _OF_MASKED})
+    parts = (_head(array), data, np.asarray(mask), np.asarray(array.fill_value), (bool(array.hardmask), about))
+    return node(b"masked", parts, Named("", "", ".mask", ".fill_value"))
 
 
 def _blank(data: Array, mask: Array) -> None:
@@ -141,39 +99,40 @@ def _blank(data: Array, mask: Array) -> None:
         _blank(data[name], mask[name])
 
 
-def _subclass_handler(cls: type) -> Handler:
-    head = type_within(cls, "numpy")
-
-    def take_apart(array: Array) -> Node:
-        return node(b"subclass", (head, array.view(np.ndarray), State(own_state(array))))
-
-    return take_apart
+def _subclass(array: Array) -> bytes | Node:
+    if type(array) in {np.ndarray, np.memmap}:
+        return array_parts(array)
+    return node(b"subclass", (_head(array), array.view(np.ndarray), State(own_state(array))))
 
 
-def _generator_handler(cls: type) -> Handler:
-    head = type_within(cls, "numpy")
-    return lambda value: node(b"generator", (head, value.bit_generator))
-
-
-def _bit_generator_handler(cls: type) -> Handler:
+def _bit_generator(value: np.random.BitGenerator) -> Node:
     # The seeds decide what spawn() gives; before numpy 1.25 they were private.
-    head = type_within(cls, "numpy")
-    return lambda value: node(b"bit generator", (head, value.state, getattr(value, "seed_seq", None)))
+    return node(b"bit generator", (_head(value), value.state, getattr(value, "seed_seq", None)))
 
 
-def _random_state_handler(cls: type) -> Handler:
-    head = type_within(cls, "numpy")
-
-    def read(value: np.random.RandomState) -> Node:
-        hidden = hidden_name(value)
-        return node(b"random state", (hidden,) if hidden else (head, value.get_state(legacy=False)))
-
-    return read
+def _random_state(value: np.random.RandomState) -> Node:
+    hidden = hidden_name(value)
+    return node(b"random state", (hidden,) if hidden else (_head(value), value.get_state(legacy=False)))
 
 
-def _seed_handler(cls: type) -> Handler:
-    head = type_within(cls, "numpy")
-    return lambda value: node(b"seeds", (head, value.state))
+def _head(value: object) -> str | type:
+    return type_within(type(value), "numpy")
+
+
+TYPES: Final[dict[type, Handler]] = {
+    type(np.ma.masked): lambda _: node(b"masked constant", ()),
+    np.ma.MaskedArray: _masked,
+    np.ndarray: _subclass,
+    np.generic: InWalk(_scalar),
+    np.dtype: lambda value: typed(b"dtype", dtype_name(value), ()),
+    np.random.Generator: lambda value: node(b"generator", (_head(value), value.bit_generator)),
+    np.random.BitGenerator: _bit_generator,
+    np.random.RandomState: _random_state,
+    np.random.SeedSequence: lambda value: node(b"seeds", (_head(value), value.state)),
+    np.ufunc: _ufunc,
+    np.busdaycalendar: lambda value: node(b"busdaycalendar", (value.weekmask, value.holidays)),
+}
+"""The reader of a type and of those made of it; the first that fits."""
 
 
 # -- content in C order, little-endian, read without a copy where it lies that way ---------------------------
@@ -189,7 +148,7 @@ _WORTH_THREADS = 1 << 25
 _SWAPPED = ">" if sys.byteorder == "little" else "<"
 
 
-def is_swapped(dtype: np.dtype[Any]) -> bool:
+def _is_swapped(dtype: np.dtype[Any]) -> bool:
     """Whether numbers of `dtype` lie in the byte order that is not this machine's."""
     return dtype.byteorder == _SWAPPED
 
@@ -258,7 +217,7 @@ def _pieces(rows: Array, width: int) -> Iterator[Array]:
 
 def _portable(chunk: Array) -> Array:
     """`chunk` as every machine has it: little-endian, one NaN, no padding inside numbers."""
-    if is_swapped(chunk.dtype):
+    if _is_swapped(chunk.dtype):
         chunk = chunk.astype(chunk.dtype.newbyteorder("="))
     kind = chunk.dtype.kind
     if kind in "fc":

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from dynmemo._process import Once
-from dynmemo.keys.scalars import is_immutable
+from dynmemo.keys.builtin import is_immutable
 
 LIMIT = 10_000_000
 """Bytes of mutable data beyond which a call spends more time on it than on everything else."""

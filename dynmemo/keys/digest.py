@@ -6,23 +6,19 @@ tuple, and two dicts in another order; sets have no order; how objects are share
 
 from __future__ import annotations
 
-import importlib
 import io
 import pickle
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from blake3 import blake3
 
-from dynmemo.keys.encoding import FORMAT, size, sized, text
+from dynmemo.keys.builtin import LEAVES, SMALL, is_immutable, small
+from dynmemo.keys.encoding import FORMAT, NoStableContent, Refusal, size, sized, text
 from dynmemo.keys.functions import by_name
 from dynmemo.keys.own import type_name
-from dynmemo.keys.refusal import NoStableContent, Refusal
-from dynmemo.keys.scalars import LEAVES, is_immutable
 from dynmemo.keys.snapshots import by_snapshot
-from dynmemo.keys.table import register_digest
-from dynmemo.keys.walk import Walk
+from dynmemo.keys.walk import Walk, register_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -71,13 +67,14 @@ def digest_arguments(
     parts, not_stored = [_ARGUMENTS], ""
     for name, value in arguments:
         parts.append(_names.get(name) or _name(name))
-        leaf = LEAVES.get(type(value))
-        if leaf is not None:
-            parts.append(leaf(value))
-            continue
-        walk = Walk(name, code, check=insist_on_stability)
-        parts.append(walk.encode(value))
-        not_stored = not_stored or walk.not_stored
+        kind = type(value)
+        leaf = LEAVES.get(kind)
+        data = leaf(value) if leaf is not None else small(value) if kind in SMALL else None
+        if data is None:
+            walk = Walk(name, code, check=insist_on_stability)
+            data = walk.encode(value)
+            not_stored = not_stored or walk.not_stored
+        parts.append(data)
     return blake3(b"".join(parts)).hexdigest(_BYTES), not_stored
 
 
@@ -90,7 +87,7 @@ def _name(name: str) -> bytes:
 
 # -- whether an object has the same digest after pickle has stored and rebuilt it ----------------------------
 # Where it has not, another process would never ask for the same key. That shows at the first object of a class that has
-# a say in its own pickling; later ones of that class are trusted.
+# a say in its own pickling; later ones of that class are trusted, and so is what cannot be pickled or takes too much.
 
 LARGEST = 1 << 26
 """Bytes of a pickle that is worth a look."""
@@ -98,7 +95,7 @@ LARGEST = 1 << 26
 _checked: WeakSet[type] = WeakSet()
 
 
-def insist_on_stability(value: Any, walk: Walk) -> None:
+def insist_on_stability(value: object) -> None:
     """Refuse a value whose content changes when it is pickled and read back."""
     cls = type(value)
     if cls not in _checked and not _survives(value):
@@ -109,79 +106,25 @@ def insist_on_stability(value: Any, walk: Walk) -> None:
 
 
 def _survives(value: object) -> bool:
-    """An object that cannot be pickled, or takes more than 64 MiB, cannot be checked; its digest stands."""
+    data, buffers = _Bounded(), list[pickle.PickleBuffer]()
     try:
-        copy = _rebuilt(value)
+        pickle.Pickler(data, 5, buffer_callback=buffers.append).dump(value)
+        # Large arrays are not copied. They are read-only in the copy: nothing that it does reaches the original.
+        copy = pickle.loads(data.getbuffer(), buffers=[buffer.raw().toreadonly() for buffer in buffers])
     except Exception:  # noqa: BLE001 - whatever the code of a stranger raises, there is no copy to look at
         return True
     try:
-        # A function that pickle stored by value comes back as another one with the same code.
-        return Walk("value", by_name).encode(value) == Walk("value", by_name).encode(copy)
+        before = Walk("value", by_name).encode(value)
+    except NoStableContent:  # something inside, which is refused with its own path
+        return True
+    try:
+        return Walk("value", by_name).encode(copy) == before
     except NoStableContent:
         return False
-
-
-class _TooLarge(Exception):  # noqa: N818
-    """The object is not worth a copy."""
 
 
 class _Bounded(io.BytesIO):
     def write(self, data: Buffer, /) -> int:
         if self.tell() + memoryview(data).nbytes > LARGEST:
-            raise _TooLarge
+            raise OverflowError
         return super().write(data)
-
-
-def _rebuilt(value: object) -> object:
-    buffers: list[pickle.PickleBuffer] = []
-    data, code = _Bounded(), _Code()
-    try:
-        pickle.Pickler(data, 5, buffer_callback=buffers.append).dump(value)
-    except _TooLarge:
-        raise
-    except Exception:  # noqa: BLE001 - a class in a notebook, a lambda inside: that is cloudpickle's work
-        buffers.clear()
-        data = _Bounded()
-        _pickler_of(code)(data, 5, buffer_callback=buffers.append).dump(value)
-    # Large arrays are not copied. They are read-only in the copy: nothing that it does reaches the original.
-    data.seek(0)
-    return _Unpickler(code, data, buffers=[buffer.raw().toreadonly() for buffer in buffers]).load()
-
-
-class _Code:
-    """Functions and classes that an object and its copy share."""
-
-    def __init__(self) -> None:
-        self.known: list[object] = []
-
-    def mark(self, thing: object) -> int | None:
-        """What stands for `thing` in the pickle; None for what is no code."""
-        if not isinstance(thing, (type, FunctionType)):
-            return None
-        self.known.append(thing)
-        return len(self.known) - 1
-
-
-def _pickler_of(code: _Code) -> Any:
-    """A kind of cloudpickle's pickler that copies no code.
-
-    A class that cloudpickle reads back in its own process gets the copies of its methods for its methods.
-    """
-    base: Any = importlib.import_module("cloudpickle").Pickler
-
-    class Pickler(base):  # type: ignore[misc]
-        def persistent_id(self, thing: object) -> int | None:
-            return code.mark(thing)
-
-    return Pickler
-
-
-class _Unpickler(pickle.Unpickler):
-    """Reads what the pickler of `code` wrote."""
-
-    def __init__(self, code: _Code, data: io.BytesIO, buffers: list[memoryview]) -> None:
-        super().__init__(data, buffers=buffers)
-        self._code = code
-
-    def persistent_load(self, mark: int) -> object:
-        return self._code.known[mark]

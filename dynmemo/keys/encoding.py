@@ -1,8 +1,8 @@
-"""How values become bytes: every encoding starts with a tag and says its own length.
+"""What readers of values work with: bytes, the order of parts, and refusals.
 
-So no two values share an encoding, and no encoding is the beginning of another: encodings can be
-joined without separators. A large one is replaced by its BLAKE3 hash. Lengths are one byte below
-255, else ``ff`` and eight bytes, little-endian like every number here.
+Every encoding starts with a tag and says its own length. So no two values share an encoding, and no encoding is the
+beginning of another: encodings can be joined without separators. A large one is replaced by its BLAKE3 hash. Lengths
+are one byte below 255, else ``ff`` and eight bytes, little-endian like every number here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from itertools import chain
 from typing import Any, Final
 
 from blake3 import blake3
+
+from dynmemo.keys.own import type_name
 
 FORMAT: Final = 1
 """The number of this format. It goes into every digest; another format never shares a key with this one."""
@@ -68,7 +70,6 @@ def double(value: float) -> bytes:
 class Order:
     """Parts one after the other, called ``[0]``, ``[1]``..."""
 
-    check = False  # whether the value is digested by a state of its own making, which may not be stable
     loose: Order | None = None  # instead of this one where the order of dicts does not count
 
     def join(self, parts: list[bytes]) -> bytes:
@@ -118,9 +119,8 @@ Entries.loose = LooseEntries()
 class Fields(Order):
     """Attribute names and values in turn, in no order, after a fixed number of other parts."""
 
-    def __init__(self, first: int = 0, *, check: bool = False) -> None:
+    def __init__(self, first: int = 0) -> None:
         self.first = first
-        self.check = check
 
     def join(self, parts: list[bytes]) -> bytes:
         names, values = parts[self.first :: 2], parts[self.first + 1 :: 2]
@@ -133,12 +133,17 @@ class Fields(Order):
 class Named(Order):
     """A fixed list of parts, called by the attributes or items that they are (empty: as the whole)."""
 
-    def __init__(self, *names: str, check: bool = False) -> None:
+    def __init__(self, *names: str) -> None:
         self.names = names
-        self.check = check
 
     def step(self, children: Sequence[object], index: int) -> str:
         return self.names[index] if index < len(self.names) else ""
+
+
+def columns(*first: str, labels: Sequence[object]) -> Named:
+    """Some parts and then columns; a label that is no plain name is content, so a message does not repeat it."""
+    plain = [label if isinstance(label, str) and label.isidentifier() else "" for label in labels]
+    return Named(*first, *[label and f'["{label}"]' for label in plain])
 
 
 ITEMS = Order()
@@ -172,3 +177,49 @@ def node(kind: bytes, children: Sequence[object], order: Order = WHOLE) -> Node:
 def typed(kind: bytes, detail: str, children: Sequence[object], order: Order = WHOLE) -> Node:
     """The same for a kind that comes in several types, told apart by `detail`."""
     return b"<" + sized(kind) + sized(text(detail)) + size(len(children)), children, order
+
+
+# -- values without a content of their own, and what to say about them ---------------------------------------
+
+ADVICE: Final = "ame the parameter in ignore=, or register a digest."
+
+
+class NoStableContent(Exception):  # noqa: N818 - the room above turns it into the error that users see
+    """A value, or something inside it, has no content that could stand for it.
+
+    Attributes:
+        path: where it is, for example ``jobs[2].source``.
+        type_name: the qualified name of its type.
+        reason: what it is: ``a generator, which has no stable content``.
+        advice: what to do, as a sentence.
+    """
+
+    def __init__(self, path: str, type_name: str, reason: str, advice: str) -> None:
+        super().__init__(f"`{path}` is {reason}. {advice}")
+        self.path = path
+        self.type_name = type_name
+        self.reason = reason
+        self.advice = advice
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return NoStableContent, (self.path, self.type_name, self.reason, self.advice)
+
+
+class Refusal(Exception):  # noqa: N818 - never leaves this package
+    """What `NoStableContent` says, from a place that does not know the path."""
+
+    def __init__(self, cls: type, reason: str, hint: str = "", advice: str = "") -> None:
+        super().__init__(reason)
+        self.type_name = type_name(cls)
+        self.reason = reason
+        self.hint = hint
+        self.advice = advice
+
+    def at(self, path: str) -> NoStableContent:
+        """The same with its path."""
+        advice = self.advice or (f"{self.hint}, n{ADVICE}" if self.hint else f"N{ADVICE}")
+        return NoStableContent(path, self.type_name, self.reason, advice)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Dask sends the context of an exception along.
+        return self.at("value").__reduce__()

@@ -15,12 +15,12 @@ from dynmemo._process import Once
 from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
 from dynmemo.keys import source
 from dynmemo.keys.digest import insist_on_stability
+from dynmemo.keys.encoding import NoStableContent
 from dynmemo.keys.functions import seen_through, start
 from dynmemo.keys.left_out import LIVE, NO_BEARING, listed
 from dynmemo.keys.objects import Frozen
 from dynmemo.keys.pins import pin
 from dynmemo.keys.places import MISSING
-from dynmemo.keys.refusal import NoStableContent
 from dynmemo.keys.snapshots import Tracker, by_snapshot, class_identity, encoded, has_own_code
 from dynmemo.keys.state import Running, records, running
 

@@ -10,35 +10,40 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dynmemo.keys.own import type_name
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+
+def _all(names: str, reason: T) -> dict[str, T]:
+    return dict.fromkeys(names.split(), reason)
+
+
+def listed(cls: type, names: Mapping[str, T]) -> tuple[str, T] | None:
+    """Which base of `cls`, or itself, `names` knows, and what it says of it."""
+    return next(((name, names[name]) for name in map(type_name, cls.__mro__) if name in names), None)
+
+
 # -- objects that have no bearing on a value -----------------------------------------------------------------
 
-_LOCK, _RUNS = "it decides when code runs, not what it computes", "it decides where code runs, not what it computes"
+_LOCK = "it decides when code runs, not what it computes"
+_LOCKS = """
+    _thread.lock _thread.RLock threading.Condition threading.Event threading.Semaphore threading.Barrier
+    asyncio.locks.Lock asyncio.locks.Condition asyncio.locks.Event asyncio.locks.Semaphore asyncio.locks.Barrier
+    multiprocessing.synchronize.SemLock multiprocessing.synchronize.Condition multiprocessing.synchronize.Event
+"""
+_RUNNERS = """
+    threading.Thread concurrent.futures._base.Executor joblib.parallel.Parallel asyncio.events.AbstractEventLoop
+"""
 NO_BEARING: Final[dict[str, str]] = {
-    "_thread.lock": _LOCK,
-    "_thread.RLock": _LOCK,
-    "threading.Condition": _LOCK,
-    "threading.Event": _LOCK,
-    "threading.Semaphore": _LOCK,
-    "threading.Barrier": _LOCK,
-    "asyncio.locks.Lock": _LOCK,
-    "asyncio.locks.Condition": _LOCK,
-    "asyncio.locks.Event": _LOCK,
-    "asyncio.locks.Semaphore": _LOCK,
-    "asyncio.locks.Barrier": _LOCK,
-    "multiprocessing.synchronize.SemLock": _LOCK,
-    "multiprocessing.synchronize.Condition": _LOCK,
-    "multiprocessing.synchronize.Event": _LOCK,
-    "threading.Thread": _RUNS,
-    "concurrent.futures._base.Executor": _RUNS,
-    "joblib.parallel.Parallel": _RUNS,
-    "asyncio.events.AbstractEventLoop": _RUNS,
-    "logging.Logger": "what is logged is no result",
-    "logging.LoggerAdapter": "what is logged is no result",
-    "logging.Handler": "what is logged is no result",
+    **_all(_LOCKS, _LOCK),
+    **_all(_RUNNERS, "it decides where code runs, not what it computes"),
+    **_all("logging.Logger logging.LoggerAdapter logging.Handler", "what is logged is no result"),
     "_abc._abc_data": "the memory of isinstance()",
 }
 
@@ -88,52 +93,40 @@ def attributes_left_out(cls: Any) -> frozenset[str]:
 
 # -- what tools put into classes -----------------------------------------------------------------------------
 
-_PYTHON, _ABC, _TYPING, _ENUM = "of the language", "made by abc", "made by typing", "made by enum"
-_FIELDS, _PYDANTIC, _SQL = "made from the fields, which count", "made by pydantic from the fields", "made by SQLAlchemy"
+_PYTHON = """
+    __dict__ __weakref__ __module__ __qualname__ __firstlineno__ __static_attributes__ __doc__ __slotnames__
+    __annotations__ __annotate__ __annotate_func__ __annotations_cache__ __conditional_annotations__
+    __type_params__ __classdictcell__
+"""
+_TYPING = """
+    __parameters__ __orig_bases__ _is_protocol _is_runtime_protocol __protocol_attrs__
+    __callable_proto_members_only__ __non_callable_proto_members__ __required_keys__
+    __optional_keys__ __mutable_keys__ __readonly_keys__ __extra_items__ __closed__
+"""
+_ENUM = """
+    _generate_next_value_ _member_names_ _member_map_ _value2member_map_ _member_type_
+    _unhashable_values_ _unhashable_values_map_ _hashable_values_ _value_repr_ _use_args_
+    _new_member_ _flag_mask_ _singles_mask_ _all_bits_ _inverted_ _boundary_
+    __new_member__ _add_alias_ _add_value_alias_
+"""
+_FIELDS = """
+    __signature__ __attrs_base_of_slotted__ __attrs_own_setattr__
+    __getnewargs__ _field_defaults __struct_fields__ __struct_config__ __class_vars__
+"""
+_PYDANTIC = """
+    __pydantic_core_schema__ __pydantic_validator__ __pydantic_serializer__ __pydantic_complete__
+    __pydantic_parent_namespace__ __pydantic_custom_init__ __pydantic_fields_complete__
+    __pydantic_setattr_handlers__ __pydantic_decorators__ __pydantic_computed_fields__
+    __pydantic_dataclass__ __is_pydantic_dataclass__ __pydantic_fields_set__ __pydantic_extra__
+"""
 IN_CLASSES: Final[dict[str, str]] = {
-    **dict.fromkeys(
-        (
-            *("__dict__", "__weakref__", "__module__", "__qualname__", "__firstlineno__", "__static_attributes__"),
-            *("__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__slotnames__"),
-            *("__conditional_annotations__", "__type_params__", "__classdictcell__", "__doc__"),
-        ),
-        _PYTHON,
-    ),
-    **dict.fromkeys(("_abc_impl", "_abc_data", "__abstractmethods__"), _ABC),
-    **dict.fromkeys(
-        (
-            *("__parameters__", "__orig_bases__", "_is_protocol", "_is_runtime_protocol", "__protocol_attrs__"),
-            *("__callable_proto_members_only__", "__non_callable_proto_members__", "__required_keys__"),
-            *("__optional_keys__", "__mutable_keys__", "__readonly_keys__", "__extra_items__", "__closed__"),
-        ),
-        _TYPING,
-    ),
-    **dict.fromkeys(
-        (
-            *("_generate_next_value_", "_member_names_", "_member_map_", "_value2member_map_", "_member_type_"),
-            *("_unhashable_values_", "_unhashable_values_map_", "_hashable_values_", "_value_repr_", "_use_args_"),
-            *("_new_member_", "_flag_mask_", "_singles_mask_", "_all_bits_", "_inverted_", "_boundary_"),
-            *("__new_member__", "_add_alias_", "_add_value_alias_"),
-        ),
-        _ENUM,
-    ),
-    **dict.fromkeys(
-        (
-            *("__signature__", "__attrs_base_of_slotted__", "__attrs_own_setattr__"),
-            *("__getnewargs__", "_field_defaults", "__struct_fields__", "__struct_config__", "__class_vars__"),
-        ),
-        _FIELDS,
-    ),
-    **dict.fromkeys(
-        (
-            *("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__", "__pydantic_complete__"),
-            *("__pydantic_parent_namespace__", "__pydantic_custom_init__", "__pydantic_fields_complete__"),
-            *("__pydantic_setattr_handlers__", "__pydantic_decorators__", "__pydantic_computed_fields__"),
-            *("__pydantic_dataclass__", "__is_pydantic_dataclass__", "__pydantic_fields_set__", "__pydantic_extra__"),
-        ),
-        _PYDANTIC,
-    ),
-    **dict.fromkeys(("_sa_class_manager", "_sa_registry", "__mapper__", "registry", "metadata"), _SQL),
+    **_all(_PYTHON, "of the language"),
+    **_all("_abc_impl _abc_data __abstractmethods__", "made by abc"),
+    **_all(_TYPING, "made by typing"),
+    **_all(_ENUM, "made by enum"),
+    **_all(_FIELDS, "made from the fields, which count"),
+    **_all(_PYDANTIC, "made by pydantic from the fields"),
+    **_all("_sa_class_manager _sa_registry __mapper__ registry metadata", "made by SQLAlchemy"),
 }
 
 # -- hidden generators and the environment -------------------------------------------------------------------
@@ -149,84 +142,58 @@ def hidden_name(value: object) -> str | None:
 
 # -- what counts by name and settings as a global, and is refused as an argument -----------------------------
 
-_FILE, _CONNECTION = "an open file", "a live connection"
+_FILES = """
+    _io._IOBase tempfile._TemporaryFileWrapper mmap.mmap zipfile.ZipFile tarfile.TarFile
+    pyarrow.lib.NativeFile pyarrow.parquet.core.ParquetFile
+"""
+_CONNECTIONS = """
+    sqlite3.Connection sqlite3.Cursor http.client.HTTPConnection requests.sessions.Session
+    botocore.client.BaseClient botocore.session.Session boto3.resources.base.ServiceResource
+    boto3.session.Session sqlalchemy.engine.base.Connection sqlalchemy.orm.session.Session
+    sqlalchemy.ext.asyncio.engine.AsyncConnection sqlalchemy.ext.asyncio.engine.AsyncEngine
+    sqlalchemy.ext.asyncio.session.AsyncSession sqlalchemy.orm.session.sessionmaker
+    psycopg.Connection psycopg.AsyncConnection psycopg2.extensions.connection
+    pymysql.connections.Connection redis.client.Redis pymongo.mongo_client.MongoClient
+    pymongo.synchronous.mongo_client.MongoClient httpx.Client httpx.AsyncClient
+    aiohttp.client.ClientSession urllib3.poolmanager.PoolManager paramiko.client.SSHClient
+    duckdb.DuckDBPyConnection _duckdb.DuckDBPyConnection pyspark.sql.session.SparkSession
+    smtplib.SMTP ftplib.FTP imaplib.IMAP4 distributed.client.Client h5py._hl.files.File
+"""
 LIVE: Final[dict[str, str]] = {
-    "_io._IOBase": _FILE,
-    "tempfile._TemporaryFileWrapper": _FILE,
-    "mmap.mmap": _FILE,
-    "zipfile.ZipFile": _FILE,
-    "tarfile.TarFile": _FILE,
+    **_all(_FILES, "an open file"),
+    **_all(_CONNECTIONS, "a live connection"),
+    **_all("multiprocessing.process.BaseProcess subprocess.Popen", "a process"),
     "pyarrow._dataset.Dataset": "a dataset in files",
-    "pyarrow.lib.NativeFile": _FILE,
-    "pyarrow.parquet.core.ParquetFile": _FILE,
     "_socket.socket": "a socket",
     "ssl.SSLContext": "an SSL context",
-    "multiprocessing.process.BaseProcess": "a process",
-    "subprocess.Popen": "a process",
-    **dict.fromkeys(
-        (
-            *("sqlite3.Connection", "sqlite3.Cursor", "http.client.HTTPConnection", "requests.sessions.Session"),
-            *("botocore.client.BaseClient", "botocore.session.Session", "boto3.resources.base.ServiceResource"),
-            *("boto3.session.Session", "sqlalchemy.engine.base.Connection", "sqlalchemy.orm.session.Session"),
-            *("sqlalchemy.ext.asyncio.engine.AsyncConnection", "sqlalchemy.ext.asyncio.engine.AsyncEngine"),
-            *("sqlalchemy.ext.asyncio.session.AsyncSession", "sqlalchemy.orm.session.sessionmaker"),
-            *("psycopg.Connection", "psycopg.AsyncConnection", "psycopg2.extensions.connection"),
-            *("pymysql.connections.Connection", "redis.client.Redis", "pymongo.mongo_client.MongoClient"),
-            *("pymongo.synchronous.mongo_client.MongoClient", "httpx.Client", "httpx.AsyncClient"),
-            *("aiohttp.client.ClientSession", "urllib3.poolmanager.PoolManager", "paramiko.client.SSHClient"),
-            *("duckdb.DuckDBPyConnection", "_duckdb.DuckDBPyConnection", "pyspark.sql.session.SparkSession"),
-            *("smtplib.SMTP", "ftplib.FTP", "imaplib.IMAP4", "distributed.client.Client", "h5py._hl.files.File"),
-        ),
-        _CONNECTION,
-    ),
 }
 
-# -- what is refused everywhere ------------------------------------------------------------------------------
+# -- what is refused everywhere: what it is called, and what to do instead -----------------------------------
 
-_LIST, _INSIDE = "Pass a list", "Pass what it takes to open it"
-_QUEUE, _FUTURE, _SHARED = ("a queue", _LIST), ("a future", "Pass its result"), ("shared memory", "Pass its content")
-_ITERATOR = ("an iterator", _LIST)
+_FUTURES = "concurrent.futures._base.Future _asyncio.Future _asyncio.Task asyncio.futures.Future"
+_QUEUES = """
+    queue.Queue _queue.SimpleQueue asyncio.queues.Queue multiprocessing.queues.Queue multiprocessing.queues.SimpleQueue
+"""
+_SHARED = """
+    multiprocessing.shared_memory.SharedMemory multiprocessing.shared_memory.ShareableList
+    multiprocessing.sharedctypes.SynchronizedBase
+"""
+_OF_REQUESTS = """
+    flask.ctx._AppCtxGlobals werkzeug.wrappers.request.Request flask.sessions.SessionMixin
+    starlette.requests.HTTPConnection django.http.request.HttpRequest
+"""
+ITERATOR: Final = ("an iterator", "Pass a list")
 REFUSED: Final[dict[str, tuple[str, str]]] = {
-    "builtins.generator": ("a generator", _LIST),
-    "builtins.async_generator": ("an async generator", _LIST),
+    "builtins.generator": ("a generator", "Pass a list"),
+    "builtins.async_generator": ("an async generator", "Pass a list"),
     "builtins.coroutine": ("a coroutine object", "Await it and pass the result"),
     "builtins.frame": ("a frame", ""),
     "builtins.traceback": ("a traceback", ""),
-    "concurrent.futures._base.Future": _FUTURE,
-    "_asyncio.Future": _FUTURE,
-    "_asyncio.Task": _FUTURE,
-    "asyncio.futures.Future": _FUTURE,
-    "queue.Queue": _QUEUE,
-    "_queue.SimpleQueue": _QUEUE,
-    "asyncio.queues.Queue": _QUEUE,
-    "multiprocessing.queues.Queue": _QUEUE,
-    "multiprocessing.queues.SimpleQueue": _QUEUE,
+    **_all(_FUTURES, ("a future", "Pass its result")),
+    **_all(_QUEUES, ("a queue", "Pass a list")),
+    **_all(_SHARED, ("shared memory", "Pass its content")),
+    **_all(_OF_REQUESTS, ("what belongs to one request", "Pass what is needed of it")),
     "multiprocessing.managers.BaseProxy": ("the proxy of a manager", "Pass its content"),
     "multiprocessing.managers.BaseManager": ("a manager", "Pass its content"),
-    "multiprocessing.shared_memory.SharedMemory": _SHARED,
-    "multiprocessing.shared_memory.ShareableList": _SHARED,
-    "multiprocessing.sharedctypes.SynchronizedBase": _SHARED,
-    "multiprocessing.connection._ConnectionBase": ("a pipe", _INSIDE),
-    "flask.ctx._AppCtxGlobals": ("what belongs to one request", "Pass what is needed of it"),
-    "werkzeug.wrappers.request.Request": ("what belongs to one request", "Pass what is needed of it"),
-    "flask.sessions.SessionMixin": ("what belongs to one request", "Pass what is needed of it"),
-    "starlette.requests.HTTPConnection": ("what belongs to one request", "Pass what is needed of it"),
-    "django.http.request.HttpRequest": ("what belongs to one request", "Pass what is needed of it"),
+    "multiprocessing.connection._ConnectionBase": ("a pipe", "Pass what it takes to open it"),
 }
-
-
-def listed(cls: type, names: dict[str, str]) -> str | None:
-    """What `names` says of `cls` or of one of its bases."""
-    return next((names[name] for name in map(type_name, cls.__mro__) if name in names), None)
-
-
-def refused(cls: type) -> tuple[str, str] | None:
-    """What a value of `cls` is called and what to pass instead, where it is refused everywhere."""
-    for base in cls.__mro__:
-        known = REFUSED.get(type_name(base))
-        if known is not None:
-            return known
-    # What gives its items away only once looks the same before and after; a copy of it may even pickle.
-    if hasattr(cls, "__next__") and hasattr(cls, "__iter__") and listed(cls, LIVE) is None:
-        return None if type_name(cls) in {"_io.StringIO", "_io.BytesIO"} else _ITERATOR
-    return None

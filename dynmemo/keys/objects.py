@@ -6,6 +6,7 @@ object once and an equal one again: the same content would have several digests.
 
 from __future__ import annotations
 
+import contextlib
 import copyreg
 import dataclasses
 import enum
@@ -15,11 +16,10 @@ from itertools import chain, pairwise
 from pathlib import PosixPath, PurePath, WindowsPath
 from typing import TYPE_CHECKING, Any
 
-from dynmemo.keys.encoding import ENTRIES, FIELDS, Fields, InWalk, Named, node, size
+from dynmemo.keys.encoding import ENTRIES, FIELDS, Fields, InWalk, Named, NoStableContent, Refusal, node, size
 from dynmemo.keys.left_out import attributes_left_out, hidden_name
 from dynmemo.keys.own import is_own_class, is_own_function, is_own_module, module_name, stable_name, type_name
 from dynmemo.keys.places import Missing
-from dynmemo.keys.refusal import NoStableContent, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
     from dynmemo.keys.encoding import Handler, Node
     from dynmemo.keys.walk import Walk
 
-_PLAIN, _PLAIN_CHECKED = Fields(1), Fields(1, check=True)
-_REDUCED = Named(check=True)
-_ADDED = Named()  # with a state that a copy made by pickle has lost
-_REDUCERS = frozenset({"__reduce_ex__", "__reduce__"})
-_HOOKS = (*sorted(_REDUCERS), "__getstate__")
+_PLAIN = Fields(1)
+_HOOKS = ("__reduce_ex__", "__reduce__", "__getstate__")
 _COPY_HOOKS = ("__setstate__", "__getnewargs__", "__getnewargs_ex__")
 
 
@@ -86,24 +83,17 @@ MARKERS: dict[type, Handler] = {
 }
 
 
-def slots_of(value: object) -> dict[str, object]:
-    """The attributes of an object that lie in slots."""
-    found = {}
-    for base in type(value).__mro__:
-        for name, slot in vars(base).items():
-            if type(slot) is types.MemberDescriptorType and "__slots__" in vars(base):
-                try:
-                    found[name] = slot.__get__(value)
-                except AttributeError:
-                    continue
-    return found
-
-
 def own_state(value: object) -> dict[str, object]:
-    """All attributes of an object that count."""
+    """All attributes of an object that count, those in slots included."""
     cls: Any = type(value)
     left_out = attributes_left_out(cls)
-    state = {**slots_of(value), **getattr(value, "__dict__", {})}
+    state: dict[str, object] = {}
+    for base in cls.__mro__:
+        for name, slot in vars(base).items() if "__slots__" in vars(base) else ():
+            if type(slot) is types.MemberDescriptorType:
+                with contextlib.suppress(AttributeError):
+                    state[name] = slot.__get__(value)
+    state.update(getattr(value, "__dict__", {}))
     return {name: one for name, one in state.items() if name not in left_out}
 
 
@@ -123,6 +113,12 @@ def object_reader(cls: type) -> Handler:
     return _state_reader(cls)
 
 
+def read_object(value: object, walk: Walk) -> bytes | Node:
+    """An object as it is taken apart when nobody said anything else."""
+    reader = object_reader(type(value))
+    return reader.read(value, walk) if isinstance(reader, InWalk) else reader(value)
+
+
 def _enum_reader(cls: type[enum.Enum]) -> Handler:
     order = Named("", ".name", ".value")
     # The name of a combination of flags differs between Python versions.
@@ -136,23 +132,25 @@ def _path_reader(cls: type[PurePath]) -> Handler:
     if not is_own_class(cls):
         return lambda value: node(b"path", (head, value.as_posix()))
     plain = {name for base in PurePath.__subclasses__() for name in dir(base)} | set(dir(PurePath))
-    return lambda value: node(
-        b"path",
-        (head, value.as_posix(), State({name: one for name, one in own_state(value).items() if name not in plain})),
-    )
+
+    def read(value: PurePath) -> Node:
+        state = {name: one for name, one in own_state(value).items() if name not in plain}
+        return node(b"path", (head, value.as_posix(), State(state)))
+
+    return read
 
 
 def _state_reader(cls: type) -> Handler:
     reduce, hooks, left_out = _reducer(cls), _has_hooks(cls), attributes_left_out(cls)
-    order = _PLAIN_CHECKED if hooks else _PLAIN
     is_own, equality = is_own_class(cls), getattr(cls, "__eq__", None)
+    is_silent = vars(cls).keys().isdisjoint(_HOOKS[:2])
     bare = False  # known to have no more than attributes
 
     def plain(value: Any, fields: list[object]) -> Node:
         if not fields and is_own and equality is object.__eq__:
             # Nothing but its identity tells it from another one.
             return node(b"bare", (cls, constant_name(value, everywhere=False)))
-        return b"o" + size(len(fields)), [cls, *fields], order
+        return b"o" + size(len(fields)), [cls, *fields], _PLAIN
 
     def read(value: Any, walk: Walk) -> bytes | Node:
         nonlocal bare
@@ -174,10 +172,16 @@ def _state_reader(cls: type) -> Handler:
             return _named_global(value, reduced)
         function, args, state, *more = reduced if len(reduced) > 2 else (*reduced, None)
         fields = _fields(state, left_out, custom=hooks)
-        if function is copyreg.__newobj__ and args == (cls,) and fields is not None and not any(more):  # type: ignore[attr-defined]
+        if fields is not None and function is copyreg.__newobj__ and args == (cls,) and not any(more):  # type: ignore[attr-defined]
             bare = not hooks
+            if hooks and walk.check is not None:
+                walk.check(value)
             return plain(value, fields)
-        return _take_reduced_apart(value, left_out, function, args, state, *more)
+        # What a subclass adds, its base knows nothing of, and no pickle tells: a datetime with a tag.
+        added = own_state(value) or None if is_silent and (state is None or state == {}) else None
+        if walk.check is not None and not (added and is_own):
+            walk.check(value)
+        return _take_reduced_apart(value, left_out, function, args, added or state, *more)
 
     return InWalk(read)
 
@@ -185,11 +189,8 @@ def _state_reader(cls: type) -> Handler:
 def _named_global(value: Any, name: str) -> Node:
     home = getattr(value, "__module__", None) or type(value).__module__
     inside = [getattr(value, part, None) for part in ("__wrapped__", "func", "args", "keywords")]
-    return node(b"global", (module_name(home), name, *inside, State(_attributes(value))))
-
-
-def _attributes(value: Any) -> dict[str, object]:
-    return {name: one for name, one in own_state(value).items() if not name.startswith("__")}
+    state = {name: one for name, one in own_state(value).items() if not name.startswith("__")}
+    return node(b"global", (module_name(home), name, *inside, State(state)))
 
 
 def _reduced(cls: type, reduce: Any, value: Any) -> Any:
@@ -257,11 +258,6 @@ def _take_reduced_apart(
     pairs: Any = None,
     setter: Any = None,
 ) -> Node:
-    cls, order = type(value), _REDUCED
-    if (state is None or (type(state) is dict and not state)) and _REDUCERS.isdisjoint(vars(cls)):
-        # What a subclass adds, its base knows nothing of: a datetime with a tag.
-        state = own_state(value) or None
-        order = _ADDED if state and is_own_class(cls) else _REDUCED
     fields = _fields(state, left_out, custom=True)
     if isinstance(value, BaseException) and value.__cause__ is not None:
         args = (*args, value.__cause__)
@@ -276,7 +272,7 @@ def _take_reduced_apart(
     named = list(_named_in(args))
     if any(one is value for one in named):
         return _named_global(value, stable_name(value))
-    return node(b"reduced", (*children, *named), order)
+    return node(b"reduced", (*children, *named), Named())
 
 
 def _maker(function: Any) -> object:

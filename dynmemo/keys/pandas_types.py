@@ -7,27 +7,19 @@ list of the same numbers does not count; `attrs`, flags, the frequency of an ind
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 
-from dynmemo.keys.arrays import content_hash, dtype_name, row_hashes, take_array_apart
+from dynmemo.keys.arrays import array_parts, content_hash, dtype_name, row_hashes
 from dynmemo.keys.encoding import Named, node, typed
 from dynmemo.keys.objects import State, type_within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from dynmemo.keys.encoding import Handler, Node
-
-
-def handler(cls: type) -> Handler | None:
-    """The handler of a pandas type or of a subclass of one."""
-    for base, make in _MAKERS.items():
-        if issubclass(cls, base):
-            return make(cls)
-    return _CONSTANTS.get(cls)
 
 
 class _Columns(Named):
@@ -42,25 +34,39 @@ class _Columns(Named):
 
 
 _FRAME = _Columns(".columns", ".index", "", ".attrs")
-_SERIES = Named(".index", ".name", "", ".attrs", "")
-_INDEX = Named(".names")
 _NUMBERS = "biufc"
 
 
-def _frame_handler(cls: type) -> Handler:
-    own = _own_part(cls)
+def _frame(frame: pd.DataFrame) -> Node:
+    return node(b"frame", (frame.columns, frame.index, _added(frame), _about(frame), *_columns(frame)), _FRAME)
 
-    def take_apart(frame: pd.DataFrame) -> Node:
-        columns = _columns(frame)
-        return node(b"frame", (frame.columns, frame.index, own(frame), _about(frame), *columns), _FRAME)
 
-    return take_apart
+def _series(series: pd.Series[Any]) -> Node:
+    parts = (series.index, series.name, _added(series), _about(series), series.array)
+    return node(b"series", parts, Named(".index", ".name", "", ".attrs", ""))
+
+
+def _index(index: pd.Index[Any]) -> Node:
+    levels: list[object]
+    if isinstance(index, pd.MultiIndex):
+        # In which order a level has its values shows in what is unstacked; so do those that are not used.
+        levels = [part for level, codes in zip(index.levels, index.codes, strict=True) for part in (level, codes)]
+    else:
+        levels = [_progression(index) or index.array]
+    return node(b"index", (list(index.names), _added(index), getattr(index, "freq", None), *levels), Named(".names"))
+
+
+def _added(value: Any) -> object:
+    """What a subclass from outside of pandas adds: itself, and the attributes that it declares."""
+    cls = type(value)
+    if cls.__module__.partition(".")[0] == "pandas":
+        return None
+    names = [name for name in getattr(cls, "_metadata", ()) if name != "_name"]
+    return cls, State({name: getattr(value, name, None) for name in names})
 
 
 def _about(value: Any) -> object:
-    if value.flags.allows_duplicate_labels:
-        return value.attrs or None
-    return value.attrs, "no duplicate labels"
+    return (value.attrs or None) if value.flags.allows_duplicate_labels else (value.attrs, "no duplicate labels")
 
 
 def _columns(frame: pd.DataFrame) -> list[object]:
@@ -97,39 +103,6 @@ def _column(values: Any) -> object:
     return values
 
 
-def _series_handler(cls: type) -> Handler:
-    own = _own_part(cls)
-
-    def take_apart(series: pd.Series[Any]) -> Node:
-        return node(b"series", (series.index, series.name, own(series), _about(series), series.array), _SERIES)
-
-    return take_apart
-
-
-def _own_part(cls: type) -> Any:
-    """What a subclass from outside of pandas adds: itself, and the attributes that it declares."""
-    if cls.__module__.partition(".")[0] == "pandas":
-        return lambda _: None
-    head = cls
-    names = [name for name in getattr(cls, "_metadata", ()) if name != "_name"]
-    return lambda value: (head, State({name: getattr(value, name, None) for name in names}))
-
-
-def _index_handler(cls: type) -> Handler:
-    own = _own_part(cls)
-
-    def take_apart(index: pd.Index[Any]) -> Node:
-        levels: list[object]
-        if isinstance(index, pd.MultiIndex):
-            # In which order a level has its values shows in what is unstacked; so do those that are not used.
-            levels = [part for level, codes in zip(index.levels, index.codes, strict=True) for part in (level, codes)]
-        else:
-            levels = [_progression(index) or index.array]
-        return node(b"index", (list(index.names), own(index), getattr(index, "freq", None), *levels), _INDEX)
-
-    return take_apart
-
-
 def _progression(index: pd.Index[Any]) -> tuple[str, int, int, int] | None:
     """First, step and length of an integer index with even steps, be it stored as a range or not."""
     if isinstance(index, pd.RangeIndex):
@@ -144,129 +117,81 @@ def _progression(index: pd.Index[Any]) -> tuple[str, int, int, int] | None:
     return "range", first if length else 0, step if length > 1 else 1, length
 
 
-def _numpy_handler(_: type) -> Handler:
-    return lambda value: take_array_apart(value.to_numpy())
+def _times(value: Any) -> Node:
+    zone = getattr(value.dtype, "tz", None)
+    name = str(value.dtype) if zone is None else f"datetime64[{value.dtype.unit}]"
+    return typed(b"times", name, (zone, value.view("i8")))
 
 
-def _times_handler(_: type) -> Handler:
-    def read(value: Any) -> Node:
-        zone = getattr(value.dtype, "tz", None)
-        name = str(value.dtype) if zone is None else f"datetime64[{value.dtype.unit}]"
-        return typed(b"times", name, (zone, value.view("i8")))
-
-    return read
+def _categorical(value: Any) -> Node:
+    parts = (bool(value.ordered), value.categories, value.codes)
+    return node(b"categorical", parts, Named("", ".categories"))
 
 
-def _categorical_handler(_: type) -> Handler:
-    order = Named("", ".categories")
-    return lambda value: node(b"categorical", (bool(value.ordered), value.categories, value.codes), order)
+def _strings(value: Any) -> Node:
+    texts = value.to_numpy(dtype=object, na_value="").tolist()
+    return typed(b"strings", _dtype_text(value.dtype), (value.isna(), texts))
 
 
-def _interval_handler(_: type) -> Handler:
-    return lambda value: typed(b"intervals", str(value.dtype), (value.closed, value.left, value.right))
-
-
-def _sparse_handler(_: type) -> Handler:
-    return lambda value: typed(b"sparse", str(value.dtype), (value.fill_value, np.asarray(value)))
-
-
-def _string_handler(_: type) -> Handler:
-    def take_apart(value: Any) -> Node:
-        missing = value.isna()
-        texts = value.to_numpy(dtype=object, na_value="").tolist()
-        return typed(b"strings", _dtype_text(value.dtype), (missing, texts))
-
-    return take_apart
-
-
-def _arrow_handler(_: type) -> Handler:
+def _arrow(value: Any) -> Node:
     # pyarrow is there: such an array is made of it.
     from dynmemo.keys.arrow_types import content
 
     # Whether a string dtype is made of short or large arrow strings depends on the version of pandas.
-    return lambda value: typed(b"arrow", _dtype_text(value.dtype), content(value.__arrow_array__()))
+    return typed(b"arrow", _dtype_text(value.dtype), content(value.__arrow_array__()))
 
 
-def _extension_handler(cls: type) -> Handler:
-    head = type_within(cls, "pandas")
-
-    def take_apart(value: Any) -> Node:
-        dtype = value.dtype
-        if isinstance(getattr(dtype, "numpy_dtype", None), np.dtype):
-            zero = np.zeros((), dtype.numpy_dtype).item()
-            data = value.to_numpy(dtype=dtype.numpy_dtype, na_value=zero)
-            return typed(b"masked", str(dtype), (value.isna(), data))
-        return typed(b"extension", str(dtype), (head, list(value)))
-
-    return take_apart
+def _extension(value: Any) -> Node:
+    dtype = value.dtype
+    if isinstance(getattr(dtype, "numpy_dtype", None), np.dtype):
+        zero = np.zeros((), dtype.numpy_dtype).item()
+        data = value.to_numpy(dtype=dtype.numpy_dtype, na_value=zero)
+        return typed(b"masked", str(dtype), (value.isna(), data))
+    return typed(b"extension", str(dtype), (_head(value), list(value)))
 
 
 def _dtype_text(dtype: Any) -> str:
     if isinstance(dtype, pd.StringDtype):
         missing = getattr(dtype, "na_value", pd.NA)
         return f"string {dtype.storage} {'NA' if missing is pd.NA else 'nan'}"
-    if isinstance(dtype, pd.ArrowDtype):
-        return f"arrow {dtype.pyarrow_dtype}"
-    return str(dtype)
+    return f"arrow {dtype.pyarrow_dtype}" if isinstance(dtype, pd.ArrowDtype) else str(dtype)
 
 
-def _dtype_handler(cls: type) -> Handler:
-    if issubclass(cls, pd.CategoricalDtype):
-        return lambda value: node(b"category", (value.ordered, value.categories))
-    if issubclass(cls, pd.DatetimeTZDtype):
-        return lambda value: node(b"zoned", (value.unit, value.tz))
-    head = type_within(cls, "pandas")
-    return lambda value: typed(b"pandas dtype", _dtype_text(value), (head,))
+def _moment(value: Any) -> Node:
+    zone, fold = getattr(value, "tzinfo", None), getattr(value, "fold", 0)
+    return typed(b"moment", value.unit, (_head(value), int(value.asm8.view("i8")), zone, fold))
 
 
-def _moment_handler(cls: type) -> Handler:
-    head = type_within(cls, "pandas")
-
-    def take_apart(value: Any) -> Node:
-        zone = getattr(value, "tzinfo", None)
-        number = int(value.asm8.view("i8"))
-        return typed(b"moment", value.unit, (head, number, zone, getattr(value, "fold", 0)))
-
-    return take_apart
+def _head(value: object) -> str | type:
+    return type_within(type(value), "pandas")
 
 
-def _period_handler(_: type) -> Handler:
-    return lambda value: typed(b"period", value.freqstr, (value.ordinal,))
-
-
-def _interval_value_handler(_: type) -> Handler:
-    return lambda value: node(b"interval", (value.left, value.right, value.closed))
-
-
-def _offset_handler(cls: type) -> Handler:
-    head = type_within(cls, "pandas")
-    return lambda value: node(b"offset", (head, value.n, value.normalize, value.kwds))
-
-
-_MAKERS: dict[type, Callable[[type], Handler]] = {
-    pd.DataFrame: _frame_handler,
-    pd.Series: _series_handler,
-    pd.Index: _index_handler,
-    pd.arrays.StringArray: _string_handler,
-    pd.arrays.NumpyExtensionArray: _numpy_handler,
-    pd.arrays.DatetimeArray: _times_handler,
-    pd.arrays.TimedeltaArray: _times_handler,
-    pd.arrays.PeriodArray: _times_handler,
-    pd.Categorical: _categorical_handler,
-    pd.arrays.IntervalArray: _interval_handler,
-    pd.arrays.SparseArray: _sparse_handler,
-    pd.arrays.ArrowStringArray: _arrow_handler,
-    pd.arrays.ArrowExtensionArray: _arrow_handler,
-    pd.api.extensions.ExtensionArray: _extension_handler,
-    pd.api.extensions.ExtensionDtype: _dtype_handler,
-    pd.Timestamp: _moment_handler,
-    pd.Timedelta: _moment_handler,
-    pd.Period: _period_handler,
-    pd.Interval: _interval_value_handler,
-    pd.offsets.BaseOffset: _offset_handler,
-}
-
-_CONSTANTS: dict[type, Handler] = {
+TYPES: Final[dict[type, Handler]] = {
+    pd.DataFrame: _frame,
+    pd.Series: _series,
+    pd.Index: _index,
+    pd.arrays.StringArray: _strings,
+    pd.arrays.NumpyExtensionArray: lambda value: array_parts(value.to_numpy()),
+    pd.arrays.DatetimeArray: _times,
+    pd.arrays.TimedeltaArray: _times,
+    pd.arrays.PeriodArray: _times,
+    pd.Categorical: _categorical,
+    pd.arrays.IntervalArray: lambda value: typed(
+        b"intervals", str(value.dtype), (value.closed, value.left, value.right)
+    ),
+    pd.arrays.SparseArray: lambda value: typed(b"sparse", str(value.dtype), (value.fill_value, np.asarray(value))),
+    pd.arrays.ArrowStringArray: _arrow,
+    pd.arrays.ArrowExtensionArray: _arrow,
+    pd.api.extensions.ExtensionArray: _extension,
+    pd.CategoricalDtype: lambda value: node(b"category", (value.ordered, value.categories)),
+    pd.DatetimeTZDtype: lambda value: node(b"zoned", (value.unit, value.tz)),
+    pd.api.extensions.ExtensionDtype: lambda value: typed(b"pandas dtype", _dtype_text(value), (_head(value),)),
+    pd.Timestamp: _moment,
+    pd.Timedelta: _moment,
+    pd.Period: lambda value: typed(b"period", value.freqstr, (value.ordinal,)),
+    pd.Interval: lambda value: node(b"interval", (value.left, value.right, value.closed)),
+    pd.offsets.BaseOffset: lambda value: node(b"offset", (_head(value), value.n, value.normalize, value.kwds)),
     type(pd.NaT): lambda _: node(b"NaT", ()),
     type(pd.NA): lambda _: node(b"NA", ()),
 }
+"""The reader of a type and of those made of it; the first that fits."""

@@ -7,24 +7,16 @@ plan that scans files the paths count, not what is in the files.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 from blake3 import blake3
 
-from dynmemo.keys.containers import numbers
-from dynmemo.keys.encoding import ITEMS, Named, node, typed
+from dynmemo.keys.builtin import numbers
+from dynmemo.keys.encoding import ITEMS, columns, node, typed
 
 if TYPE_CHECKING:
     from dynmemo.keys.encoding import Handler, Node
-
-
-def handler(cls: type) -> Handler | None:
-    """The handler of a polars type."""
-    for base, take_apart in _HANDLERS.items():
-        if issubclass(cls, base):
-            return take_apart
-    return None
 
 
 def _series(value: pl.Series) -> Node:
@@ -32,17 +24,8 @@ def _series(value: pl.Series) -> Node:
 
 
 def _frame(value: pl.DataFrame) -> Node:
-    columns = value.get_columns()
-    order = Named("", *[f'["{column.name}"]' if column.name.isidentifier() else "" for column in columns])
-    return node(b"polars frame", (value.height, *columns), order)
-
-
-def _lazy_frame(value: pl.LazyFrame) -> Node:
-    return node(b"polars plan", (value.serialize(),))
-
-
-def _expression(value: pl.Expr) -> Node:
-    return node(b"polars expression", (value.meta.serialize(),))
+    series = value.get_columns()
+    return node(b"polars frame", (value.height, *series), columns("", labels=value.columns))
 
 
 def _dtype(value: pl.DataType) -> Node:
@@ -61,80 +44,68 @@ def _instance(dtype: Any) -> object:
     return dtype() if isinstance(dtype, type) else dtype
 
 
-_HANDLERS: dict[type, Handler] = {
+TYPES: Final[dict[type, Handler]] = {
     pl.Series: _series,
     pl.DataFrame: _frame,
-    pl.LazyFrame: _lazy_frame,
-    pl.Expr: _expression,
+    pl.LazyFrame: lambda value: node(b"polars plan", (value.serialize(),)),
+    pl.Expr: lambda value: node(b"polars expression", (value.meta.serialize(),)),
     pl.DataType: _dtype,
 }
+"""The reader of a type and of those made of it; the first that fits."""
 
 
 def _parts(series: pl.Series) -> list[object]:
     """The content of a series, however it is chunked."""
-    parts: list[object] = [None]
-    if series.dtype != pl.Object and series.null_count():
-        parts = [_flags(series.is_not_null())]
-        series = series.drop_nulls()
-    return parts + _present_parts(series)
+    if series.dtype == pl.Object or not series.null_count():
+        return [None, *_present_parts(series)]
+    return [_flags(series.is_not_null()), *_present_parts(series.drop_nulls())]
 
 
 def _flags(series: pl.Series) -> bytes:
-    return _hash(_machine_numbers(series.cast(pl.UInt8), "B"))
+    return _numbers(series.cast(pl.UInt8), "B")
 
 
 def _present_parts(series: pl.Series) -> list[object]:
     dtype = series.dtype
     if isinstance(dtype, pl.Struct):
         return [part for field in series.struct.unnest().get_columns() for part in _parts(field)]
-    if isinstance(dtype, (pl.List, pl.Array)):
-        return _list_parts(series)
+    if isinstance(dtype, pl.Array):
+        return _parts(series.explode()) if dtype.size and len(series) else []
+    if isinstance(dtype, pl.List):
+        lengths = series.list.len()
+        # Exploding makes a null of an empty list.
+        return [_numbers(lengths.cast(pl.Int64), "q"), *_parts(series.filter(lengths > 0).explode())]
     if dtype == pl.Boolean:
         return [_flags(series)]
-    if isinstance(dtype, (pl.Categorical, pl.Enum)):
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
         series = series.cast(pl.String)
-    if series.dtype == pl.String:
-        return [
-            _hash(_machine_numbers(series.str.len_bytes().cast(pl.Int64), "q")),
-            _hash(series.str.join("").cast(pl.Binary).item()),
-        ]
+        texts = series.str.join("").cast(pl.Binary).item()
+        return [_numbers(series.str.len_bytes().cast(pl.Int64), "q"), blake3(texts).digest()]
     if dtype.is_temporal():
         series = series.to_physical()
     code = _CODES.get(type(series.dtype))
-    return [series.to_list()] if code is None else [_hash(_machine_numbers(series, code))]
+    return [series.to_list() if code is None else _numbers(series, code)]
 
 
-def _list_parts(series: pl.Series) -> list[object]:
-    if isinstance(series.dtype, pl.Array):
-        return _parts(series.explode()) if series.dtype.size and len(series) else []
-    lengths = series.list.len()
-    # Exploding makes a null of an empty list.
-    return [_hash(_machine_numbers(lengths.cast(pl.Int64), "q")), *_parts(series.filter(lengths > 0).explode())]
-
-
-_CODES: dict[type, str] = {
+_CODES: Final[dict[type, str]] = {
     pl.Int8: "b",
     pl.Int16: "h",
     pl.Int32: "i",
     pl.Int64: "q",
+    pl.Float32: "f",
     pl.UInt8: "B",
     pl.UInt16: "H",
     pl.UInt32: "I",
     pl.UInt64: "Q",
-    pl.Float32: "f",
     pl.Float64: "d",
 }
 
 
-def _machine_numbers(series: pl.Series, code: str) -> bytes | memoryview:
-    """Little-endian numbers with one NaN; through numpy when that is loaded, which is faster and gives the same."""
+def _numbers(series: pl.Series, code: str) -> bytes:
+    """The hash of little-endian numbers with one NaN; numpy is faster where it is loaded, and gives the same."""
     if code in "fd":
         series = series.fill_nan(float("nan"))
     if "numpy" in sys.modules and sys.byteorder == "little":
         array: Any = series.rechunk().to_numpy()
-        return memoryview(array).cast("B") if len(array) else b""
-    return numbers(code, series.to_list())
-
-
-def _hash(content: bytes | memoryview) -> bytes:
-    return blake3(content).digest()
+        return blake3(memoryview(array).cast("B") if len(array) else b"").digest()
+    return blake3(numbers(code, series.to_list())).digest()

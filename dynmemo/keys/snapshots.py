@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from blake3 import blake3
 
+from dynmemo.keys.builtin import LEAVES, is_immutable
 from dynmemo.keys.cost import report_cost
-from dynmemo.keys.encoding import Order, node, sized, text
+from dynmemo.keys.encoding import NoStableContent, Order, Refusal, node, sized, text
 from dynmemo.keys.functions import (
     LRU_CACHE,
     asked_by,
@@ -28,8 +29,6 @@ from dynmemo.keys.left_out import attributes_left_out
 from dynmemo.keys.objects import Frozen, Instance, constant_name
 from dynmemo.keys.own import is_found, is_own_class, is_own_function, stable_name
 from dynmemo.keys.places import MISSING, Place, attributes_of, instance_place
-from dynmemo.keys.refusal import NoStableContent, Refusal
-from dynmemo.keys.scalars import LEAVES, is_immutable
 from dynmemo.keys.state import records
 from dynmemo.keys.walk import Walk
 
@@ -170,7 +169,7 @@ class CodeWalk(Walk):
         state: int = 0,
         ignored: frozenset[Key] = frozenset(),
         asked: frozenset[str] = frozenset(),
-        check: Callable[[Any, Walk], None] | None = None,
+        check: Callable[[object], None] | None = None,
     ) -> None:
         super().__init__(name, self._take_apart, check=check)
         self.globals_too = globals_too

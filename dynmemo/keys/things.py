@@ -1,17 +1,24 @@
-"""Things of the standard library whose content pickle does not tell, by the names of their types; and live things."""
+"""Things whose content pickle does not tell, by the names of their types, and live things; nothing is imported here.
+
+To add a type, write its reader into `THINGS`: the name of the class stands for those made of it as well.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import os
+import sys
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from dynmemo.keys.encoding import ELEMENTS, InWalk, Named, node, size
-from dynmemo.keys.objects import State, constant_name, own_state
+from blake3 import blake3
+
+from dynmemo.keys.builtin import LEAVES
+from dynmemo.keys.encoding import ELEMENTS, Fields, InWalk, Named, Refusal, node, size, typed
+from dynmemo.keys.left_out import attributes_left_out
+from dynmemo.keys.objects import State, constant_name, own_state, read_object, type_within
 from dynmemo.keys.own import type_name
-from dynmemo.keys.refusal import Refusal
-from dynmemo.keys.scalars import LEAVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,14 +28,27 @@ if TYPE_CHECKING:
 
 
 def _parts(kind: bytes, *names: str) -> Handler:
-    """A reader of a fixed list of attributes; a name with ``()`` is called."""
-    order = Named(*[f".{name}" for name in names])
+    """A reader of the class and a fixed list of attributes; a name with ``()`` is called."""
+    order = Named("", *[f".{name}" for name in names])
 
     def part(value: Any, name: str) -> object:
         found = getattr(value, name.removesuffix("()"))
         return found() if name.endswith("()") else found
 
-    return lambda value: node(kind, (type_name(type(value)), *(part(value, name) for name in names)), order)
+    return lambda value: node(kind, [type_name(type(value)), *(part(value, name) for name in names)], order)
+
+
+def _state(left_out: tuple[str, ...] = ()) -> Handler:
+    """A reader of all attributes but some."""
+
+    def read(value: Any) -> Node:
+        state = {name: one for name, one in own_state(value).items() if name not in left_out}
+        return node(b"slots", (type_name(type(value)), State(state)))
+
+    return read
+
+
+# -- the standard library ------------------------------------------------------------------------------------
 
 
 def _sentinel(value: object) -> Node:
@@ -45,26 +65,14 @@ def _context_variable(value: Any) -> Node:
         return node(b"context variable", (value.name,))
 
 
-def _local(value: Any) -> Node:
-    return node(b"thread local", (type(value), State(vars(value))))
-
-
-def _weak(value: Any) -> Node:
-    return node(b"weak reference", (value() if callable(value) else None,))
-
-
 def _proxy(value: Any) -> Node:
     raise Refusal(type(value), "a weak proxy, which has no stable content", "Pass the object")
 
 
-def _code_object(value: Any) -> bytes | Node:
+def _code_object(value: Any) -> Node:
     from dynmemo.keys.source import structure
 
     return node(b"code", (structure(value),))
-
-
-def _by_key(value: Any) -> Node:
-    return node(b"cmp_to_key", gc.get_referents(value))
 
 
 def _hash(value: Any) -> Node:
@@ -72,12 +80,16 @@ def _hash(value: Any) -> Node:
     return node(b"hash", (value.name, value.digest_size, value.block_size, digest))
 
 
-def _described(value: Any, kind: bytes, *names: str) -> Node:
+def _described(kind: bytes, *names: str) -> Handler:
     """A descriptor of functools by these attributes, and by its state where a class is made of it."""
-    parts = [getattr(value, name) for name in names]
-    if type(value).__module__ != "functools":
-        parts += [type(value), State({name: one for name, one in own_state(value).items() if name not in names})]
-    return node(kind, parts)
+
+    def read(value: Any) -> Node:
+        parts = [getattr(value, name) for name in names]
+        if type(value).__module__ != "functools":
+            parts += [type(value), State({name: one for name, one in own_state(value).items() if name not in names})]
+        return node(kind, parts)
+
+    return read
 
 
 def _context_manager(value: Any) -> Node:
@@ -106,15 +118,9 @@ def _mock(value: Any, walk: Walk) -> bytes:
     return b"#" + os.urandom(32)
 
 
-def _local_proxy(value: Any) -> Node:
-    try:
-        current = value._get_current_object()
-    except RuntimeError:  # outside of its context
-        return node(b"local proxy", ("unbound",))
-    return node(b"local proxy", (current,))
+_FIELD = ("name", "type", "default", "default_factory", "repr", "hash", "init", "compare", "metadata", "kw_only")
 
-
-THINGS: Final[dict[str, Handler]] = {
+_STANDARD: Final[dict[str, Handler]] = {
     "builtins.object": _sentinel,
     "_struct.Struct": _parts(b"struct", "format"),
     "_io.StringIO": _parts(b"text in memory", "getvalue()", "tell()"),
@@ -122,43 +128,224 @@ THINGS: Final[dict[str, Handler]] = {
     "re.Match": _parts(b"match", "re", "string", "pos", "endpos", "regs"),
     "sqlite3.Row": lambda value: node(b"row", (value.keys(), tuple(value))),
     "_contextvars.ContextVar": _context_variable,
-    "_thread._local": _local,
-    "weakref.ReferenceType": _weak,
+    "_thread._local": lambda value: node(b"thread local", (type(value), State(vars(value)))),
+    "weakref.ReferenceType": lambda value: node(b"weak reference", (value() if callable(value) else None,)),
     "weakref.ProxyType": _proxy,
     "weakref.CallableProxyType": _proxy,
     "weakref.WeakSet": lambda value: node(b"weak set", (set(value),)),
     "weakref.WeakValueDictionary": lambda value: node(b"weak dict", (dict(value),)),
     "weakref.WeakKeyDictionary": lambda value: node(b"weak dict", (dict(value),)),
     "builtins.code": _code_object,
-    "functools.KeyWrapper": _by_key,
+    "functools.KeyWrapper": lambda value: node(b"cmp_to_key", gc.get_referents(value)),
     "contextlib._GeneratorContextManagerBase": _context_manager,
     "decimal.Context": _decimal_context,
-    "_hashlib.HASH": _hash,
-    "_hashlib.HMAC": _hash,
-    "_blake2.blake2b": _hash,
-    "_blake2.blake2s": _hash,
-    "_md5.md5": _hash,
+    **dict.fromkeys(("_hashlib.HASH", "_hashlib.HMAC", "_blake2.blake2b", "_blake2.blake2s", "_md5.md5"), _hash),
     "builtins.cell": lambda value: node(b"cell", (value.cell_contents,)),
-    "functools.cached_property": lambda value: _described(value, b"cached property", "func"),
-    "functools.singledispatchmethod": lambda value: _described(value, b"dispatch", "func", "dispatcher"),
-    "functools.partialmethod": lambda value: _described(value, b"partial method", "func", "args", "keywords"),
+    "functools.cached_property": _described(b"cached property", "func"),
+    "functools.singledispatchmethod": _described(b"dispatch", "func", "dispatcher"),
+    "functools.partialmethod": _described(b"partial method", "func", "args", "keywords"),
     "dataclasses._DataclassParams": _parts(b"options", "init", "repr", "eq", "order", "unsafe_hash", "frozen"),
-    "dataclasses.Field": _parts(
-        b"field",
-        *("name", "type", "default", "default_factory", "repr", "hash", "init", "compare", "metadata", "kw_only"),
-        "_field_type",
-    ),
+    "dataclasses.Field": _parts(b"field", *_FIELD, "_field_type"),
     # Copies of these come with classes that are sent by value.
     "dataclasses._MISSING_TYPE": lambda value: node(b"missing", ()),
     "dataclasses._FIELD_BASE": lambda value: node(b"kind of field", (value.name,)),
-    "rpds.HashTrieMap": lambda value: (b"rpds" + size(len(value)), list(value.items()), ELEMENTS),
-    "rpds.HashTrieSet": lambda value: (b"rpds" + size(len(value)), list(value), ELEMENTS),
-    "werkzeug.local.LocalProxy": _local_proxy,
-    "flask.app.Flask": lambda value: node(b"flask", (value.import_name, dict(value.config))),
     "itertools.count": InWalk(_counter),
     "unittest.mock.Base": InWalk(_mock),
     "unittest.mock._Call": InWalk(_mock),
 }
+
+# -- scipy: a sparse matrix is its class (which is its format), dtype, shape, and the stored elements in order of their
+# place, those stored twice added up. The same matrix in another format differs.
+
+
+def _sparse(matrix: Any, walk: Walk) -> bytes | Node:
+    head = type_within(type(matrix), "scipy")
+    if not isinstance(head, str):  # a class of the user's, with whatever it adds
+        return read_object(matrix, walk)
+    from dynmemo.keys.arrays import dtype_name
+
+    extra = matrix.blocksize if matrix.format == "bsr" else None
+    compressed = matrix.format in {"csr", "csc"} and matrix.ndim == 2
+    parts = _compressed_parts(matrix) if compressed else _coordinate_parts(matrix)
+    return node(b"sparse", (head, dtype_name(matrix.dtype), matrix.shape, extra, *parts))
+
+
+def _compressed_parts(matrix: Any) -> list[object]:
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return [matrix.data, _wide(matrix.indices), _wide(matrix.indptr)]
+
+
+def _coordinate_parts(matrix: Any) -> list[object]:
+    coordinates = matrix.tocoo(copy=True)
+    coordinates.sum_duplicates()
+    places = coordinates.coords if hasattr(coordinates, "coords") else (coordinates.row, coordinates.col)
+    # Which of the axes comes first differs between versions of scipy.
+    order = sys.modules["numpy"].lexsort(places[::-1])
+    return [coordinates.data[order], *[_wide(place)[order] for place in places]]
+
+
+def _wide(places: Any) -> Any:
+    """Places as 64 bits: how wide scipy stores them depends on how the matrix came about."""
+    return places.astype("int64", copy=False)
+
+
+# -- torch: tensors in the memory of the processor, by dtype, shape and every element ------------------------
+
+
+def _tensor(tensor: Any) -> Node:
+    torch, cls = sys.modules["torch"], type(tensor)
+    if tensor.device.type != "cpu":
+        raise Refusal(cls, f"a tensor on the device {tensor.device.type}, which is not read", "Pass tensor.cpu()")
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        raise Refusal(cls, "a sparse or quantized tensor, which is not read", "Pass tensor.to_dense()")
+    content = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
+    about = (type_within(cls, "torch"), tuple(tensor.shape), bool(tensor.requires_grad))
+    return typed(b"tensor", str(tensor.dtype), (*about, blake3(content.numpy()).digest()))
+
+
+def _about_tensors(value: Any) -> Node:
+    return typed(b"torch", type(value).__name__, (str(value),))
+
+
+# -- xarray: by dimensions, coordinates, attributes and every element ----------------------------------------
+
+
+def _variable(value: Any) -> Node:
+    parts = (value.dims, value.attrs, value.values, value.encoding or None)
+    return node(b"xarray variable", parts, Named("", ".attrs", ".values", ".encoding"))
+
+
+def _data_array(value: Any) -> Node:
+    parts = (value.name, value.variable, _variables(value.coords), list(value.xindexes))
+    return node(b"xarray array", parts, Named(".name", ".variable", ".coords"))
+
+
+def _dataset(value: Any) -> Node:
+    parts = (value.attrs, _variables(value.data_vars), _variables(value.coords), value.encoding or None)
+    return node(b"xarray set", (*parts, list(value.xindexes)), Named(".attrs", ".data_vars", ".coords", ".encoding"))
+
+
+def _variables(named: Any) -> dict[object, object]:
+    return {name: array.variable for name, array in named.items()}
+
+
+# -- pydantic: models by class, fields and private attributes. Which fields were set by hand does not count: two equal
+# models are one call.
+
+_MODEL = Fields(3)
+
+
+def _model(model: Any, walk: Walk) -> bytes | Node:
+    cls: Any = type(model)
+    if cls.__getstate__ is not sys.modules["pydantic"].BaseModel.__getstate__:
+        return read_object(model, walk)
+    left_out = attributes_left_out(cls)
+    fields = list(chain.from_iterable(pair for pair in vars(model).items() if pair[0] not in left_out))
+    return b"m" + size(len(fields)), [cls, model.__pydantic_extra__, model.__pydantic_private__, *fields], _MODEL
+
+
+def _validated(value: Any) -> Node:
+    config = getattr(getattr(value, "config_wrapper", None), "config_dict", None) or getattr(value, "_config", None)
+    hints = dict(getattr(value.function, "__annotations__", {}))
+    return node(b"validated", (value.function, config, hints, getattr(value, "validate_return", None)))
+
+
+# -- SQLAlchemy: statements as compiled, tables by their columns, engines by their URL -----------------------
+
+
+def _engine(value: Any) -> Node:
+    url = value.url
+    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
+        raise Refusal(type(value), "an engine whose database lies in memory", "Pass its content")
+    return node(b"engine", (url.render_as_string(hide_password=True),))
+
+
+def _column(value: Any) -> Node:
+    parts = (value.name, value.type, value.primary_key, value.nullable, value.default, value.onupdate)
+    foreign = sorted(str(key.target_fullname) for key in value.foreign_keys)
+    return node(b"column", (*parts, str(value.server_default), foreign, value.unique, value.index, value.key))
+
+
+def _column_default(value: Any) -> Node:
+    return node(b"default", (getattr(value.arg, "__wrapped__", value.arg),))
+
+
+def _statement(value: Any) -> Node:
+    compiled = value.compile()
+    return node(b"statement", (type(value).__name__, str(compiled), dict(compiled.params)))
+
+
+def _mapper(value: Any) -> Node:
+    return node(b"mapper", (value.class_.__name__,))
+
+
+# -- others --------------------------------------------------------------------------------------------------
+
+
+def _neighbours(value: Any) -> Node:
+    """A tree of scikit-learn, without the count of its queries."""
+    state = value.__reduce__()[2]
+    return node(b"neighbours", (type(value), *state[:7], *state[11:]))
+
+
+def _wrapped(value: Any) -> Node:
+    """A proxy stands for what it wraps, with the state that it adds; a decorated function for the function."""
+    cls = type(value)
+    if cls.__module__.partition(".")[0] == "dynmemo":
+        return node(b"remembered", (value.__wrapped__,))
+    return node(b"wrapper", (cls, value.__wrapped__, State(own_state(value))))
+
+
+def _local_proxy(value: Any) -> Node:
+    try:
+        return node(b"local proxy", (value._get_current_object(),))
+    except RuntimeError:  # outside of its context
+        return node(b"local proxy", ("unbound",))
+
+
+THINGS: Final[dict[str, Handler]] = {
+    **_STANDARD,
+    "scipy.sparse._base._spbase": InWalk(_sparse),
+    "torch.Tensor": _tensor,
+    **dict.fromkeys(("torch.dtype", "torch.device", "torch.Size"), _about_tensors),
+    "xarray.core.variable.Variable": _variable,
+    "xarray.core.dataarray.DataArray": _data_array,
+    "xarray.core.dataset.Dataset": _dataset,
+    "pydantic.main.BaseModel": InWalk(_model),
+    "pydantic.fields.FieldInfo": _state(
+        ("_attributes_set", "_original_annotation", "_original_assignment", "_complete", "_qualifiers")
+    ),
+    "pydantic.type_adapter.TypeAdapter": _parts(b"type adapter", "_type", "_config"),
+    "pydantic._internal._validate_call.ValidateCallWrapper": _validated,
+    "pydantic_core._pydantic_core.PydanticUndefinedType": lambda _: node(b"undefined", ()),
+    "attr._make.Attribute": _state(("inherited",)),
+    "sqlalchemy.engine.base.Engine": _engine,
+    "sqlalchemy.sql.schema.MetaData": lambda value: node(b"metadata", (value.schema, sorted(value.tables))),
+    "sqlalchemy.sql.schema.Table": lambda value: node(b"table", (value.fullname, *value.columns)),
+    "sqlalchemy.sql.schema.Column": _column,
+    "sqlalchemy.sql.schema.ColumnDefault": _column_default,
+    "sqlalchemy.sql.type_api.TypeEngine": lambda value: node(b"type", (type(value), repr(value))),
+    "sqlalchemy.sql.elements.ClauseElement": _statement,
+    "sqlalchemy.sql.base.Executable": _statement,
+    "sqlalchemy.orm.attributes.QueryableAttribute": lambda value: node(
+        b"attribute", (value.key, getattr(value, "type", None), value.expression)
+    ),
+    "sqlalchemy.orm.mapper.Mapper": _mapper,
+    "sqlalchemy.orm.instrumentation.ClassManager": _mapper,
+    "sqlalchemy.orm.decl_api.registry": lambda value: node(b"registry", ()),
+    **dict.fromkeys(
+        [f"sklearn.neighbors._{kind}_tree.BinaryTree{bits}" for kind in ("kd", "ball") for bits in ("", "32", "64")],
+        _neighbours,
+    ),
+    **dict.fromkeys(("_wrappers.ObjectProxy", "wrapt.wrappers.ObjectProxy"), _wrapped),
+    "rpds.HashTrieMap": lambda value: (b"rpds" + size(len(value)), list(value.items()), ELEMENTS),
+    "rpds.HashTrieSet": lambda value: (b"rpds" + size(len(value)), list(value), ELEMENTS),
+    "werkzeug.local.LocalProxy": _local_proxy,
+    "flask.app.Flask": lambda value: node(b"flask", (value.import_name, dict(value.config))),
+}
+"""The reader of a type by the type's name."""
 
 # -- live things ---------------------------------------------------------------------------------------------
 
@@ -166,7 +353,7 @@ THINGS: Final[dict[str, Handler]] = {
 def live(cls: type, noun: str) -> Handler:
     """A reader for connections, files and the like: as a global by what of their settings can be read."""
     advice = (
-        f"N{'ame'} what of it decides the result instead: key=lambda self, x: (self.url, x), "
+        "Name what of it decides the result instead: key=lambda self, x: (self.url, x), "
         "pass what it takes to open it, name the parameter in ignore=, or register a digest."
     )
 
@@ -185,24 +372,21 @@ def _settings(value: Any) -> dict[str, object]:
     found: dict[str, object] = {}
     with contextlib.suppress(Exception):
         for name, one in own_state(value).items():
-            text = _plain(one)
-            if text is not None:
-                found[name] = text
-    for type_, read in _KNOWN.items():
-        if any(type_name(base) == type_ for base in type(value).__mro__):
+            if _is_plain(one):
+                found[name] = one
+            elif type(one).__name__ in {"URL", "Timeout", "PosixPath", "WindowsPath", "Url"}:
+                found[name] = str(one)
+    for name in map(type_name, type(value).__mro__):
+        if name in _KNOWN:
             with contextlib.suppress(Exception):
-                found[""] = read(value)
+                found[""] = _KNOWN[name](value)
     return found
 
 
-def _plain(value: Any) -> object:
-    if type(value) in LEAVES:
-        return value
-    if isinstance(value, (tuple, list)) and all(type(one) in LEAVES for one in value):
-        return value
-    if isinstance(value, dict) and all(type(one) in LEAVES for pair in value.items() for one in pair):
-        return value
-    return str(value) if type(value).__name__ in {"URL", "Timeout", "PosixPath", "WindowsPath", "Url"} else None
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = tuple(chain.from_iterable(value.items()))
+    return all(type(one) in LEAVES for one in (value if isinstance(value, (tuple, list)) else (value,)))
 
 
 def _database(value: Any) -> list[object]:
@@ -218,14 +402,14 @@ def _is_in_memory(value: Any) -> bool:
         return False
 
 
+def _aws(value: Any) -> list[object]:
+    return [value.meta.service_model.service_name, value.meta.region_name, value.meta.endpoint_url]
+
+
 _KNOWN: Final[dict[str, Callable[[Any], object]]] = {
     "sqlite3.Connection": _database,
     "sqlite3.Cursor": lambda value: _database(value.connection),
-    "botocore.client.BaseClient": lambda value: [
-        value.meta.service_model.service_name,
-        value.meta.region_name,
-        value.meta.endpoint_url,
-    ],
+    "botocore.client.BaseClient": _aws,
     "boto3.session.Session": lambda value: [value.region_name, value.profile_name],
     "_io._IOBase": lambda value: [str(value.name), value.mode],
     "http.client.HTTPConnection": lambda value: [value.host, value.port],

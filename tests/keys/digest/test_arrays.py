@@ -92,9 +92,17 @@ def test_the_path_names_the_column() -> None:
     assert caught.value.path == "value[column 1][1]"
 
 
-def test_a_ufunc_of_ones_own_is_refused() -> None:
+def test_a_ufunc_of_ones_own_counts_by_its_function() -> None:
+    first, same, other = (np.frompyfunc(f, 1, 1) for f in (lambda x: x + 1, lambda x: x + 1, lambda x: x - 1))
+    assert digest(first) == digest(same) != digest(other)
+    assert digest(np.frompyfunc(max, 2, 1)) != digest(np.frompyfunc(max, 2, 1, identity=0))
+
+
+def test_a_ufunc_that_no_package_has_under_its_name_is_refused() -> None:
+    umath = pytest.importorskip("numpy._core.umath")
+    unknown = next(one for one in vars(umath).values() if isinstance(one, np.ufunc) and not hasattr(np, one.__name__))
     with pytest.raises(NoStableContent, match="a ufunc of unknown origin"):
-        digest(np.frompyfunc(lambda x: x, 1, 1))
+        digest(unknown)
 
 
 def test_an_index_that_is_nearly_even_is_told_apart() -> None:
