@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dynmemo.keys.arrays import content_hash
 from dynmemo.keys.encoding import columns, large, node, typed
@@ -88,25 +87,31 @@ def _struct_parts(kind: pa.DataType, chunks: list[pa.Array]) -> list[object]:
 
 
 def _list_parts(kind: pa.DataType, chunks: list[pa.Array]) -> list[object]:
-    lengths = [pc.list_value_length(chunk).cast(pa.int64()).to_numpy() for chunk in chunks]
+    lengths = [np.diff(_offsets(chunk)) for chunk in chunks]
     return [content_hash(*lengths), *_parts(kind.value_type, [chunk.flatten() for chunk in chunks])]
 
 
 def _text_parts(_: pa.DataType, chunks: list[pa.Array]) -> list[object]:
-    lengths, texts = [], []
-    for chunk in chunks:
-        wide = chunk.cast(pa.large_binary())
-        offsets = _fixed_width(pa.int64(), wide, extra=1)
-        lengths.append(np.diff(offsets))
-        texts.append(np.frombuffer(wide.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]])
-    return [content_hash(*lengths), content_hash(*texts)]
+    offsets = list(map(_offsets, chunks))
+    texts = [
+        np.frombuffer(chunk.buffers()[2] or b"", np.uint8)[where[0] : where[-1]]
+        for chunk, where in zip(chunks, offsets, strict=True)
+    ]
+    return [content_hash(*map(np.diff, offsets)), content_hash(*texts)]
 
 
-def _fixed_width(kind: pa.DataType, chunk: pa.Array, extra: int = 0) -> Array:
+def _offsets(chunk: pa.Array) -> Array:
+    """Where each element begins and the last one ends, as 64 bits whatever the type has."""
+    wide = str(chunk.type).startswith("large_")
+    offsets = np.frombuffer(chunk.buffers()[1], np.int64 if wide else np.int32)
+    return offsets[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64, copy=False)
+
+
+def _fixed_width(kind: pa.DataType, chunk: pa.Array) -> Array:
     width = kind.bit_width // 8
     letter = "f" if pa.types.is_floating(kind) else "i" if width in {1, 2, 4, 8} else "V"
     values = np.frombuffer(chunk.buffers()[1], f"{letter}{width}")
-    return values[chunk.offset : chunk.offset + len(chunk) + extra]
+    return values[chunk.offset : chunk.offset + len(chunk)]
 
 
 def _bytes_of(booleans: pa.Array) -> Array:
