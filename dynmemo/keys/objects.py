@@ -178,10 +178,12 @@ def _state_reader(cls: type) -> Handler:
                 walk.check(value)
             return plain(value, fields)
         # What a subclass adds, its base knows nothing of, and no pickle tells: a datetime with a tag.
-        added = own_state(value) or None if is_silent and (state is None or state == {}) else None
-        if walk.check is not None and not (added and is_own):
+        is_added = is_silent and (state is None or (type(state) is dict and not state))
+        if is_added:
+            state = own_state(value) or None
+        if walk.check is not None and not (is_added and state and is_own):
             walk.check(value)
-        return _take_reduced_apart(value, left_out, function, args, added or state, *more)
+        return _take_reduced_apart(value, left_out, function, args, state, *more)
 
     return InWalk(read)
 
