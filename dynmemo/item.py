@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
@@ -85,8 +85,6 @@ class Written:
     """The write took place; `etag` is the one the row carries now."""
 
     etag: str
-    replaced: Parts | None = field(default=None, compare=False)
-    """Where the value of the replaced row lay outside of it, if the store learns that without asking."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
-"""Values too large for one DynamoDB item, as pure functions: cutting them, naming and dating the parts, joining them.
+"""Values that lie outside of their rows: how they are written and read, whatever the place, and their parts in a table.
 
-A part lies under ``{key}#{write_id}#{n}`` (n from 0). Every write of a value has a write id of its own, so parts are
-never overwritten: what one row points to is whole or gone, whoever else writes or dies.
+Such a value comes first, complete, and its row last. Every write of a value has a write id of its own, so nothing is
+ever overwritten: what one row points to is whole or gone, whoever else writes or dies.
+
+A part lies under ``{key}#{write_id}#{n}`` (n from 0).
 """
 
 from __future__ import annotations
@@ -9,17 +11,18 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from blake3 import blake3
 
+from dynmemo.errors import DynmemoError, StoreUnavailableError
 from dynmemo.expiry import TICKS_PER_SECOND, parse_timespan
-from dynmemo.item import LATEST_TIME, Parts
+from dynmemo.item import LATEST_TIME, Parts, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from dynmemo.item import Item
+    from dynmemo.item import Item, Written
 
 DAY = 86_400
 LEAST_SLIDING_SECONDS = 7 * DAY
@@ -30,6 +33,67 @@ SMALLEST_PART = 256_000
 
 _WRITE_ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
 _PART_KEY = re.compile(r"(?P<row>.+)#(?P<write_id>[0-9a-f]{24})#[0-9]+", re.ASCII | re.DOTALL)
+
+
+SERVER_FAILED = ("InternalServerError", "InternalFailure", "ServiceUnavailable")
+"""Codes of a server that failed itself, perhaps after it had written."""
+
+
+class Place(Protocol):
+    """Where values lie outside of their rows."""
+
+    def plan(self, key: str, row: Item, value: bytes) -> tuple[Item, Parts]:
+        """The row with dates that the place can keep, and where the value will lie. Asks nothing of the place."""
+        ...
+
+    def put(self, key: str, row: Item, parts: Parts, value: bytes) -> None:
+        """Keep a value as it was planned."""
+        ...
+
+    def get(self, key: str, parts: Parts, *, again: bool = False) -> bytes | None:
+        """The value; None if it is missing, is not the one that was written, or lies in another place.
+
+        `again` says that the first look may have come too early.
+        """
+        ...
+
+    def delete(self, key: str, parts: Parts) -> None:
+        """Delete what nobody needs. What fails is left to what clears up in that place."""
+        ...
+
+
+def write_outside(place: Place, key: str, item: Item, put: Callable[[Item], Written | Refused]) -> Written | Refused:
+    """Put the value into its place, then its row with `put`. A row that is not put takes the value along."""
+    value = item.value or b""
+    row, parts = place.plan(key, replace(item, value=None), value)
+    try:
+        place.put(key, row, parts, value)
+        answer = put(replace(row, parts=parts))
+    except DynmemoError as error:
+        # Without the store's word that it did not write, the row may stand there and needs its value.
+        was_refused = not isinstance(error, StoreUnavailableError) or (
+            error.request_id is not None and error.code not in SERVER_FAILED
+        )
+        if was_refused:
+            place.delete(key, parts)
+        raise
+    if isinstance(answer, Refused):
+        place.delete(key, parts)
+    return answer
+
+
+def whole(places: Sequence[Place], key: str, row: Item | None, reread: Callable[[], Item | None]) -> Item | None:
+    """The row with its value, wherever that lies; without one when it is gone even after `reread`."""
+    again = False
+    while row is not None and row.value is None and row.parts is not None and places:
+        for place in places:
+            value = place.get(key, row.parts, again=again)
+            if value is not None:
+                return replace(row, value=value)
+        if again:
+            return row
+        row, again = reread(), True
+    return row
 
 
 def new_write_id(now: float) -> str:
@@ -63,11 +127,6 @@ def owner(key: str) -> tuple[str, str] | None:
 def cut(value: bytes, write_id: str, size: int) -> Parts:
     """What a row says of `value` when it lies in parts of `size` bytes."""
     return Parts(write_id, -(-len(value) // size), len(value), blake3(value).digest())
-
-
-def outside(value: bytes, write_id: str, location: str) -> Parts:
-    """What a row says of `value` when it lies in one object outside the table."""
-    return Parts(write_id, 0, len(value), blake3(value).digest(), location)
 
 
 def join(pieces: Sequence[bytes | None], parts: Parts) -> bytes | None:

@@ -14,7 +14,7 @@ from dynmemo.errors import DynmemoError, InvalidOptionError, StoreUnavailableErr
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.stats import Meter
 from dynmemo.stores.dynamodb import DynamoDBStore
-from dynmemo.stores.s3 import Bucket, OverflowStore, overflowing
+from dynmemo.stores.s3 import Bucket
 from dynmemo.stores.sqlite import SqliteStore
 from tests.proxy import LoseAnswer, Proxy, denied, error
 
@@ -79,20 +79,26 @@ def objects(server: Objects, monkeypatch: pytest.MonkeyPatch) -> Objects:
 
 @pytest.fixture
 def bucket(objects: Objects) -> Bucket:
-    return Bucket("s3://large-results/cache")
+    return Bucket("s3://large-results/cache", ABOVE)
 
 
 @pytest.fixture(params=["sqlite", "dynamodb"])
-def inner(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Bucket | None], Store]:
+    """Opens a store with or without a bucket, always in the same place."""
     if request.param == "sqlite":
-        return SqliteStore(tmp_path / "cache.db")
+        return lambda overflow: SqliteStore(tmp_path / "cache.db", overflow=overflow)
     endpoint, table = request.getfixturevalue("dynamodb_endpoint"), request.getfixturevalue("dynamodb_table")
-    return DynamoDBStore(table, endpoint_url=endpoint)
+    return lambda overflow: DynamoDBStore(table, endpoint_url=endpoint, overflow=overflow)
 
 
 @pytest.fixture
-def store(inner: Store, bucket: Bucket) -> Store:
-    return overflowing(inner, bucket, ABOVE)
+def inner(open_store: Callable[[Bucket | None], Store]) -> Store:
+    return open_store(None)
+
+
+@pytest.fixture
+def store(open_store: Callable[[Bucket | None], Store], bucket: Bucket) -> Store:
+    return open_store(bucket)
 
 
 def put(store: Store, item: Item, expect: Expect | None = None) -> None:
@@ -172,10 +178,10 @@ def test_the_object_of_a_row_that_failed_goes_only_when_the_row_was_refused(
 ) -> None:
     with Proxy(dynamodb_endpoint) as proxy:
         proxy.breaks("PutItem", fault)
-        inner = DynamoDBStore(dynamodb_table, endpoint_url=proxy.endpoint)
+        store = DynamoDBStore(dynamodb_table, endpoint_url=proxy.endpoint, overflow=bucket)
         with pytest.raises(DynmemoError):
-            overflowing(inner, bucket, ABOVE).write("k", Item(LARGE))
-        inner.close()
+            store.write("k", Item(LARGE))
+        store.close()
     assert len(objects.names()) == left
 
 
@@ -183,7 +189,8 @@ def test_the_object_of_a_row_that_failed_goes_only_when_the_row_was_refused(
 def test_after_an_interrupt_no_call_uses_that_client(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    bucket.put("name", LARGE)
+    row, parts = bucket.plan("k", Item(), LARGE)
+    bucket.put("k", row, parts, LARGE)
     before: Any = bucket._connection.client()
 
     def interrupt(*_: object, **__: object) -> None:
@@ -194,11 +201,11 @@ def test_after_an_interrupt_no_call_uses_that_client(
     else:
         before.meta.events.register("before-send.s3.GetObject", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        bucket.get("name", len(LARGE))
+        bucket.get("k", parts)
     monkeypatch.undo()
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", before.meta.endpoint_url)
     assert bucket._connection.client() is not before
-    assert bucket.get("name", len(LARGE)) == LARGE
+    assert bucket.get("k", parts) == LARGE
 
 
 @pytest.mark.parametrize("damage", ["missing", "shorter", "another of the same length"])
@@ -252,26 +259,25 @@ def test_a_touch_moves_the_row_alone(store: Store) -> None:
     assert value(store) == LARGE
 
 
-def test_only_a_store_that_can_delete_all_rows_says_so(store: Store, inner: Store) -> None:
-    assert isinstance(store, OverflowStore)
-    assert hasattr(store, "remove_all") == hasattr(inner, "remove_all")
-
-
 # --- when S3 fails ---
 
 
-def test_a_missing_bucket_is_said_and_nothing_is_written(inner: Store, objects: Objects) -> None:
-    store = overflowing(inner, Bucket("s3://nowhere-to-be"), ABOVE)
+def test_a_missing_bucket_is_said_and_nothing_is_written(
+    open_store: Callable[[Bucket | None], Store], objects: Objects
+) -> None:
+    store = open_store(Bucket("s3://nowhere-to-be", ABOVE))
     with pytest.raises(StoreUnavailableError, match=r"PutObject in s3://nowhere-to-be/.*does not exist") as caught:
         store.write("k", Item(LARGE))
     assert caught.value.code == "NoSuchBucket"
     assert store.read("k") is None
 
 
-def test_an_s3_out_of_reach_is_one_of_our_errors(inner: Store, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(overflowing(inner, bucket, ABOVE), Item(LARGE))
+def test_an_s3_out_of_reach_is_one_of_our_errors(
+    open_store: Callable[[Bucket | None], Store], bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(open_store(bucket), Item(LARGE))
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    store = overflowing(inner, Bucket("s3://large-results/cache"), ABOVE)
+    store = open_store(Bucket("s3://large-results/cache", ABOVE))
     for act in (lambda: store.read("k"), lambda: store.write("k", Item(LARGER))):
         with pytest.raises(StoreUnavailableError, match="could not be reached"):
             act()

@@ -378,29 +378,28 @@ def _make(kind: str, arguments: dict[str, object]) -> Cache:
     limit = checked_max_value_bytes(arguments.get("max_value_bytes", MAX_VALUE_BYTES[kind]))
     of_cache = {name: value for name, value in arguments.items() if name in parameters_of(Cache)}
     of_store = {name: value for name, value in arguments.items() if name not in of_cache and name != "overflow"}
-    store = _store(kind, of_store)
     if "overflow" in arguments:
-        store, limit = _with_overflow(store, arguments["overflow"], limit, of_store), None
+        from dynmemo.stores.s3 import Bucket
+
+        shared = {name: of_store[name] for name in ("region", "profile", "config") if name in of_store}
+        of_store["overflow"] = Bucket(arguments["overflow"], limit or 0, **shared)  # type: ignore[arg-type]  # checked by Bucket itself
+        limit = None
+    store = _store_of(kind)(**of_store)
     cache = Cache(store, **{**of_cache, "max_value_bytes": limit})  # type: ignore[arg-type]  # checked by Cache itself
     cache._recipe = (kind, arguments)
     return cache
 
 
-def _with_overflow(store: Store, url: object, above: int | None, options: dict[str, object]) -> Store:
-    from dynmemo.stores.s3 import Bucket, overflowing
-
-    shared = {name: options[name] for name in ("region", "profile", "config") if name in options}
-    return overflowing(store, Bucket(url, **shared), above or 0)  # type: ignore[arg-type]  # checked by Bucket itself
-
-
-def _store(kind: str, options: dict[str, object]) -> Store:
+def _store_of(kind: str) -> Callable[..., Store]:
     if kind == "sqlite":
         from dynmemo.stores.sqlite import SqliteStore
 
-        return SqliteStore(**options)  # type: ignore[arg-type]
-    from dynmemo.stores.dynamodb import DynamoDBStore
+        return SqliteStore
+    if kind == "dynamodb":
+        from dynmemo.stores.dynamodb import DynamoDBStore
 
-    return DynamoDBStore(**options)  # type: ignore[arg-type]
+        return DynamoDBStore
+    raise ValueError(kind)
 
 
 def _shared(kind: str, arguments: dict[str, object]) -> Cache:

@@ -9,10 +9,11 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from dynmemo import parts as of
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Refused, Written
 from dynmemo.stores.dynamodb import connection, rows
-from dynmemo.stores.dynamodb.batches import Batches, LargeValues, pages
+from dynmemo.stores.dynamodb.batches import Batches, PartRows, pages
 from dynmemo.stores.dynamodb.connection import Connection, Names
 from dynmemo.stores.dynamodb.errors import (
     CREDENTIAL_TROUBLE,
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from dynmemo.item import Expect, Item, Parts
+    from dynmemo.item import Expect, Item
     from dynmemo.stats import Meter
     from dynmemo.stores.dynamodb.rows import Row
+    from dynmemo.stores.s3 import Bucket
 
 _METERED = {
     **dict.fromkeys(("get_item", "batch_get_item", "scan"), "read"),
@@ -49,18 +51,11 @@ class DynamoDBStore:
     """Rows in a DynamoDB table with a string partition key and no sort key; implements `dynmemo.item.Store`.
 
     Args:
-        table_name: name or ARN of the table.
-        partition_key_name, ttl_attribute_name: when both are given, no `Describe*` call is made; otherwise
-            DescribeTable and DescribeTimeToLive find them at the first operation, once per process.
-        partition_key_prefix: keys become ``{prefix}:dc:{key}``. Default: ``dc:{key}``.
-        create_table_if_not_exists: create a missing table, billed per request, with TTL enabled.
-        use_consistent_reads: read the latest state (one read unit per 4 KB) or one that may be
-            a second old (half a unit). A scan is always of the second kind.
-        region, profile, endpoint_url: for boto3. Default: its own chain of configuration.
+        overflow: where values are kept that are too large for this store.
         config: botocore settings that replace ours: 1 s to connect, 1.5 s without an answer,
             3 attempts, 32 connections. For the parts of large values 10 s and 20 s; for purges 3 s, 5 s and 7 attempts.
-        client: a boto3 DynamoDB client to use as it is, in this process only.
-        client_factory: called without arguments, once per process, for such a client.
+
+    The other options are those of `dynmemo.Cache.dynamodb`. A scan is always eventually consistent.
 
     Raises:
         InvalidOptionError: for options that are not allowed.
@@ -81,6 +76,7 @@ class DynamoDBStore:
         config: Config | None = None,
         client: DynamoDBClient | None = None,
         client_factory: Callable[[], DynamoDBClient] | None = None,
+        overflow: Bucket | None = None,
     ) -> None:
         connection.check_names(partition_key_name, ttl_attribute_name)
         connection.check_sources(
@@ -106,6 +102,7 @@ class DynamoDBStore:
                 Connection(connection.own_of("dynamodb", region, profile, endpoint_url, config, pace), None, own=True)
                 for pace in (connection.BULK, connection.PATIENT)
             )
+        self._overflow = overflow
         self._meters: tuple[Meter, ...] = ()
 
     @property
@@ -113,19 +110,20 @@ class DynamoDBStore:
         region, endpoint = self._place
         region = self._connection.region or region
         places = [*([f"in {region}"] if region else []), *([f"at {endpoint}"] if endpoint else [])]
-        return " ".join((f"DynamoDB table {self._table}", *places))
+        location = " ".join((f"DynamoDB table {self._table}", *places))
+        return location if self._overflow is None else f"{location}, large values in {self._overflow.url}"
 
     def metered(self, meter: Meter) -> Self:
         twin = copy.copy(self)
         twin._meters = (*self._meters, meter)
+        twin._overflow = None if self._overflow is None else self._overflow.metered(meter)
         return twin
 
     def partition_key(self, key: str) -> str:
         return self._prefix + key
 
     def read(self, key: str, *, consistent: bool = False) -> Item | None:
-        item = self._read(key, consistent=consistent)
-        return None if item is None else self._whole(key, item)
+        return self._whole(key, self._read(key, consistent=consistent))
 
     def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
         names = self._names()
@@ -140,10 +138,15 @@ class DynamoDBStore:
         return found
 
     def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:
-        row = self._row(key, item)
-        if item.value is not None and rows.size(row) > rows.LARGEST_ROW:
-            return self._large().write(key, item, lambda small: self._put(key, self._row(key, small), expect))
-        return self._put(key, row, expect)
+        place: of.Place
+        if self._overflow is not None and self._overflow.takes(item.value):
+            place = self._overflow
+        else:
+            row = self._row(key, item)
+            if item.value is None or rows.size(row) <= rows.LARGEST_ROW:
+                return self._put(key, row, expect)
+            place = self._part_rows()
+        return of.write_outside(place, key, item, lambda small: self._put(key, self._row(key, small), expect))
 
     def renew(self, key: str, etag: str, ttl_date: int, lease_waits: str | None = None) -> bool:
         return self._conditional("update_item", key, rows.renewal(etag, ttl_date, lease_waits, self._names().ttl))
@@ -152,21 +155,14 @@ class DynamoDBStore:
         return self._conditional("update_item", key, rows.touching(seen, ttl_date, self._names().ttl))
 
     def remove(self, key: str, expect: Expect | None = None) -> bool:
-        return self.remove_and_tell(key, expect)[0]
-
-    def remove_and_tell(self, key: str, expect: Expect | None = None) -> tuple[bool, Parts | None]:
-        """`remove`, with where the value of the removed row lay, if that was outside of it."""
         condition = {} if expect is None else rows.expected(expect)
         where = {self._names().key: {"S": self._partition_key(key)}}
         try:
             response = self._call("delete_item", key, Key=where, ReturnValues="ALL_OLD", **condition)
         except ConditionNotMetError:
-            return False, None
-        removed = self._replaced(response)
-        if removed is None or removed.parts is None:
-            return True, None
-        self._large().delete(key, removed.parts)
-        return True, removed.parts
+            return False
+        self._delete_outside(key, self._replaced(response))
+        return True
 
     def scan(self, prefix: str = "", *, fn: str | None = None, segments: int = 1) -> Iterator[tuple[str, Item]]:
         names = self._names()
@@ -193,6 +189,8 @@ class DynamoDBStore:
     def close(self) -> None:
         for connected in self._connections():
             connected.close()
+        if self._overflow is not None:
+            self._overflow.close()
 
     def _names(self) -> Names:
         return self._connection.names(self._discover)
@@ -225,11 +223,11 @@ class DynamoDBStore:
         row = response.get("Item")
         return None if row is None else rows.decode(row, names.ttl)
 
-    def _whole(self, key: str, item: Item) -> Item | None:
+    def _whole(self, key: str, item: Item | None) -> Item | None:
         """The row with its value, wherever that lies."""
-        if item.value is not None or item.parts is None or item.parts.location is not None:
+        if item is None or item.parts is None:
             return item
-        return self._large().whole(key, item, partial(self._read, key, consistent=True))
+        return of.whole(self._places(), key, item, partial(self._read, key, consistent=True))
 
     def _put(self, key: str, row: Row, expect: Expect | None) -> Written | Refused:
         """Put one row."""
@@ -249,12 +247,11 @@ class DynamoDBStore:
                 return Refused(None if standing is None else self._whole(key, standing))
             return Written(etag)
         replaced = self._replaced(response)
-        # Here too our etag means our own row.
-        if replaced is None or replaced.etag == etag:
-            return Written(etag)
-        if replaced.parts is not None and replaced.ttl_date is None:  # else TTL deletes them for nothing
-            self._large().delete(key, replaced.parts)
-        return Written(etag, replaced.parts)
+        # Here too our etag means our own row. Parts in the table that have a date TTL deletes for nothing.
+        if replaced is not None and replaced.etag != etag:
+            has_date = replaced.ttl_date is not None and replaced.parts is not None and replaced.parts.location is None
+            self._delete_outside(key, None if has_date else replaced)
+        return Written(etag)
 
     def _replaced(self, response: dict[str, Any]) -> Item | None:
         """The row that stood there before a put or delete, if its value lay in parts."""
@@ -268,10 +265,19 @@ class DynamoDBStore:
         names = self._names()
         return {names.key: {"S": self._partition_key(key)}, **rows.encode(item, names.ttl, secrets.token_hex(8))}
 
-    def _large(self) -> LargeValues:
+    def _part_rows(self) -> PartRows:
         names = self._names()
         batches = Batches(partial(self._call, bulk=True), self._connection, self._table, names)
-        return LargeValues(batches, names, self._prefix)
+        return PartRows(batches, names, self._prefix)
+
+    def _places(self) -> list[of.Place]:
+        return [self._part_rows(), *([] if self._overflow is None else [self._overflow])]
+
+    def _delete_outside(self, key: str, row: Item | None) -> None:
+        """Delete the value of a row that is gone, if it lay outside of it."""
+        if row is not None and row.parts is not None:
+            for place in self._places():
+                place.delete(key, row.parts)
 
     def _call(self, method: str, key: str | None, *, bulk: bool = False, **parameters: Any) -> dict[str, Any]:
         """One request, and another one where somebody else was writing the row just then."""

@@ -6,28 +6,21 @@ import random
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynmemo import parts as of
 from dynmemo._process import Daemons
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, ValueTooLargeError
-from dynmemo.item import Item, Refused
+from dynmemo.item import Item
 from dynmemo.stores.dynamodb import rows
 from dynmemo.stores.dynamodb.connection import LONGEST_KEY
-from dynmemo.stores.dynamodb.errors import THROTTLED, is_refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from dynmemo.item import Parts, Written
-    from dynmemo.stores.dynamodb.connection import Names
-    from dynmemo.stores.dynamodb.rows import Row
+from dynmemo.stores.dynamodb.errors import THROTTLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
+    from dynmemo.item import Parts
     from dynmemo.stores.dynamodb.connection import Connection, Names
     from dynmemo.stores.dynamodb.rows import Row
 
@@ -238,54 +231,21 @@ GROUP = 8
 are under way at once."""
 
 
-class LargeValues:
-    """The parts of the values of one table; `prefix` stands before every key."""
+class PartRows:
+    """Parts of values, in rows of one table with `prefix` before every key; a `dynmemo.parts.Place`."""
 
     def __init__(self, batches: Batches, names: Names, prefix: str) -> None:
         self._batches = batches
         self._names = names
         self._prefix = prefix
 
-    def write(self, key: str, item: Item, put: Callable[[Item], Written | Refused]) -> Written | Refused:
-        """Put the parts of the value, then the row with `put`. A row that is not put takes its parts along."""
-        value = item.value or b""
+    def plan(self, key: str, row: Item, value: bytes) -> tuple[Item, Parts]:
+        row = of.with_deadline(row)
         write_id = of.new_write_id(time.time())
-        row = of.with_deadline(replace(item, value=None))
-        size = self._part_size(key, row, write_id, len(value))
-        parts = of.cut(value, write_id, size)
-        try:
-            self._put(key, row, value, size, parts)
-            answer = put(replace(row, parts=parts))
-        except (StoreUnavailableError, InvalidTableError, ValueTooLargeError) as error:
-            if is_refusal(error):
-                self.delete(key, parts)
-            raise
-        if isinstance(answer, Refused):
-            self.delete(key, parts)
-        return answer
+        return row, of.cut(value, write_id, self._part_size(key, row, write_id, len(value)))
 
-    def whole(self, key: str, item: Item, reread: Callable[[], Item | None]) -> Item | None:
-        """The row with its value; without one when parts are missing or foreign even after `reread`.
-
-        Parts never change, so the first look is of the cheap kind, whatever the store is set up for.
-        """
-        if item.parts is None:
-            return item
-        value = self._fetch(key, item.parts, consistent=False)
-        if value is not None:
-            return replace(item, value=value)
-        row = reread()
-        if row is None or row.value is not None or row.parts is None:
-            return row
-        return replace(row, value=self._fetch(key, row.parts, consistent=True))
-
-    def delete(self, key: str, parts: Parts) -> None:
-        """Delete parts that nobody needs; what fails is left to TTL and purge."""
-        if of.is_plausible(parts):
-            with suppress(StoreUnavailableError, InvalidTableError):
-                self._batches.delete([self._key(key, parts, n) for n in range(parts.count)])
-
-    def _put(self, key: str, row: Item, value: bytes, size: int, parts: Parts) -> None:
+    def put(self, key: str, row: Item, parts: Parts, value: bytes) -> None:
+        size = self._part_size(key, row, parts.write_id, len(value))
         view = memoryview(value)
 
         def put(group: range) -> None:
@@ -294,20 +254,26 @@ class LargeValues:
 
         in_parallel(put, _groups(parts.count))
 
-    def _fetch(self, key: str, parts: Parts, *, consistent: bool) -> bytes | None:
+    def get(self, key: str, parts: Parts, *, again: bool = False) -> bytes | None:
         if not of.is_plausible(parts):
             return None
 
+        # Parts never change, so the first look is of the cheap kind, whatever the store is set up for.
         def get(group: range) -> list[bytes | None]:
             keys = [self._key(key, parts, n) for n in group]
             found = {
                 row[self._names.key]["S"]: rows.decode(row, self._names.ttl).value
-                for row in self._batches.get(keys, consistent=consistent)
+                for row in self._batches.get(keys, consistent=again)
             }
             return [found.get(key) for key in keys]
 
         pieces = in_parallel(get, _groups(parts.count))
         return of.join([piece for group in pieces for piece in group], parts)
+
+    def delete(self, key: str, parts: Parts) -> None:
+        if of.is_plausible(parts):
+            with suppress(StoreUnavailableError, InvalidTableError):  # TTL or purge deletes them later
+                self._batches.delete([self._key(key, parts, n) for n in range(parts.count)])
 
     def _part(self, key: str, row: Item, write_id: str, n: int, piece: bytes) -> Row:
         item = Item(piece, of.ttl_date(row), fn=row.fn)

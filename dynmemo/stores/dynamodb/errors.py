@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from dynmemo.errors import DynmemoError, InvalidTableError, StoreUnavailableError, ValueTooLargeError
+from dynmemo.parts import SERVER_FAILED
 
 if TYPE_CHECKING:
     from dynmemo.stores.dynamodb.rows import Row
@@ -66,7 +67,6 @@ _IAM = (
     "IAM does not allow this: allow dynamodb:{operation} on the table (a Describe action is needed only for a name "
     "that is not given with partition_key_name, ttl_attribute_name)"
 )
-_INTERNAL = "DynamoDB had an internal error"
 
 THROTTLED = ("ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException")
 """The codes of requests that came too fast."""
@@ -87,7 +87,7 @@ _ANSWERS = (
     (Cure.SDK, _THROTTLED, THROTTLED),
     (Cure.SDK, "the AWS account changes as many tables at once as it may: try later", ("LimitExceededException",)),
     # DynamoDB itself failed, perhaps after it had written.
-    (Cure.SDK, _INTERNAL, ("InternalServerError", "InternalFailure", "ServiceUnavailable")),
+    (Cure.SDK, "DynamoDB had an internal error", SERVER_FAILED),
     # Somebody else is writing the row, and nothing was written. To go on would be to drop a result that took hours.
     (Cure.STORE, "a transaction of another program holds the row: try again", ("TransactionConflictException",)),
     (Cure.STORE, "another region is writing the row: try again", ("ReplicatedWriteConflictException",)),
@@ -169,13 +169,6 @@ def is_worth_another_try(error: Exception) -> bool:
     cure, _ = _BY_CODE.get(getattr(error, "code", None) or "", (None, ""))
     response = getattr(error.__cause__, "response", None) or {}
     return cure is Cure.STORE and not response.get("ResponseMetadata", {}).get("RetryAttempts")
-
-
-def is_refusal(error: Exception) -> bool:
-    """Whether DynamoDB said that it did not write; without its word the row may stand there and needs its value."""
-    if isinstance(error, StoreUnavailableError):
-        return error.request_id is not None and _BY_CODE.get(error.code or "", (None, ""))[1] != _INTERNAL
-    return isinstance(error, (InvalidTableError, ValueTooLargeError))
 
 
 def translate(

@@ -13,6 +13,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from dynmemo import parts as of
 from dynmemo.errors import InvalidOptionError, ValueTooLargeError
 from dynmemo.item import Expect, Item, Parts, Refused, Written
 from dynmemo.stores.sqlite import schema
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from dynmemo.stats import Meter
+    from dynmemo.stores.s3 import Bucket
 
 LEAST_MAX_BYTES = 1_000_000
 LARGEST_VALUE = 999_000_000
@@ -54,6 +56,7 @@ _READ_HIT = (
     f"SELECT {', '.join(schema.ATTRIBUTES[:_PARTS])}, "  # noqa: S608
     f"CASE WHEN coalesce({', '.join(schema.ATTRIBUTES[_PARTS:])}) IS NOT NULL THEN 1 END FROM entries WHERE key = ?"
 )
+_READ_PARTS = "SELECT parts FROM entries WHERE key = ?"
 _READ_MANY = f"SELECT key, {_COLUMNS} FROM entries WHERE key IN (%s)"  # noqa: S608
 _PUT = (
     f"INSERT INTO entries ({', '.join(_STORED)}) VALUES ({', '.join('?' * len(_STORED))}) "  # noqa: S608
@@ -94,6 +97,7 @@ class SqliteStore:
             was reached: some 8 MB together.
         clock: gives Unix seconds.
         busy_timeout: seconds to wait while another process keeps the file locked; a call takes at most twice that.
+        overflow: where values are kept that are too large for this store.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class SqliteStore:
         max_bytes: int = 5_000_000_000,
         clock: Callable[[], float] = time.time,
         busy_timeout: float = 5.0,
+        overflow: Bucket | None = None,
     ) -> None:
         if type(max_bytes) is not int or max_bytes < LEAST_MAX_BYTES:
             raise InvalidOptionError(
@@ -111,16 +116,19 @@ class SqliteStore:
         self._file = SqliteFile(Path(os.path.abspath(path)), busy_timeout)  # noqa: PTH100  collapses ".." too
         self._max_bytes = max_bytes
         self._clock = clock
+        self._overflow = overflow
         self._meters: tuple[Meter, ...] = ()
 
     @property
     def location(self) -> str:
-        return str(self._file.path)
+        path = str(self._file.path)
+        return path if self._overflow is None else f"{path}, large values in {self._overflow.url}"
 
     def metered(self, meter: Meter) -> Self:
         """The same store that counts one request per call (per page of a scan) in `meter`, and no units."""
         twin = copy.copy(self)
         twin._meters = (*self._meters, meter)
+        twin._overflow = None if self._overflow is None else self._overflow.metered(meter)
         return twin
 
     def partition_key(self, key: str) -> str:
@@ -152,7 +160,7 @@ class SqliteStore:
                     item = _Thawed(*row)
                     item.__class__ = Item
                     return item  # type: ignore[no-any-return]
-        return self._run(partial(_fetch, key=PREFIX + key), "read", key)
+        return self._whole(key, self._reread(key))
 
     def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
         self._count()
@@ -165,11 +173,15 @@ class SqliteStore:
                 found.update((row[0].removeprefix(PREFIX), _item(row[1:])) for row in rows)
             return found
 
-        return self._run(act, "read_many")
+        rows = ((key, self._whole(key, row)) for key, row in self._run(act, "read_many").items())
+        return {key: row for key, row in rows if row is not None}
 
     def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:
+        if self._overflow is not None and self._overflow.takes(item.value):
+            return of.write_outside(self._overflow, key, item, lambda row: self.write(key, row, expect))
         self._count()
         size = self._size(key, item)
+        before = self._outside(key)
         etag = os.urandom(16).hex()
         values: list[object] = [*_values_of(item), int(self._clock() * 1e6), size, PREFIX + key]
         values[_ETAG] = etag
@@ -193,7 +205,11 @@ class SqliteStore:
                 make_room(cursor, self._max_bytes, size, self._clock())
             return Written(etag)
 
-        return self._run(act, "write", key)
+        answer = self._run(act, "write", key)
+        if isinstance(answer, Refused):
+            return Refused(self._whole(key, answer.row))
+        self._delete_outside(key, before)
+        return answer
 
     def renew(self, key: str, etag: str, ttl_date: int, lease_waits: str | None = None) -> bool:
         return self._change("renew", key, _RENEW, ttl_date, lease_waits, PREFIX + key, etag)
@@ -206,12 +222,13 @@ class SqliteStore:
         return self._change("touch", key, _TOUCH, ttl_date, PREFIX + key, ttl_date, seen.etag)
 
     def remove(self, key: str, expect: Expect | None = None) -> bool:
+        before = self._outside(key)
         if expect is None:
             self._change("remove", key, _REMOVE, PREFIX + key)
-            return True
-        if self._change("remove", key, _REMOVE_EXPECTED, PREFIX + key, expect.etag, expect.beat, expect.beat):
-            return True
-        return expect == Expect() and self._run(partial(_fetch, key=PREFIX + key), "remove", key) is None
+        elif not self._change("remove", key, _REMOVE_EXPECTED, PREFIX + key, expect.etag, expect.beat, expect.beat):
+            return expect == Expect() and self._run(partial(_fetch, key=PREFIX + key), "remove", key) is None
+        self._delete_outside(key, before)
+        return True
 
     def remove_all(self, fn: str | None) -> int:
         """Delete the rows of the function `fn`, or of all functions, that were stored before this call.
@@ -252,6 +269,8 @@ class SqliteStore:
 
     def close(self) -> None:
         self._file.close()
+        if self._overflow is not None:
+            self._overflow.close()
 
     def _run(self, act: Callable[[sqlite3.Cursor], T], operation: str, key: str | None = None) -> T:
         """What `act` returns for a cursor of its own, in the file that has the path now.
@@ -293,6 +312,26 @@ class SqliteStore:
         if cursor.identity is not file.identity:
             file.close_idle()
         return result
+
+    def _reread(self, key: str) -> Item | None:
+        return self._run(partial(_fetch, key=PREFIX + key), "read", key)
+
+    def _whole(self, key: str, row: Item | None) -> Item | None:
+        """The row with its value, wherever that lies."""
+        if row is None or row.parts is None or self._overflow is None:
+            return row
+        return of.whole([self._overflow], key, row, partial(self._reread, key))
+
+    def _outside(self, key: str) -> Parts | None:
+        """Where the value of the standing row lies, if that can be outside of it."""
+        if self._overflow is None:
+            return None
+        rows = self._run(partial(_fetch_all, statement=_READ_PARTS, values=(PREFIX + key,)), "read", key)
+        return _parts(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    def _delete_outside(self, key: str, parts: Parts | None) -> None:
+        if parts is not None and self._overflow is not None:
+            self._overflow.delete(key, parts)
 
     def _count(self) -> None:
         for meter in self._meters:
