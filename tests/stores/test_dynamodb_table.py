@@ -64,8 +64,8 @@ def open_store(own_client: DynamoDBClient) -> OpenStore:
     return make
 
 
-def raw(client: DynamoDBClient, name: str, key: str = "id") -> dict[str, Any]:
-    return dict(client.get_item(TableName=name, Key={key: {"S": "dc:k"}})["Item"])
+def raw(client: DynamoDBClient, name: str, key: str = "id", row: str = "dc:k") -> dict[str, Any]:
+    return dict(client.get_item(TableName=name, Key={key: {"S": row}})["Item"])
 
 
 # --- finding ---
@@ -140,6 +140,36 @@ def test_a_table_made_anew_with_another_key_is_found_again(
         asked[operation]()
     store.write("k", Item(b"new", 1_900_000_000))
     assert raw(dynamodb_client, name, "pk")["gone_at"] == {"N": "1900000000"}
+
+
+def test_a_table_made_anew_with_another_ttl_attribute_is_noticed_by_a_row_of_somebody_else(
+    new_table: NewTable, proxy: Proxy, open_store: OpenStore, dynamodb_client: DynamoDBClient
+) -> None:
+    name = new_table(ttl="ttl_date")
+    store = DynamoDBStore(name, endpoint_url=proxy.endpoint)
+    store.write("ours", Item(b"v", 1_800_000_000))
+    dynamodb_client.delete_table(TableName=name)
+    new_table(ttl="gone_at")
+    store.write("ours", Item(b"v", 1_800_000_000))
+    assert "gone_at" not in raw(dynamodb_client, name, "id", "dc:ours")  # nothing speaks against it so far
+    open_store(name).write("theirs", Item(b"v", 1_900_000_000))
+    assert (row := store.read("theirs")) is not None
+    assert row.ttl_date == 1_900_000_000
+    store.write("ours", Item(b"v", 1_800_000_000))
+    assert raw(dynamodb_client, name, "id", "dc:ours")["gone_at"] == {"N": "1800000000"}
+
+
+def test_a_row_without_ttl_attribute_makes_the_table_be_described_once_a_minute_at_most(
+    new_table: NewTable, proxy: Proxy, dynamodb_client: DynamoDBClient
+) -> None:
+    name = new_table(ttl="ttl_date")
+    store = DynamoDBStore(name, endpoint_url=proxy.endpoint)
+    row = {"id": {"S": "dc:k"}, "value": {"B": b"v"}, "ttl_deadline": {"NULL": True}}
+    dynamodb_client.put_item(TableName=name, Item=row)  # type: ignore[arg-type]
+    for _ in range(3):
+        assert (item := store.read("k")) is not None
+        assert (item.value, item.ttl_date) == (b"v", None)
+    assert proxy.counts == {"DescribeTable": 2, "DescribeTimeToLive": 2, "GetItem": 3}
 
 
 def test_many_threads_find_the_table_once(proxy: Proxy, dynamodb_table: str) -> None:

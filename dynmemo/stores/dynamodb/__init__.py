@@ -221,7 +221,12 @@ class DynamoDBStore:
             ConsistentRead=consistent or self._consistent,
         )
         row = response.get("Item")
-        return None if row is None else rows.decode(row, names.ttl)
+        if row is None:
+            return None
+        if names.ttl not in row and "ttl_deadline" in row and self._given[1] is None:
+            # Who writes the one writes the other. So the table was made anew with its TTL on another attribute.
+            names = self._connection.doubt_names(self._discover) or names
+        return rows.decode(row, names.ttl)
 
     def _whole(self, key: str, item: Item | None) -> Item | None:
         """The row with its value, wherever that lies."""

@@ -6,6 +6,7 @@ import gc
 import os
 import re
 import threading
+import time
 import weakref
 from queue import LifoQueue
 from types import FunctionType, ModuleType
@@ -46,6 +47,9 @@ PATIENT = Pace(3.0, 5.0, 7, "adaptive")
 """For jobs of many requests, which a table of little capacity throttles: botocore then sends more slowly, and tries
 each for half a minute or more."""
 
+SURE_SECONDS = 60.0
+"""How long names that were found anew are not doubted again."""
+
 CONNECTIONS = 32
 """As many as the cache has threads for its async methods."""
 
@@ -70,6 +74,7 @@ class Connection:
         self._abandoned: list[DynamoDBClient] = []
         self._client: DynamoDBClient | None = None
         self._region: str | None = None
+        self._sure_until = 0.0
         self._lock = threading.RLock()
         self.batches_denied = False
         """Whether IAM was found not to allow BatchGetItem."""
@@ -100,6 +105,15 @@ class Connection:
     def forget_names(self) -> None:
         """Find the names anew at the next call. Those that were given stay."""
         self._names = self._given
+
+    def doubt_names(self, discover: Callable[[], Names]) -> Names | None:
+        """The names found anew, since a row speaks against them; None if that was done within the last minute."""
+        with self._lock:
+            if self._given is not None or time.monotonic() < self._sure_until:
+                return None
+            self._sure_until = time.monotonic() + SURE_SECONDS
+            self._names = discover()
+            return self._names
 
     @property
     def region(self) -> str | None:
