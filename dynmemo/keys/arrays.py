@@ -19,7 +19,7 @@ from dynmemo.keys.left_out import hidden_name
 from dynmemo.keys.objects import State, own_state, read_object, type_within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from dynmemo.keys.encoding import Handler, Node
     from dynmemo.keys.walk import Walk
@@ -39,7 +39,7 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
         return f"{{{','.join(inner)}}}{dtype.itemsize}{metadata}"
     # Of the letters for one width ("l" and "q") none counts; a width of another system differs by its number.
     width = dtype.str[1:] if dtype.kind != "T" else str(dtype)
-    return ("swapped " if _is_swapped(dtype) else "") + width + metadata
+    return ("swapped " if dtype.byteorder == _SWAPPED else "") + width + metadata
 
 
 def array_parts(array: Array) -> bytes | Node:
@@ -146,11 +146,7 @@ _THREADS = min(8, os.cpu_count() or 1)
 _WORTH_THREADS = 1 << 25
 
 _SWAPPED = ">" if sys.byteorder == "little" else "<"
-
-
-def _is_swapped(dtype: np.dtype[Any]) -> bool:
-    """Whether numbers of `dtype` lie in the byte order that is not this machine's."""
-    return dtype.byteorder == _SWAPPED
+"""The byte order that is not this machine's."""
 
 
 def content_hash(*arrays: Array) -> bytes:
@@ -192,32 +188,17 @@ def _interleaved_hashes(rows: Array) -> list[bytes]:
     return [hasher.digest() for hasher in hashers]
 
 
-def _chunks(array: Array, width: int) -> Iterator[Array]:
+def _chunks(array: Array, width: int) -> Iterable[Array]:
     """`array` in C order, as contiguous pieces of about `width` bytes."""
-    count = max(1, width // max(1, array.itemsize))
-    if array.flags.c_contiguous:
-        flat = array.reshape(-1)
-        for start in range(0, flat.size, count):
-            yield flat[start : start + count]
-    elif array.ndim == 1:
-        for start in range(0, array.size, count):
-            yield np.ascontiguousarray(array[start : start + count])
-    elif array.size:
-        rows = max(1, width // (array.nbytes // len(array)))
-        for start in range(0, len(array), rows):
-            yield from _pieces(array[start : start + rows], width)
-
-
-def _pieces(rows: Array, width: int) -> Iterator[Array]:
-    if len(rows) > 1 or rows.nbytes <= width:
-        yield np.ascontiguousarray(rows).reshape(-1)
-    else:
-        yield from _chunks(rows[0], width)
+    iterate: Any = np.nditer  # which the stubs know in part
+    flags, count = ("external_loop", "buffered", "zerosize_ok"), max(1, width // max(1, array.itemsize))
+    pieces: Iterable[Array] = iterate(array, flags, [["readonly", "contig"]], order="C", buffersize=count)
+    return pieces
 
 
 def _portable(chunk: Array) -> Array:
     """`chunk` as every machine has it: little-endian, one NaN, no padding inside numbers."""
-    if _is_swapped(chunk.dtype):
+    if chunk.dtype.byteorder == _SWAPPED:
         chunk = chunk.astype(chunk.dtype.newbyteorder("="))
     kind = chunk.dtype.kind
     if kind in "fc":

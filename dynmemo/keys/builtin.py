@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 from blake3 import blake3
 
+from dynmemo._process import Once
 from dynmemo.keys.encoding import (
     ELEMENTS,
     ENTRIES,
@@ -117,6 +118,44 @@ def is_immutable(value: object) -> bool:
         elif kind not in {dt.datetime, dt.time} or type(some.tzinfo) not in {type(None), dt.timezone, ZoneInfo}:
             return False
     return True
+
+
+# -- how large a value is ------------------------------------------------------------------------------------
+
+LARGE: Final = 10_000_000
+"""Bytes of mutable data beyond which a call spends more time on it than on everything else."""
+
+_once = Once()
+
+
+def report_cost(function: str, name: str, value: object) -> None:
+    """Log one line per function and name if a global is mutable and so large that digesting it is felt."""
+    try:
+        bytes_ = 0 if is_immutable(value) else size_of(value)
+    except Exception:  # noqa: BLE001 - a proxy may raise when it is asked anything
+        return
+    if bytes_ > LARGE:
+        _once.warning(
+            (function, name),
+            "%s(): the global or closed-over `%s` is digested at every call, because it could have been changed; it "
+            "has %.0f MB, at about 1 ms per MB. Pass it as an argument or let the function load it.",
+            function,
+            name,
+            bytes_ / 1e6,
+        )
+
+
+def size_of(value: Any) -> int:
+    """About how many bytes of content there are, without looking at every element of long containers."""
+    found = getattr(value, "nbytes", None)
+    if isinstance(found, int):
+        return found
+    if hasattr(type(value), "memory_usage"):  # a frame
+        return int(value.memory_usage().sum())
+    parts = list(value.values()) if isinstance(value, dict) else value
+    step = max(len(parts) // 100, 1) if isinstance(parts, (list, tuple, set, frozenset)) else 0
+    some = list(parts)[::step] if step else []
+    return sys.getsizeof(value) + sum(getattr(one, "nbytes", None) or sys.getsizeof(one) for one in some) * step
 
 
 # -- few values in containers, and many of one kind ----------------------------------------------------------

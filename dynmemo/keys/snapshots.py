@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from blake3 import blake3
 
-from dynmemo.keys.builtin import LEAVES, is_immutable
-from dynmemo.keys.cost import report_cost
+from dynmemo.keys.builtin import LEAVES, is_immutable, report_cost
 from dynmemo.keys.encoding import NoStableContent, Order, Refusal, node, sized, text
 from dynmemo.keys.functions import (
     LRU_CACHE,
