@@ -14,8 +14,8 @@ from weakref import WeakSet
 from blake3 import blake3
 
 from dynmemo.keys.builtin import LEAVES, SMALL, is_immutable, small
+from dynmemo.keys.code import by_name
 from dynmemo.keys.encoding import FORMAT, NoStableContent, Refusal, size, sized, text
-from dynmemo.keys.functions import by_name
 from dynmemo.keys.own import type_name
 from dynmemo.keys.snapshots import by_snapshot
 from dynmemo.keys.walk import Walk, register_digest

@@ -14,27 +14,28 @@ import blake3
 from dynmemo._process import Once
 from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
 from dynmemo.keys import source
+from dynmemo.keys.code import pin
 from dynmemo.keys.digest import insist_on_stability
 from dynmemo.keys.encoding import NoStableContent
-from dynmemo.keys.functions import seen_through, start
 from dynmemo.keys.left_out import LIVE, NO_BEARING, listed
 from dynmemo.keys.objects import Frozen
-from dynmemo.keys.pins import pin
-from dynmemo.keys.places import MISSING
-from dynmemo.keys.snapshots import Tracker, by_snapshot, class_identity, encoded, has_own_code
+from dynmemo.keys.own import seen_through
+from dynmemo.keys.places import MISSING, Place, start
+from dynmemo.keys.snapshots import Tracker, by_snapshot, class_identity, encoded, has_own_code, name_of
 from dynmemo.keys.state import Running, records, running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from contextvars import Token
 
     from dynmemo.keys.places import Key
+    from dynmemo.keys.reading import Reading
     from dynmemo.keys.snapshots import Kind, Parts, Read, Snapshot
     from dynmemo.keys.walk import Walk
 
 __all__ = ["CodeIdentity", "Ingredient", "class_identity"]
 
-Portable = dict[str, tuple[object, ...]]
+Portable = dict[str, "Reading"]
 
 _SHORT = 12
 _MOST_MET = 100
@@ -82,9 +83,8 @@ class Watching:
             return snapshot.walk.not_stored
         reason = ""
         changed = [] if snapshot.watch.unchanged() else snapshot.watch.changed()
-        may = snapshot.may_write() if changed else {}
         for place, name, before, after in changed:
-            if place.key in may or (place.key[0], None) in may:
+            if snapshot.may_be_written(place.key):
                 records.changed(id(self._identity), place, before, after, snapshot.counted(place.key))
                 snapshot.watch.left(place.key, after)
             else:
@@ -122,7 +122,7 @@ class CodeIdentity:
         pinned = checked_version(version) or ("off" if mode == "off" else None)
         self._versions = package_versions(depends_on)
         versions = [f"{name}={found}" for name, found in self._versions.items()]
-        self._name = getattr(function, "__qualname__", type(function).__qualname__).rpartition("<locals>.")[2]
+        self._name = name_of(function)
         self._options: dict[str, Any] = {"state": id(self), "check": insist_on_stability}
         self._tracker = Tracker(
             function,
@@ -175,8 +175,7 @@ class CodeIdentity:
         if known is None or known.thing is not thing:
             if len(self._met) >= _MOST_MET:
                 self._met.clear()
-            name = getattr(thing, "__qualname__", type(thing).__qualname__)
-            known = self._met[id(thing)] = Tracker(thing, name, strict=True, **self._options)
+            known = self._met[id(thing)] = Tracker(thing, name_of(thing), strict=True, **self._options)
         return by_snapshot(thing, walk, known)
 
     # -- computations -----------------------------------------------------------------------------
@@ -203,7 +202,7 @@ class CodeIdentity:
             self._report(snapshot.fingerprint, lambda: _ingredients(snapshot, self._versions))
 
     def portable(self) -> Portable:
-        """What a process without the source of this code needs for the same fingerprint; plain data, to be pickled.
+        """What a process without the source of this code needs for the same fingerprint; to be pickled.
 
         Bytecode travels with cloudpickle and source does not, so the digests of the trees go along, by the
         bytecode that they belong to.
@@ -211,7 +210,7 @@ class CodeIdentity:
         return {} if self._pinned is not None else source.pack(self._snapshot().walk.functions)
 
     @staticmethod
-    def install(portable: Mapping[str, tuple[object, ...]]) -> None:
+    def install(portable: Portable) -> None:
         """Take what `portable` gave in another process, before the functions that came with it are used."""
         source.install(portable)
 
@@ -233,8 +232,6 @@ def _ignored(function: Any, names: Collection[str]) -> frozenset[Key]:
         if not module and type(function) is types.FunctionType:
             place = start(function, last)
         else:
-            from dynmemo.keys.places import Place
-
             place = None if namespace is None else Place(namespace, last)
         if place is None or place.get() is MISSING:
             raise InvalidOptionError(

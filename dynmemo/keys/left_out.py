@@ -72,7 +72,8 @@ ATTRIBUTES: Final[dict[str, dict[str, str]]] = {
     "json.decoder.JSONDecoder": {"scan_once": "made of the others", "memo": _CACHE},
     "jsonschema.validators.Validator": {"_resolver": _CACHE, "_ref_resolver": _CACHE},
     "abc.ABC": {"_abc_impl": "the memory of isinstance()"},
-    "sympy.core.basic.Basic": {"_mhash": "depends on PYTHONHASHSEED"},
+    # What was assumed of a symbol comes with the name.
+    "sympy.core.basic.Basic": {"_mhash": "depends on PYTHONHASHSEED", "_assumptions": _CACHE},
     "botocore.model.ShapeResolver": {"_shape_cache": _CACHE},
     "argparse.ArgumentParser": {"_negative_number_matcher": "the same in all"},
     "traitlets.traitlets.HasTraits": {"_cross_validation_lock": _LOCK},

@@ -11,7 +11,7 @@ import sys
 import sysconfig
 import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -130,6 +130,18 @@ def _holds_own(value: object) -> bool:
 def is_builtin_type(cls: type) -> bool:
     """Whether the type is written in C; such a type has no code to follow."""
     return not cls.__flags__ & (1 << 9)  # Py_TPFLAGS_HEAPTYPE
+
+
+LRU_CACHE: Final = type(functools.lru_cache(len))
+
+
+def seen_through(thing: Any) -> Any:
+    """The function inside wrappers that only remember its results, which do what it does."""
+    while type(thing) is LRU_CACHE or (
+        type(thing).__module__.partition(".")[0] == "dynmemo" and hasattr(type(thing), "__wrapped__")
+    ):
+        thing = thing.__wrapped__
+    return thing
 
 
 def module_name(module: object) -> str:

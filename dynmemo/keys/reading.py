@@ -15,125 +15,55 @@ import sys
 import warnings
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import blake3
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Chain: TypeAlias = tuple[str, ...]
 """A name and the attributes after it: ``mymod.sub.CONST`` is ``("mymod", "sub", "CONST")``.
 
-The first is a global or closed-over name, or what `parameter_root` makes of a parameter and `import_root` of an import
-in the function. A call and a subscript end a chain by ``__call__`` and ``__getitem__``.
+The first is a global or closed-over name, or a parameter after `PARAMETER`, or a module that the function imports, with
+leading dots if relative, after `IMPORT`. A call and a subscript end a chain by ``__call__`` and ``__getitem__``.
 """
 
+PARAMETER, IMPORT = "parameter ", "import "
 BIND = "="
 ITEM = "[]="
 ITEM_CALL = "[]."
 HANDED = "()"
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-_NO_SOURCE = "from its bytecode: its source is not at hand"
 _NAMED_IN_TEXT = re.compile(r"@([A-Za-z_][\w.]*)")
 
 
 class Write(NamedTuple):
     """Something that the code may do to what `chain` leads to.
 
-    `how` is `BIND` (the last name is bound anew or deleted), `ITEM` (an item is set or deleted), `HANDED` (it is an
-    argument of a call), the name of a method called on it, or that name after `ITEM_CALL` for a method of one of its
-    items.
+    `how` is `BIND` (the last name is bound anew or deleted), `ITEM` (an item is set or deleted, or it changes in
+    place), `HANDED` and the name of what is called (it is an argument of that call), the name of a method called on
+    it, or that name after `ITEM_CALL` for a method of one of its items.
     """
 
     chain: Chain
     how: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Of one code object, with everything nested in it."""
+class Reading(NamedTuple):
+    """Of one code object, with everything nested in it. It travels in pickles."""
 
     form: str
     """32 hex digits of the normal form of its source, or of its bytecode."""
-    globals: Mapping[str, tuple[Chain, ...]]
-    """The global names that it reads, with the chains of attributes asked of each; the empty one is the name alone."""
-    free: Mapping[str, tuple[Chain, ...]] = field(default_factory=dict)
-    """The same of the names that it has closed over."""
-    parameters: Mapping[str, tuple[Chain, ...]] = field(default_factory=dict)
-    """The same of its parameters: what a method asks of ``self``."""
-    imports: Mapping[str, tuple[Chain, ...]] = field(default_factory=dict)
-    """The same of the modules that it imports itself, with leading dots if relative."""
-    writes: tuple[Write, ...] = ()
+    reads: tuple[Chain, ...]
+    """What it reads from outside; a name that is only asked for attributes does not stand there alone."""
+    writes: tuple[Write, ...]
     """What it may change outside. Not known without source, apart from names bound anew."""
-    attributes: tuple[str, ...] = ()
+    attributes: tuple[str, ...]
     """All names of attributes, of whatever."""
-    texts: tuple[str, ...] = ()
-    """The constant texts for ``query`` and ``eval``; the names in them count as read."""
     from_source: bool = True
-
-    @property
-    def note(self) -> str:
-        """What there is to say about how it was read."""
-        return "" if self.from_source else _NO_SOURCE
-
-    @property
-    def reads(self) -> Iterator[Chain]:
-        """Every name with every chain of attributes, as one chain."""
-        roots: tuple[tuple[Mapping[str, tuple[Chain, ...]], str], ...] = (
-            (self.globals, ""),
-            (self.free, ""),
-            (self.parameters, _PARAMETER),
-            (self.imports, _IMPORT),
-        )
-        for names, prefix in roots:
-            for name, chains in names.items():
-                yield from ((prefix + name, *chain) for chain in chains if chain or prefix != _PARAMETER)
-
-    @property
-    def self_writes(self) -> tuple[Write, ...]:
-        """The writes of what its parameters hold."""
-        return tuple(write for write in self.writes if parameter_name(write.chain[0]) is not None)
-
-    def dump(self) -> tuple[object, ...]:
-        """As plain data, to travel in a pickle."""
-        names = tuple(tuple(one.items()) for one in (self.globals, self.free, self.parameters, self.imports))
-        writes = tuple(tuple(write) for write in self.writes)
-        return (self.form, *names, writes, self.attributes, self.texts, self.from_source)
-
-    @classmethod
-    def load(cls, data: tuple[object, ...]) -> Reading:
-        """What `dump` gave."""
-        form, *names, writes, attributes, texts, from_source = data
-        read = (dict(one) for one in names)  # type: ignore[call-overload]
-        made = tuple(Write(*one) for one in writes)  # type: ignore[attr-defined]
-        return cls(form, *read, made, attributes, texts, from_source)  # type: ignore[arg-type, call-arg]
-
-
-_PARAMETER, _IMPORT = "parameter ", "import "
-
-
-def parameter_root(name: str) -> str:
-    """The root of a chain that begins with a parameter."""
-    return _PARAMETER + name
-
-
-def parameter_name(root: str) -> str | None:
-    """The parameter of a root made by `parameter_root`, None for any other root."""
-    return root.removeprefix(_PARAMETER) if root.startswith(_PARAMETER) else None
-
-
-def import_root(level: int, module: str) -> str:
-    """The root of a chain that begins with an import in the function."""
-    return f"{_IMPORT}{'.' * level}{module}"
-
-
-def imported_module(root: str) -> str | None:
-    """The module (with leading dots if relative) of a root made by `import_root`, None for any other root."""
-    return root.removeprefix(_IMPORT) if root.startswith(_IMPORT) else None
 
 
 def read_tree(node: FunctionNode, owner: str | None, code: CodeType) -> Reading:
@@ -155,14 +85,12 @@ def read_bytecode(code: CodeType, structure: str) -> Reading:
     """Read a code object without source: the names alone, for what is done with them only the tree tells."""
     minor = b"%d.%d:" % sys.version_info[:2]
     names = _names_of(code)
-    loaded = names.loaded | names.stored
+    reads = names.loaded | names.stored | names.free | {IMPORT + name for name in names.imported}
     return Reading(
         blake3.blake3(b"bytecode:" + minor + structure.encode()).hexdigest(16),
-        dict.fromkeys(sorted(loaded - names.free), ((),)),
-        dict.fromkeys(code.co_freevars, ((),)),
-        imports=dict.fromkeys(sorted(names.imported), ((),)),
-        writes=tuple(Write((name,), BIND) for name in sorted(names.stored)),
-        attributes=tuple(sorted({name for one in _nested(code) for name in one.co_names})),
+        tuple((name,) for name in sorted(reads)),
+        tuple(Write((name,), BIND) for name in sorted(names.stored)),
+        tuple(sorted({name for one in nested(code) for name in one.co_names})),
         from_source=False,
     )
 
@@ -183,7 +111,7 @@ class _Names(NamedTuple):
 
 def _names_of(code: CodeType) -> _Names:
     names = _Names(set(), set(), set(code.co_freevars), set())
-    for one in _nested(code):
+    for one in nested(code):
         before: list[Any] = []
         for instruction in dis.get_instructions(one):
             name = instruction.opname
@@ -198,11 +126,12 @@ def _names_of(code: CodeType) -> _Names:
     return names
 
 
-def _nested(code: CodeType) -> Iterator[CodeType]:
+def nested(code: CodeType) -> Iterator[CodeType]:
+    """A code object and all in it."""
     yield code
     for value in code.co_consts:
         if isinstance(value, CodeType):
-            yield from _nested(value)
+            yield from nested(value)
 
 
 # -- the normal form ----------------------------------------------------------------------------------------------
@@ -332,33 +261,22 @@ class _Reader(ast.NodeVisitor):
                 outside.add(name)
                 self._asked.add((name, tuple(attributes)))
         outside = (outside - _ALWAYS_THERE) | names.free | names.stored
-        chains = {
-            (one.name, *one.attributes)
-            for name, attributes in self._asked
-            for one in self._resolved(_Base(name, attributes, ""), outside)
-            if not one.inside
-        }
-        chains |= self._modules
+        reads = set(self._modules)
+        for name, chain in self._asked:
+            for one in self._resolved(_Base(name, chain, ""), outside):
+                if not one.inside and not one.name.startswith(PARAMETER):
+                    reads.add((one.name, *one.attributes))
         writes = {Write((name,), BIND) for name in names.stored}
         for base, how in self._writes:
             writes |= {_write(one, how) for one in self._resolved(base, outside)}
-        return Reading(
-            form,
-            _grouped(chains, "", outside - names.free),
-            _grouped(chains, "", names.free),
-            _grouped(chains, _PARAMETER, ()),
-            _grouped(chains, _IMPORT, ()),
-            tuple(sorted(writes)),
-            tuple(sorted(self._attributes)),
-            tuple(sorted({*texts, *self._evaluated})),
-        )
+        return Reading(form, tuple(sorted(reads)), tuple(sorted(writes)), tuple(sorted(self._attributes)))
 
     def _resolved(self, base: _Base, outside: set[str], depth: int = 0) -> Iterator[_Base]:
         """The chains from outside that a chain of the function stands for: ``c`` after ``c = cache`` is ``cache``."""
         if base.name in outside:
             yield base
         if base.name in self._parameters:
-            yield base._replace(name=parameter_root(base.name))
+            yield base._replace(name=PARAMETER + base.name)
         for name, *attributes in self._imports.get(base.name, ()):
             yield _Base(name, (*attributes, *base.attributes), base.inside)
         for alias in self._aliases.get(base.name, ()) if depth < 8 and self._bound[base.name] == 1 else ():
@@ -392,9 +310,12 @@ class _Reader(ast.NodeVisitor):
                 node = node.func.value
             else:
                 break
-        return (
-            _Base(self._mangled(node.id), tuple(reversed(attributes)), inside) if isinstance(node, ast.Name) else None
-        )
+        if isinstance(node, ast.Call) and _is_type(node):  # `type(self).count` is `self.__class__.count`
+            attributes.append("__class__")
+            node = node.args[0]
+        if not isinstance(node, ast.Name):
+            return None
+        return _Base(self._mangled(node.id), tuple(reversed(attributes)), inside)
 
     def _ask(self, node: ast.AST, *more: str) -> None:
         base = self._base(node)
@@ -439,13 +360,23 @@ class _Reader(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         self._ask(node.func, "__call__")
         if isinstance(node.func, ast.Attribute):
-            self._write(node.func.value, self._mangled(node.func.attr))
+            in_place = any(one.arg == "inplace" for one in node.keywords)
+            self._write(node.func.value, ITEM if in_place else self._mangled(node.func.attr))
         given = [*node.args, *(keyword.value for keyword in node.keywords)]
         for one in given:
-            self._write(one.value if isinstance(one, ast.Starred) else one, HANDED)
+            self._write(one.value if isinstance(one, ast.Starred) else one, HANDED + self._called(node.func))
         if _is_eval(node.func):
             self._evaluated += [one.value for one in given if isinstance(one, ast.Constant) and type(one.value) is str]
         self.generic_visit(node)
+
+    def _called(self, function: ast.expr) -> str:
+        """The name of what is called; empty for a parameter, and for what the function itself binds."""
+        if isinstance(function, ast.Attribute):
+            return self._mangled(function.attr)
+        name = self._mangled(function.id) if isinstance(function, ast.Name) else ""
+        if name in self._imports:
+            return min(self._imports[name])[-1]
+        return "" if name in self._bound or name in self._parameters else name
 
     def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, str):
@@ -484,12 +415,12 @@ class _Reader(ast.NodeVisitor):
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
             top = alias.name.partition(".")[0]
-            self._import(alias.asname or top, (import_root(0, alias.name if alias.asname else top),))
-            self._modules.add((import_root(0, alias.name),))
+            self._import(alias.asname or top, (IMPORT + (alias.name if alias.asname else top),))
+            self._modules.add((IMPORT + alias.name,))
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         for alias in node.names:
-            chain = (import_root(node.level, node.module or ""), alias.name)
+            chain = (f"{IMPORT}{'.' * node.level}{node.module or ''}", alias.name)
             self._import(alias.asname or alias.name, chain)
             self._modules.add(chain)
 
@@ -527,7 +458,7 @@ _ALWAYS_THERE = frozenset({"__class__", "__debug__"})
 def _write(base: _Base, how: str) -> Write:
     """What a store, or the call of a method, changes of what the chain leads to."""
     chain = (base.name, *base.attributes)
-    if not base.inside or how == HANDED:
+    if not base.inside or how.startswith(HANDED):
         return Write(chain, how)
     if how == ITEM and base.inside == "[":
         return Write(chain, ITEM)
@@ -546,6 +477,10 @@ def _names_in(text: str) -> set[str]:
     return set()
 
 
+def _is_type(node: ast.Call) -> bool:
+    return isinstance(node.func, ast.Name) and node.func.id == "type" and len(node.args) == 1 and not node.keywords
+
+
 def _is_eval(function: ast.expr) -> bool:
     """Whether it is `eval` of Python or of a module, to which names mean variables and not columns."""
     if isinstance(function, ast.Attribute):
@@ -553,13 +488,3 @@ def _is_eval(function: ast.expr) -> bool:
             function.attr == "eval" and isinstance(function.value, ast.Name) and function.value.id in {"pd", "pandas"}
         )
     return isinstance(function, ast.Name) and function.id == "eval"
-
-
-def _grouped(chains: Iterable[Chain], prefix: str, names: Iterable[str]) -> dict[str, tuple[Chain, ...]]:
-    """The chains by their first name, of those names or of all with that prefix."""
-    found: dict[str, set[Chain]] = {name: set() for name in names}
-    for root, *attributes in chains:
-        name = root.removeprefix(prefix)
-        if name in found or (prefix and root.startswith(prefix)):
-            found.setdefault(name, set()).add(tuple(attributes))
-    return {name: tuple(sorted(found[name])) for name in sorted(found)}

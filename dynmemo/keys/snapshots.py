@@ -14,21 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from blake3 import blake3
 
 from dynmemo.keys.builtin import LEAVES, is_immutable, report_cost
+from dynmemo.keys.code import asked_by, bound_builtin, take_apart
 from dynmemo.keys.encoding import NoStableContent, Order, Refusal, node, sized, text
-from dynmemo.keys.functions import (
-    LRU_CACHE,
-    asked_by,
-    bound_builtin,
-    is_plain_instance,
-    may_write,
-    seen_through,
-    take_apart,
-)
 from dynmemo.keys.left_out import attributes_left_out
 from dynmemo.keys.objects import Frozen, Instance, constant_name
-from dynmemo.keys.own import is_found, is_own_class, is_own_function, stable_name
-from dynmemo.keys.places import MISSING, Place, attributes_of, instance_place
-from dynmemo.keys.state import records
+from dynmemo.keys.own import LRU_CACHE, is_found, is_own_class, is_own_function, seen_through, stable_name
+from dynmemo.keys.places import MISSING, Place, attributes_of, is_plain_instance, place_of
+from dynmemo.keys.state import ANY, may_write, records
 from dynmemo.keys.walk import Walk
 
 if TYPE_CHECKING:
@@ -182,6 +174,8 @@ class CodeWalk(Walk):
         self.packages: set[str] = set()
         self.state: dict[Key, str] = {}
         self.of_packages: dict[Key, str] = {}
+        self.used: set[Key] = set()
+        """Places of which more is done than to ask what is there for attributes."""
         self._strict = strict
         self._state = state
         self._ignored = ignored
@@ -190,10 +184,6 @@ class CodeWalk(Walk):
         self.root = seen_through(thing)
         self.data = self.encode(Instance(self.root, name) if is_plain_instance(self.root) else self.root)
         self.names_asked = frozenset(name for one in self.functions for name in asked_by(one.__code__))
-
-    def is_root(self, thing: object) -> bool:
-        """Whether it is what the walk began with."""
-        return thing is self.root
 
     def _take_apart(self, thing: Any, walk: Walk) -> bytes | Node:
         self._kept.append(thing)
@@ -267,7 +257,7 @@ class CodeWalk(Walk):
         copied = _COPIED if "__wrapped__" in state else ()
         for name in state:
             if name not in left_out and name not in copied:
-                parts.place(f"attribute {name}", instance_place(thing, name), f"{instance.name}.{name}")
+                parts.place(f"attribute {name}", Place(state, name, thing), f"{instance.name}.{name}")
         if len(parts.reads) == 1 and cls.__eq__ is object.__eq__:  # only its identity tells it from another
             parts.text(constant_name(thing, everywhere=False) or "")
         self.watch.instances.append(thing)
@@ -289,8 +279,10 @@ class CodeWalk(Walk):
 
     def may_write(self) -> dict[Key, str]:
         """The places that the reached code may change."""
-        found = dict(self.of_packages)
-        for key, name in may_write(self.functions, [one.thing for one in self._instances.values()]):
+        named = {read.place.key for parts in self.nodes for read in parts.reads if read.place and read.module}
+        found = {key: name for key, name in self.of_packages.items() if key in self.used or key not in named}
+        classes = [parts.thing for parts in self.nodes if isinstance(parts.thing, type)]
+        for key, name in may_write(self.functions, [one.thing for one in self._instances.values()], classes):
             found.setdefault(key, name)
         return found
 
@@ -469,7 +461,7 @@ class Watch:
         for place, value in self.places.values():
             now = place.get()
             if now is not value:
-                before = _token_of(value)
+                before = token(place_of(value))
                 if before != (after := token(place)):
                     found.append((place, str(place.name), before, after))
         for space in self.spaces:
@@ -484,12 +476,8 @@ class Watch:
         return found
 
 
-def _token_of(value: object) -> bytes:
-    return token(Place({"": value}, "", fixed=True))
-
-
 def _is_filled(cell: types.CellType) -> bool:
-    return Place(cell, "").get() is not MISSING
+    return Place(cell).get() is not MISSING
 
 
 @dataclass(slots=True)
@@ -507,6 +495,11 @@ class Snapshot:
         if self._may is None:
             self._may = self.walk.may_write()
         return self._may
+
+    def may_be_written(self, key: Key) -> bool:
+        """Whether the code may change a place."""
+        may = self.may_write()
+        return key in may or (key[0], ANY) in may
 
     def counted(self, key: Key) -> bytes:
         """What stands for a place in the fingerprint."""
@@ -568,22 +561,27 @@ class Tracker:
 
 # -- functions and classes in arguments ----------------------------------------------------------------------
 
-_trackers: dict[int, tuple[object, Tracker]] = {}
+_trackers: dict[tuple[int, frozenset[Key]], Tracker] = {}
 _MOST_TRACKERS = 1_000
 
 
-def tracker_of(thing: Any) -> Tracker:
-    """The tracker of a function or class that is (in) an argument."""
-    known = _trackers.get(id(thing))
-    if known is not None and known[0] is thing:
-        return known[1]
-    tracker = Tracker(thing, getattr(thing, "__qualname__", type(thing).__qualname__), strict=True)
+def _tracker_of(thing: Any, ignored: frozenset[Key] = frozenset()) -> Tracker:
+    """The tracker of a function or class that is (in) an argument, without some places."""
+    known = _trackers.get((id(thing), ignored))
+    if known is not None and known.thing is thing:
+        return known
+    tracker = Tracker(thing, name_of(thing), strict=True, ignored=ignored)
     # A function that has closed over something may hold large data, and is often new with every call.
     if isinstance(thing, type) or not getattr(thing, "__closure__", ()):
         if len(_trackers) >= _MOST_TRACKERS:
             _trackers.clear()
-        _trackers[id(thing)] = (thing, tracker)
+        _trackers[id(thing), ignored] = tracker
     return tracker
+
+
+def name_of(thing: Any) -> str:
+    """What log lines and messages call a function, class or other thing with code."""
+    return str(getattr(thing, "__qualname__", type(thing).__qualname__)).rpartition("<locals>.")[2]
 
 
 def by_snapshot(thing: Any, walk: Walk, tracker: Tracker | None = None) -> bytes | Node:
@@ -597,7 +595,7 @@ def by_snapshot(thing: Any, walk: Walk, tracker: Tracker | None = None) -> bytes
         return node(b"property", (type(thing).__name__, thing.fget, thing.fset, thing.fdel))
     if not has_own_code(thing):
         return b"#" + blake3(b"Kn" + text(stable_name(thing))).digest()
-    snapshot = (tracker or tracker_of(thing)).current()
+    snapshot = (tracker or _tracker_of(thing)).current()
     walk.not_stored = walk.not_stored or snapshot.walk.not_stored
     return b"#" + blake3(b"Kc" + text(snapshot.fingerprint)).digest()
 
@@ -613,10 +611,7 @@ def has_own_code(thing: Any) -> bool:
 
 def class_identity(cls: type) -> str:
     """The digest of a class with its code and everything that this reaches, as of now."""
-    return tracker_of(cls).current().fingerprint
-
-
-_code_trackers: dict[int, tuple[object, Tracker, frozenset[Key]]] = {}
+    return _tracker_of(cls).current().fingerprint
 
 
 def class_code(thing: Any) -> str:
@@ -624,20 +619,10 @@ def class_code(thing: Any) -> str:
 
     These differ between two processes whose classes are the same.
     """
-    known = _code_trackers.get(id(thing))
-    if known is None or known[0] is not thing:
-        known = _code_tracker(thing, frozenset())
+    ignored: frozenset[Key] = frozenset()
     while True:
-        snapshot = known[1].current()
+        snapshot = _tracker_of(thing, ignored).current()
         written = frozenset(snapshot.may_write())
-        if written <= known[2]:
+        if written <= ignored:
             return snapshot.fingerprint
-        known = _code_tracker(thing, known[2] | written)
-
-
-def _code_tracker(thing: Any, ignored: frozenset[Key]) -> tuple[object, Tracker, frozenset[Key]]:
-    if len(_code_trackers) >= _MOST_TRACKERS:
-        _code_trackers.clear()
-    tracker = Tracker(thing, getattr(thing, "__qualname__", type(thing).__qualname__), strict=True, ignored=ignored)
-    made = _code_trackers[id(thing)] = (thing, tracker, ignored)
-    return made
+        ignored |= written

@@ -22,12 +22,12 @@ import blake3
 
 from dynmemo._process import new_lock
 from dynmemo.keys.own import MAIN_MODULES, SENT
-from dynmemo.keys.reading import FUNCTIONS, Reading, read_bytecode, read_tree
+from dynmemo.keys.reading import FUNCTIONS, nested, read_bytecode, read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from dynmemo.keys.reading import FunctionNode
+    from dynmemo.keys.reading import FunctionNode, Reading
 
 FUTURE_FLAGS = 0
 """Of a code object, those that say which ``__future__`` features were in force."""
@@ -83,16 +83,16 @@ def _from_source(code: types.CodeType, namespace: Mapping[str, Any]) -> Reading 
 # -- readings that travel -----------------------------------------------------------------------------------------
 
 
-def pack(functions: Iterable[types.FunctionType]) -> dict[str, tuple[object, ...]]:
-    """What was read of functions as plain data, by the structure of their code; without those without source."""
+def pack(functions: Iterable[types.FunctionType]) -> dict[str, Reading]:
+    """What was read of functions, by the structure of their code; without those without source."""
     found = {structure(function.__code__): read(function) for function in functions}
-    return {key: reading.dump() for key, reading in found.items() if reading.from_source}
+    return {key: reading for key, reading in found.items() if reading.from_source}
 
 
-def install(packed: Mapping[str, tuple[object, ...]]) -> None:
+def install(packed: Mapping[str, Reading]) -> None:
     """Take what `pack` gave in the sending process; it counts for code that was not looked at before."""
     for key, data in packed.items():
-        _travelled.setdefault(key, Reading.load(data))
+        _travelled.setdefault(key, data)
 
 
 # -- the structure of code ----------------------------------------------------------------------------------------
@@ -325,7 +325,7 @@ def _functions_in(
         compiled: types.CodeType = compile(module, "<source>", "exec", flags=flags, dont_inherit=True)
     finally:
         _move(statement, 0, -stride, numbers)
-    for code in _nested(compiled):
+    for code in nested(compiled):
         found = places.get((code.co_firstlineno, code.co_name))
         if found is not None:
             yield found, code
@@ -340,13 +340,6 @@ def _move(node: ast.AST, by: int, stride: int, numbers: Mapping[int, int]) -> No
         node.end_lineno += by  # type: ignore[attr-defined]  # ast.parse gives both or none
     for child in ast.iter_child_nodes(node):
         _move(child, by, stride, numbers)
-
-
-def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
-    for value in code.co_consts:
-        if isinstance(value, types.CodeType):
-            yield value
-            yield from _nested(value)
 
 
 def _functions(node: ast.AST, owner: str | None) -> Iterator[tuple[FunctionNode, str | None]]:

@@ -21,14 +21,16 @@ from dynmemo.keys.source import FUTURE_FLAGS, cells_with, text_mark, written_in
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dynmemo.keys.reading import Reading
+
 _MOST_RECEIVED = 16
 _MOST_WRAPPERS = 100
 
 Place = tuple[str, int, object]
 """A file or cell, the flags for its ``__future__`` features, and what changes with its text."""
 
-_texts: dict[Place, dict[str, tuple[object, ...]]] = {}
-"""The facts of a text as plain data."""
+_texts: dict[Place, dict[str, Reading]] = {}
+"""The facts of a text."""
 _whole: dict[frozenset[Place], bytes] = {}
 """The one pickle of all that is written now."""
 _received: dict[bytes, bytes] = {}
@@ -62,11 +64,11 @@ def _mine() -> bytes:
     known = _whole.get(key)
     if known is not None:
         return known
-    found: dict[str, tuple[object, ...]] = {}
+    found: dict[str, Reading] = {}
     for place, namespace in places.items():
         if place not in _texts:
             facts = written_in(place[0], namespace, place[1])
-            _texts[place] = {name: one.dump() for name, one in facts.items()}
+            _texts[place] = facts
         found |= _texts[place]
     for place in _texts.keys() - key:
         _texts.pop(place, None)

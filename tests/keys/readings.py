@@ -38,7 +38,7 @@ def of_corpus() -> dict[str, Any]:
                 module = compile(path.read_text(encoding="utf-8"), str(path), "exec", dont_inherit=True)
             for code in functions_in(module):
                 where = f"{path.relative_to(ROOT).as_posix()}:{code.co_qualname}:{code.co_firstlineno}"
-                found.setdefault(where, []).append(read(code).dump())
+                found.setdefault(where, []).append(read(code))
     return found
 
 
