@@ -25,7 +25,8 @@ SECRET_VARIABLE = "DYNMEMO_SECRET"  # noqa: S105  # a name, no secret
 
 _NO = {"", "0", "false", "no"}
 
-_configured: Cache | None = None
+configured: Cache | None = None
+"""What `configure` was given."""
 _adopted: Cache | None = None
 """What came along with a function, for a process that has nothing configured."""
 _exported: dict[str, tuple[str, str | None]] = {}
@@ -49,16 +50,16 @@ def configure(url_or_cache: str | Cache | None) -> Cache:
     Raises:
         InvalidOptionError: neither a Cache nor a valid URL.
     """
-    global _configured, _adopted
+    global configured, _adopted
     if url_or_cache is not None and not isinstance(url_or_cache, (str, Cache)):
         raise InvalidOptionError(f"configure() takes a Cache or a URL, not {type(url_or_cache).__name__}")
     _adopted = None
     _withdraw()  # before the cache is made, which must not take the previous cache's secret for its own
     try:
-        _configured = Cache.from_url(url_or_cache) if isinstance(url_or_cache, str) else url_or_cache
+        configured = Cache.from_url(url_or_cache) if isinstance(url_or_cache, str) else url_or_cache
     finally:
-        if _configured is not None:
-            _export(_configured)
+        if configured is not None:
+            _export(configured)
     return default_cache()
 
 
@@ -114,8 +115,8 @@ def default_cache() -> Cache:
         InvalidOptionError: ``DYNMEMO_URL`` is not a cache URL, which the message says.
     """
     global _looked_up
-    if _configured is not None:
-        return _configured
+    if configured is not None:
+        return configured
     url, secret = _url(), _secret()
     known = _looked_up  # one read: another thread may replace it
     if known is not None and known[0] == url and known[1] == secret:
@@ -129,8 +130,8 @@ def default_cache() -> Cache:
 
 def configured_cache() -> Cache | None:
     """The default cache if somebody has said which; None where it is the user's own file, or the URL is wrong."""
-    if _configured is not None or not _url():
-        return _configured or _adopted
+    if configured is not None or not _url():
+        return configured or _adopted
     try:
         return default_cache()
     except InvalidOptionError:
@@ -140,7 +141,7 @@ def configured_cache() -> Cache | None:
 def adopt(cache: Cache | None) -> None:
     """Take the default cache of the process from which a function came, unless this one has one of its own."""
     global _adopted
-    if cache is not None and _configured is None and not _url():
+    if cache is not None and configured is None and not _url():
         _adopted = cache
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dynmemo import expiry
-from dynmemo.errors import UnreadableValueError
+from dynmemo.errors import InvalidTableError, StoreUnavailableError, UnreadableValueError
 from dynmemo.expiry import Dates
 from dynmemo.generations import generations
 from dynmemo.item import LATEST_TIME, Item, Refused
@@ -16,12 +17,14 @@ from dynmemo.keys import lease_key
 from dynmemo.leases import Leases, flights
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dynmemo.cache import Cache
     from dynmemo.codec import Codec, Decoded
     from dynmemo.expiry import Lifetime
+    from dynmemo.failures import Breaker, Trouble
     from dynmemo.item import Expect
     from dynmemo.leases import Spot
-    from dynmemo.stats import Stats
 
 R = TypeVar("R")
 
@@ -71,14 +74,14 @@ class Entry(Generic[R]):
 
 
 class Entries:
-    """Reads and writes the rows of one function in one cache. Store failures are raised, not handled."""
+    """Reads and writes the rows of one function in one cache. Store failures are raised; `ask` handles them."""
 
     def __init__(
         self,
         cache: Cache,
         fn: str,
         codec: Codec,
-        stats: Stats,
+        trouble: Trouble,
         *,
         stale_for: int | None = None,
         lifetime: Lifetime | None = None,
@@ -86,7 +89,8 @@ class Entries:
         self.lifetime = lifetime
         """Of every result, where it is known beforehand."""
         self.cache = cache
-        self.store = cache.store.metered(stats)
+        self.trouble = trouble
+        self.store = cache.store.metered(trouble.stats)
         self.leases = Leases(self.store, fn, seconds=cache.lease_seconds, clock=cache.clock)
         self._fn = fn
         self._codec = codec
@@ -97,6 +101,31 @@ class Entries:
         self._read, self._partition_key = self.store.read, self.store.partition_key
         self._loads, self._clock = codec.loads, cache.clock
         self._refresh_after = REFRESH_AFTER if cache.refresh_after is None else cache.refresh_after
+
+    def ask(self, circuit: Breaker, do: Callable[..., Any], *args: Any, is_needed: bool = True, **kwargs: Any) -> Any:
+        """Let `do` ask the store for a call, heed the circuit, and count what goes wrong: no call asks it elsewhere.
+
+        Raises `OutOfOrder` when the store fails and the call goes on without it, or returns None where it `is_needed`
+        for nothing.
+        """
+        if circuit.is_open and not circuit.may_try():
+            if not is_needed:
+                return None
+            raise self.trouble.left_alone(circuit)
+        try:
+            answer = do(*args, **kwargs)
+        except (StoreUnavailableError, InvalidTableError) as error:
+            if is_needed:
+                raise self.trouble.failed(circuit, error) from None
+            with suppress(type(error)):
+                self.trouble.failed(circuit, error)
+            return None
+        except BaseException:
+            circuit.let_go()
+            raise
+        if circuit.is_troubled:
+            self.trouble.worked(circuit)
+        return answer
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -124,12 +153,14 @@ class Entries:
         """What the row read under `key` means. With `kept`, an expired value that is kept for errors is a hit, too."""
         if row is None or row.value is None:
             return Looked(row)
-        now = self._clock()
-        is_expired = row.ttl_date is not None and now > row.ttl_date - (row.stale_for or 0)  # `expiry.is_expired`
-        if (is_expired and not (kept and _is_kept(row, now))) or not self._is_current(row):
+        now, date = self._clock(), row.ttl_date
+        if date is not None and now > date:
+            return Looked(row)
+        is_kept = date is not None and row.stale_for is not None and now > date - row.stale_for
+        if (is_kept and not kept) or not (row.gen == self._last_generation() or self._is_current(row)):
             return Looked(row)
         try:
-            return Looked(row, self._loads(row.value, key=self._partition_key(key), now=now), None, is_expired)
+            return Looked(row, self._loads(row.value, key=self._partition_key(key), now=now), None, is_kept)
         except UnreadableValueError as error:
             # The deadline that the envelope swears to has passed, though the row says otherwise: a plain miss.
             return Looked(row, unreadable=None if error.cause == "expired" else error)
@@ -164,7 +195,7 @@ class Entries:
 
     def known_generation(self, row: Item | None = None) -> str | None:
         """The generation if it is known without a read, else None."""
-        known = self._generations.fresh(self._fn)
+        known = self._last_generation()
         return known if row is None or row.gen is None or row.gen == known else None
 
     def generation(self, row: Item | None = None) -> str:
@@ -242,11 +273,12 @@ class Entries:
         if not self.cache.write_breaker.is_open:  # a hit does not wait for a write that will fail
             self.cache.touch(self.store, key, row, self._refresh_after)
 
+    def _last_generation(self) -> str | None:
+        last = self._generations.last.get(self._fn)
+        return last[0] if last is not None and last[1] > self._generations.clock() else None
+
     def _is_current(self, row: Item) -> bool:
+        """Whether the row is of the present generation, which is read where it is not known, or not that of the row."""
         if row.gen == self._generations.known(self.store, self._fn):
             return True
         return row.gen == self._generations.confirmed(self.store, self._fn)
-
-
-def _is_kept(row: Item, now: float) -> bool:
-    return row.stale_for is not None and row.ttl_date is not None and now <= row.ttl_date

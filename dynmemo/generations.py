@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 RECHECK_SECONDS = 5.0
 """How long a generation is believed: for so long a process may serve what another one has cleared."""
 
+NO_GENERATION = "-"
+"""Stands in a generation for a row that was not there: no result may be stamped with it."""
+
 ALL = ""
 """The name under which the generation of all functions lies."""
 
@@ -44,21 +47,17 @@ class Generations:
     """The generations of one cache as this process last read them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self.clock = clock
+        self.last: dict[str, tuple[str, float]] = {}
+        """What `known` said last of each function, and until when (by `clock`) that is believed."""
         self._rows: dict[str, tuple[str | None, float]] = {}
-        self._joined: dict[str, tuple[str, float]] = {}
-
-    def fresh(self, fn: str) -> str | None:
-        """The generation in which `fn` is if it is at most `RECHECK_SECONDS` old, else None. Reads nothing."""
-        joined = self._joined.get(fn)
-        return joined[0] if joined is not None and joined[1] > self._clock() else None
 
     def known(self, store: Store, fn: str) -> str:
         """The generation in which `fn` is, at most `RECHECK_SECONDS` old. Reads at most two rows."""
-        now = self._clock()
-        joined = self._joined.get(fn)
-        if joined is not None and joined[1] > now:
-            return joined[0]
+        now = self.clock()
+        last = self.last.get(fn)
+        if last is not None and last[1] > now:
+            return last[0]
         return self._join(fn, self._read(store, ALL, now), self._read(store, fn, now))
 
     def confirmed(self, store: Store, fn: str) -> str:
@@ -71,7 +70,7 @@ class Generations:
         They are created with the first entry, because an entry stamped with no generation would
         come back to life when a generation row is lost.
         """
-        now = self._clock()
+        now = self.clock()
         return self._join(
             fn,
             self._read(store, ALL, now) or self._create(store, ALL),
@@ -82,7 +81,7 @@ class Generations:
         """Begin a new generation: what was stored before is forgotten by every process."""
         generation = secrets.token_hex(8)
         store.write(generation_key(fn), _row(fn, generation))
-        self._learn(fn, generation, self._clock())
+        self._learn(fn, generation, self.clock())
 
     def _read(self, store: Store, fn: str, now: float) -> str | None:
         known = self._rows.get(fn)
@@ -91,12 +90,12 @@ class Generations:
         return self._reread(store, fn)
 
     def _reread(self, store: Store, fn: str, *, consistent: bool = False) -> str | None:
-        asked = self._clock()
+        asked = self.clock()
         row = store.read(generation_key(fn), consistent=consistent)
         return self._learn(fn, None if row is None else row.gen, asked)
 
     def _create(self, store: Store, fn: str) -> str:
-        asked = self._clock()
+        asked = self.clock()
         generation = secrets.token_hex(8)
         answer = store.write(generation_key(fn), _row(fn, generation), Expect())
         if isinstance(answer, Refused) and answer.row is not None and answer.row.gen is not None:
@@ -109,21 +108,16 @@ class Generations:
         if known is not None and known[1] > asked + RECHECK_SECONDS:
             return known[0]  # another thread cleared or read while this answer was on its way
         self._rows[fn] = (generation, asked + RECHECK_SECONDS)
-        self._joined.clear()
+        self.last.clear()
         return generation
 
     def _join(self, fn: str, of_all: str | None, of_function: str | None) -> str:
-        joined = f"{of_all or '-'}.{of_function or '-'}"
+        joined = f"{of_all or NO_GENERATION}.{of_function or NO_GENERATION}"
         rows = (self._rows.get(ALL), self._rows.get(fn))
         # Another thread may have cleared meanwhile; then the next call joins again.
         if all(row is not None and row[0] == part for row, part in zip(rows, (of_all, of_function), strict=True)):
-            self._joined[fn] = (joined, min(row[1] for row in rows if row is not None))
+            self.last[fn] = (joined, min(row[1] for row in rows if row is not None))
         return joined
-
-
-def is_begun(generation: str) -> bool:
-    """Whether both rows of a generation that was read were there, so that a result may be stamped with it."""
-    return "-" not in generation.split(".")
 
 
 def _row(fn: str, generation: str) -> Item:

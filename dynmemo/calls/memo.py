@@ -11,12 +11,13 @@ import time
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from dynmemo import defaults
 from dynmemo.calls.miss import Miss
-from dynmemo.calls.steps import Ask, Compute, Failed, Try, Wait, Work, compute
+from dynmemo.calls.steps import Compute, Failed, Wait, Work, compute
 from dynmemo.codec import Codec, Own
 from dynmemo.defaults import DISABLE, configured_cache, default_cache, environment, is_disabled
 from dynmemo.entries import Computed, Entries, Looked
-from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError
+from dynmemo.errors import InvalidOptionError
 from dynmemo.explain import Known, explain, history, is_small
 from dynmemo.failures import OutOfOrder, Trouble
 from dynmemo.generations import clear_functions
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from dynmemo.codec import Decoded
     from dynmemo.entries import Entry
     from dynmemo.explain import Explanation
-    from dynmemo.failures import Breaker
     from dynmemo.keys.identity import Portable, Watching
 
 
@@ -102,7 +102,7 @@ class Memo:
         looked: Looked | None = None
         try:
             entries = self._entries_in_force()
-            looked = self._ask(entries.cache.breaker, entries.look_up, key)
+            looked = entries.ask(entries.cache.breaker, entries.look_up, key)
         except OutOfOrder:
             return None, compute()
         finally:
@@ -136,9 +136,7 @@ class Memo:
 
     def _miss(self, entries: Entries, key: str, not_stored: str, looked: Looked) -> Miss:
         blocks_thread = not self._is_async
-        return Miss(
-            entries, key, looked, self.options, self._trouble, blocks_thread=blocks_thread, not_stored=not_stored
-        )
+        return Miss(entries, key, looked, self.options, blocks_thread=blocks_thread, not_stored=not_stored)
 
     def _is_due(self, entries: Entries, key: str, looked: Looked) -> bool:
         """Whether to refresh now; not again within the time of a lease, since each try costs a write."""
@@ -183,7 +181,7 @@ class Memo:
                 return step
             if isinstance(step, Work):
                 try:
-                    answer = self._do(step)
+                    answer = step()
                 except Exception as raised:  # noqa: BLE001 - for the story
                     error = raised
             elif isinstance(step, Wait):
@@ -209,7 +207,7 @@ class Memo:
                     answer = computation.outcome
                 elif isinstance(step, Work):
                     try:
-                        answer = await self.run(self._do, step)
+                        answer = await self.run(step)
                     except Exception as raised:  # noqa: BLE001 - for the story
                         error = raised
                 elif isinstance(step, Wait):
@@ -227,35 +225,6 @@ class Memo:
         except InvalidOptionError:  # without a cache nothing waits, and `do` says what is wrong
             return do(*args)
         return await cache.run(do, *args)
-
-    def _do(self, step: Work) -> Any:
-        """Do what may take long."""
-        if isinstance(step, Ask):
-            return self._ask(step.circuit, step.do, *step.args, **step.kwargs)
-        if isinstance(step, Try):
-            return self._ask(step.circuit, step.do, *step.args, is_needed=False, **step.kwargs)
-        return step.do(*step.args, **step.kwargs)
-
-    def _ask(self, circuit: Breaker, do: Callable[..., Any], *args: Any, is_needed: bool = True, **kwargs: Any) -> Any:
-        """Ask the store, heed the circuit, and count what goes wrong: no call asks it elsewhere."""
-        if circuit.is_open and not circuit.may_try():
-            if not is_needed:
-                return None
-            raise self._trouble.left_alone(circuit)
-        try:
-            answer = do(*args, **kwargs)
-        except (StoreUnavailableError, InvalidTableError) as error:
-            if is_needed:
-                raise self._trouble.failed(circuit, error) from None
-            with contextlib.suppress(type(error)):
-                self._trouble.failed(circuit, error)
-            return None
-        except BaseException:
-            circuit.let_go()
-            raise
-        if circuit.is_troubled:
-            self._trouble.worked(circuit)
-        return answer
 
     def _begin(self, story: Steps[Any], args: Arguments, kwargs: Keywords) -> None:
         def begin() -> None:
@@ -345,14 +314,14 @@ class Memo:
 
     def entries(self) -> Entries:
         """The entries of this function in the cache that is in force now."""
-        cache = self._cache or default_cache()
+        cache = self._cache or defaults.configured or default_cache()
         known = self._entries
         if known is None or known.cache is not cache:
             known = self._entries = Entries(
                 cache,
                 self.fn,
                 self._codec_for(cache),
-                self.stats,
+                self._trouble,
                 stale_for=self.options.stale_for(),
                 lifetime=self.options.fixed_lifetime(cache),
             )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from dynmemo.calls.steps import Ask, Compute, Failed, Sleep, Try, Wait, Work
+from dynmemo.calls.steps import Compute, Failed, Sleep, Wait, Work
 from dynmemo.codec import CannotSerialize
 from dynmemo.entries import Computed
 from dynmemo.errors import InvalidOptionError, UnreadableValueError, ValueTooLargeError
+from dynmemo.expiry import parse_wait
 from dynmemo.failures import OutOfOrder
-from dynmemo.generations import is_begun
+from dynmemo.generations import NO_GENERATION
 from dynmemo.item import Expect, Refused
 from dynmemo.leases import (
     Lease,
@@ -20,7 +22,6 @@ from dynmemo.leases import (
     Watch,
     flights,
     is_deadlock,
-    judge,
     waiting_for_row,
     waiting_here,
 )
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from dynmemo.calls.options import Options
     from dynmemo.calls.steps import Outcome, Steps, Story
     from dynmemo.entries import Entries, Looked
-    from dynmemo.failures import Trouble
     from dynmemo.item import Item
     from dynmemo.leases import Flight
 
@@ -80,7 +80,6 @@ class Miss:
         key: of the call.
         looked: what the look-up found.
         options: of the function.
-        trouble: counts failures and says them, or raises them.
         blocks_thread: whether nothing else in the thread goes on while the call waits.
         not_stored: why the result must not be stored, as its key says; empty where it may be.
     """
@@ -91,7 +90,6 @@ class Miss:
         key: str,
         looked: Looked,
         options: Options,
-        trouble: Trouble,
         *,
         blocks_thread: bool,
         not_stored: str = "",
@@ -101,18 +99,20 @@ class Miss:
         self._key = key
         self._looked = looked
         self._options = options
-        self._trouble = trouble
-        self._stats = trouble.stats
-        self._reads, self._writes = entries.cache.breaker, entries.cache.write_breaker
+        self._trouble = entries.trouble
+        self._stats = entries.trouble.stats
+        self._reading = Work(entries.ask, entries.cache.breaker)
+        self._writing = Work(entries.ask, entries.cache.write_breaker)
         self._blocks_thread = blocks_thread
         self._not_stored = not_stored
-        wait = options.wait_seconds()
-        self._deadline = None if wait is None else time.monotonic() + wait
+        self._deadline: float | None = None
+        if options.wait_timeout is not None:
+            self._deadline = time.monotonic() + parse_wait(options.wait_timeout, "wait_timeout")
 
     def story(self) -> Story:
         """Lead, or wait for the call of this process that leads."""
         if not self._options.single_flight:
-            return (yield from self._alone(None)).outcome
+            return (yield from self._compute_unled(None)).outcome
         while True:
             flight, leads = flights.join((self._entries.cache, self._key))
             if leads:
@@ -120,10 +120,10 @@ class Miss:
                     return _land(flight, (yield from self._lead()))
             ended: Waited = yield Wait(flight, self._time_left())
             if ended is Waited.LANDED:
-                shared: Outcome | None = yield Work(self._shared, flight.outcome)
-                return shared if shared is not None else (yield from self._bypassing())
+                shared: Outcome | None = yield Work(self._shared, flight)
+                return shared if shared is not None else (yield from self._compute_unstored())
             if ended is not Waited.HANDED_OVER:
-                return (yield from self._bypassing())
+                return (yield from self._compute_unstored())
 
     def story_ahead(self) -> Steps[Outcome | None]:
         """Recompute a live value, which others go on to hit. None when somebody recomputes it already."""
@@ -135,7 +135,7 @@ class Miss:
                 lease = yield from self._claim_ahead()
             except OutOfOrder:
                 return None
-            landed = None if lease is None else (yield from self._under(lease))
+            landed = None if lease is None else (yield from self._compute_under(lease))
             return None if landed is None else _land(flight, landed)
 
     def story_anew(self) -> Story:
@@ -148,13 +148,16 @@ class Miss:
                     lease = yield from self._claim_anew()
                 except OutOfOrder:
                     lease = None
-                landed = Landed((yield Compute())) if lease is None else (yield from self._under(lease))
+                landed = Landed((yield Compute())) if lease is None else (yield from self._compute_under(lease))
             return _land(flight, landed)
 
     # -- in this process ---------------------------------------------------------------------------
 
-    def _shared(self, landed: Landed) -> Outcome | None:
+    def _shared(self, flight: Flight[Landed]) -> Outcome | None:
         """The leader's result as an object of this call's own; None when it cannot be copied."""
+        landed = flight.outcome
+        if landed is None:
+            raise AssertionError("it has not landed")
         outcome, content = landed.outcome, landed.content
         if isinstance(outcome, Failed):
             return outcome
@@ -181,7 +184,7 @@ class Miss:
         """Compute under a lease, or take the result of another process that was first."""
         unreadable = self._looked.unreadable
         if unreadable is not None and not self._entries.may_overwrite(self._key, unreadable.cause):
-            return Landed((yield from self._bypassing()))
+            return Landed((yield from self._compute_unstored()))
         while self._looked.decoded is None or self._looked.is_kept:
             try:
                 turn = yield from self._turn()
@@ -190,10 +193,10 @@ class Miss:
             if turn.hit is not None:
                 return self._of_another(turn.hit)
             if turn.over is not None:
-                return (yield from self._alone(turn.over))
+                return (yield from self._compute_unled(turn.over))
             if turn.lease is None:
-                return Landed((yield from self._bypassing()))
-            landed = yield from self._under(turn.lease)
+                return Landed((yield from self._compute_unstored()))
+            landed = yield from self._compute_under(turn.lease)
             if landed is not None:
                 return landed
         return self._of_another(self._looked)
@@ -201,23 +204,30 @@ class Miss:
     def _turn(self) -> Steps[Turn]:
         """Wait until this call has the lease, another's result is there, or there is nothing to wait for."""
         spot, row = yield from self._spot()
-        waiting, watch = waiting_here(blocks_thread=self._blocks_thread), Watch()
-        with waiting_for_row(waiting, self._entries.store, spot.key):
+        waiting: list[Flight[object]] = []
+        watch: Watch | None = None
+        with ExitStack() as stack:
             while True:
                 generation = yield from self._generation(row)
-                verdict = judge(row, self._entries.cache.clock(), generation)
-                if verdict is Verdict.NO_STORE:
-                    return Turn(over=Expect.seen(row))
-                if row is not None and verdict is Verdict.HELD and not watch.may_take_over(row):
-                    if not (yield from self._may_wait(watch, row, waiting)):
+                found = Verdict.CLAIMABLE if row is None else Verdict.of(row, self._entries.cache.clock(), generation)
+                expect: Expect | None = Expect.seen(row)
+                if found is Verdict.NO_STORE:
+                    return Turn(over=expect)
+                if row is not None and found is Verdict.HELD:
+                    if watch is None:
+                        watch, waiting = Watch(), waiting_here(blocks_thread=self._blocks_thread)
+                        stack.enter_context(waiting_for_row(waiting, self._entries.store, spot.key))
+                    expect = watch.expect_if_dead(row)
+                    if expect is None and not (yield from self._may_wait(watch, row, waiting)):
                         return Turn()
+                if watch is not None and expect is None:
                     yield Sleep(watch.next_delay())
-                    looked: Looked = yield Ask(self._reads, self._entries.look_up_at, spot)
+                    looked: Looked = yield Work(self._reading, self._entries.look_up_at, spot)
                 else:
-                    claimed: Lease | Refused = yield Ask(self._writes, self._claim, spot, generation, Expect.seen(row))
+                    claimed: Lease | Refused = yield Work(self._writing, self._claim, spot, generation, expect)
                     if isinstance(claimed, Lease):
                         return Turn(lease=claimed)
-                    looked = yield Ask(self._reads, self._entries.judge_at, spot, claimed.row)
+                    looked = yield Work(self._reading, self._entries.judge_at, spot, claimed.row)
                 if looked.decoded is not None:
                     return Turn(hit=looked)
                 row = looked.row
@@ -228,7 +238,7 @@ class Miss:
             return False
         if not watch.is_news_of_waiting(row):
             return True
-        is_ring: bool = yield Ask(self._reads, is_deadlock, waiting, self._entries.store, row)
+        is_ring: bool = yield Work(self._reading, is_deadlock, waiting, self._entries.store, row)
         return not is_ring
 
     def _spot(self) -> Steps[tuple[Spot, Item | None]]:
@@ -237,24 +247,23 @@ class Miss:
         if row is None or row.value is None or known not in (None, row.gen):
             return Spot.at(self._key), row
         beside = Spot.beside(self._key, row)
-        kept: Looked = yield Ask(self._reads, self._entries.judge, self._key, row, kept=True)
+        kept: Looked = yield Work(self._reading, self._entries.judge, self._key, row, kept=True)
         if kept.decoded is not None:
             return beside, None
         # Who began before it expired, or before the time ended for which it is kept, computes beside it still.
-        lease_row: Item | None = yield Ask(self._reads, self._entries.store.read, beside.key)
+        lease_row: Item | None = yield Work(self._reading, self._entries.store.read, beside.key)
         generation = yield from self._generation(lease_row)
-        is_held = judge(lease_row, self._entries.cache.clock(), generation) is Verdict.HELD
+        is_held = Verdict.of(lease_row, self._entries.cache.clock(), generation) is Verdict.HELD
         return (beside, lease_row) if is_held else (Spot.at(self._key), row)
 
     def _generation(self, row: Item | None = None) -> Steps[str]:
         """The generation to stamp a result with; its rows are written where they are missing."""
         known: str | None = self._entries.known_generation(row)
         if known is None:
-            known = yield Ask(self._reads, self._entries.generation, row)
-        if is_begun(known):
-            return known
-        begun: str = yield Ask(self._writes, self._entries.begin)
-        return begun
+            known = yield Work(self._reading, self._entries.generation, row)
+        if NO_GENERATION in known:
+            known = yield Work(self._writing, self._entries.begin)
+        return known
 
     def _of_another(self, looked: Looked) -> Landed:
         """Somebody else's result stands there now."""
@@ -267,11 +276,12 @@ class Miss:
         """A lease beside the value, if nobody has one."""
         spot = Spot.beside(self._key, self._looked.row)
         generation = yield from self._generation(self._looked.row)
-        claimed: Lease | Refused | None = yield Try(self._writes, self._claim, spot, generation, Expect())
+        claim = Work(self._writing, self._claim, spot, generation, is_needed=False)
+        claimed: Lease | Refused | None = yield Work(claim, Expect())
         if isinstance(claimed, Refused) and claimed.row is not None:
-            expect = Watch().may_take_over(claimed.row)
+            expect = Watch().expect_if_dead(claimed.row)
             if expect is not None:
-                claimed = yield Try(self._writes, self._claim, spot, generation, expect)
+                claimed = yield Work(claim, expect)
         return claimed if isinstance(claimed, Lease) else None
 
     def _claim_anew(self) -> Steps[Lease | None]:
@@ -281,22 +291,22 @@ class Miss:
         """
         generation = yield from self._generation()
         look_up = self._entries.look_up
-        looked: Looked = yield Ask(self._reads, look_up, self._key, slides=False, consistent=True, kept=True)
+        looked: Looked = yield Work(self._reading, look_up, self._key, slides=False, consistent=True, kept=True)
         is_kept = looked.decoded is not None
         spot = Spot.beside(self._key, looked.row, insists=True) if is_kept else Spot.at(self._key)
-        claimed: Lease | Refused = yield Ask(self._writes, self._claim, spot, generation, None)
+        claimed: Lease | Refused = yield Work(self._writing, self._claim, spot, generation, None)
         return claimed if isinstance(claimed, Lease) else None
 
     # -- computing ----------------------------------------------------------------------------------
 
-    def _bypassing(self) -> Story:
+    def _compute_unstored(self) -> Story:
         """Compute without storing, though the store works."""
         outcome: Outcome = yield Compute()
         if isinstance(outcome, Computed):
             self._stats.add("bypassed")
         return outcome
 
-    def _alone(self, over: Expect | None) -> Steps[Landed]:
+    def _compute_unled(self, over: Expect | None) -> Steps[Landed]:
         """Compute without waiting or being waited for, and store over the row expected (None: whatever is there)."""
         try:
             generation = yield from self._generation()
@@ -304,19 +314,19 @@ class Miss:
             return Landed((yield Compute()))
         return (yield from self._publish((yield Compute()), generation, over=over))
 
-    def _under(self, lease: Lease) -> Steps[Landed | None]:
+    def _compute_under(self, lease: Lease) -> Steps[Landed | None]:
         """Compute under a lease. None if it lies beside a value that others no longer find there: then start over."""
         with lease.renewed():
             spot = lease.spot
             if spot.over is not None:
                 # Since it was seen, the value may have been replaced, or be gone, or have reached the end of its time:
                 # then others claim in its place.
-                look_up = self._entries.look_up
-                looked: Looked | None = yield Try(self._reads, look_up, self._key, slides=False, kept=True)
+                look_up = Work(self._entries.look_up, self._key, slides=False, kept=True)
+                looked: Looked | None = yield Work(self._reading, look_up, is_needed=False)
                 if looked is not None and (
                     looked.decoded is None or not (spot.insists or Expect.seen(looked.row) == spot.over)
                 ):
-                    yield Try(self._writes, lease.give_up)
+                    yield Work(self._writing, lease.give_up, is_needed=False)
                     self._looked = looked
                     return None
             return (yield from self._publish((yield Compute()), lease.generation, lease))
@@ -371,12 +381,12 @@ class Miss:
             return False
         if row.gen != (yield from self._generation()):
             if lease is not None:
-                yield Try(self._writes, lease.give_up)
+                yield Work(self._writing, lease.give_up, is_needed=False)
             return False
         if lease is None:
-            is_stored: bool = yield Ask(self._writes, self._entries.write, self._key, row, over)
+            is_stored: bool = yield Work(self._writing, self._entries.write, self._key, row, over)
         else:
-            is_stored = yield Ask(self._writes, lease.finish, row)
+            is_stored = yield Work(self._writing, lease.finish, row)
         return is_stored
 
     def _kept_back(self, computed: Computed, form: Form, lease: Lease | None) -> Steps[Landed]:
@@ -386,19 +396,18 @@ class Miss:
         else:
             self._stats.add("bypassed")
         if lease is not None and not lease.lost:
-            yield Try(self._writes, lease.no_store, form.cause)
+            yield Work(self._writing, lease.no_store, form.cause, is_needed=False)
         return Landed(computed, form.content, is_for_all=lease is None or not lease.lost)
 
     def _failed(self, outcome: Outcome, lease: Lease | None) -> Steps[Landed]:
         """Give the lease up, so that another may compute at once. An expired value kept for errors stands in."""
         if lease is not None and not lease.lost:
-            yield Try(self._writes, lease.give_up)
+            yield Work(self._writing, lease.give_up, is_needed=False)
         is_for_all = lease is None or not lease.lost
         if self._options.stale_if_error is not None and isinstance(outcome, Failed) and not _is_interruption(outcome):
             # Read anew: it may have been forgotten since this call saw it, and those who wait began after that.
-            kept: Looked | None = yield Try(
-                self._reads, self._entries.look_up, self._key, slides=False, consistent=True, kept=True
-            )
+            look_up = Work(self._entries.look_up, self._key, slides=False, consistent=True, kept=True)
+            kept: Looked | None = yield Work(self._reading, look_up, is_needed=False)
             if kept is not None and kept.is_kept and kept.decoded is not None and kept.row is not None:
                 self._trouble.stale(outcome.error)
                 return Landed(kept.decoded, kept.row.value, is_stale=True, is_for_all=is_for_all)

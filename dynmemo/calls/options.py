@@ -62,7 +62,8 @@ class Options:
         _check_name(self.name)
         _check_single_flight(self.single_flight)
         _check_part(self.refresh_ahead)
-        self.wait_seconds()
+        if self.wait_timeout is not None:
+            parse_wait(self.wait_timeout, "wait_timeout")
         now = time.time()
         if self.stale_if_error is not None:
             parse_lasting(self.stale_if_error, "stale_if_error", now)
@@ -78,10 +79,6 @@ class Options:
         if not isinstance(names, Iterable):
             raise InvalidOptionError(f"depends_on={given!r} is no list of packages; give their names")
         return tuple(names)
-
-    def wait_seconds(self) -> float | None:
-        """How long to wait for another's result; None for as long as that lives."""
-        return None if self.wait_timeout is None else parse_wait(self.wait_timeout, "wait_timeout")
 
     def stale_for(self) -> int | None:
         """Whole seconds that an expired value is kept for the case that computing fails."""

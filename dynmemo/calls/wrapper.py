@@ -35,6 +35,21 @@ S = TypeVar("S")
 Rest = ParamSpec("Rest")
 
 
+class _Annotations(dict[str, Any]):
+    """Those of a class, which has none, and of an instance those of the function.
+
+    Up to Python 3.13 who asks a class without this for its annotations gives it an empty dict of its own, which hides
+    the function's.
+    """
+
+    def __get__(self, instance: Any, owner: type) -> dict[str, Any]:
+        found: dict[str, Any] = self if instance is None else instance.__wrapped__.__annotations__
+        return found
+
+    def __set__(self, instance: Any, annotations: dict[str, Any]) -> None:
+        instance.__wrapped__.__annotations__ = annotations
+
+
 class _Plain(Generic[P, R]):
     """What both kinds have and never waits for a store."""
 
@@ -222,16 +237,17 @@ class BoundCachedFunction(_BoundFunction):
 
 
 class _BoundSync(_Sync[P, R], BoundCachedFunction):
-    pass
+    __annotations__ = _Annotations()
 
 
 class _BoundAsync(_Async[P, R], BoundCachedFunction):
-    pass
+    __annotations__ = _Annotations()
 
 
 class CachedFunction(_Sync[P, R], _Wrapper):
     """A plain function decorated with `dynamo_cached`."""
 
+    __annotations__ = _Annotations()
     __bound_function_wrapper__ = _BoundSync
 
     if TYPE_CHECKING:
@@ -248,6 +264,7 @@ class CachedFunction(_Sync[P, R], _Wrapper):
 class AsyncCachedFunction(_Async[P, R], _Wrapper):
     """An ``async def`` function decorated with `dynamo_cached`."""
 
+    __annotations__ = _Annotations()
     __bound_function_wrapper__ = _BoundAsync
 
     if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dynmemo.explain.differences import History, Known, Stored, history, is_smal
 from dynmemo.explain.explanation import Explanation
 from dynmemo.generations import generations
 from dynmemo.keys import lease_key
-from dynmemo.leases import Verdict, judge
+from dynmemo.leases import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,9 +80,9 @@ def _standing(entries: Entries, call: Known, history: History) -> _Standing:
         return _Standing("unreadable", str(looked.unreadable))
     generation = generations(entries.cache).known(entries.store, call.fn)
     now = entries.cache.clock()
-    held = judge(looked.row, now, generation)
+    held = Verdict.of(looked.row, now, generation)
     if held is Verdict.CLAIMABLE and looked.row is not None and looked.row.value is not None:
-        held = judge(entries.store.read(lease_key(call.key)), now, generation)
+        held = Verdict.of(entries.store.read(lease_key(call.key)), now, generation)
     if held is Verdict.HELD:
         return _Standing("computing", "somebody computes it now, and a call waits for the result")
     if held is Verdict.NO_STORE and looked.row is not None:

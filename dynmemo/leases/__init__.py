@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dynmemo.leases.inflight import Flight, Flights, Waited, flights, is_deadlock, led, waiting_for_row, waiting_here
 from dynmemo.leases.lease import Lease, Leases, Spot
-from dynmemo.leases.watch import Verdict, Watch, judge
+from dynmemo.leases.watch import Verdict, Watch
 
 __all__ = [
     "Flight",
@@ -17,7 +17,6 @@ __all__ = [
     "Watch",
     "flights",
     "is_deadlock",
-    "judge",
     "led",
     "waiting_for_row",
     "waiting_here",

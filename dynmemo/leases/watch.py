@@ -207,23 +207,23 @@ class Verdict(enum.Enum):
     HELD = "somebody computes: wait"
     NO_STORE = "the result cannot be shared: compute at once, and store over this very row only"
 
+    @classmethod
+    def of(cls, row: Item | None, now: float, generation: str) -> Verdict:
+        """What to do about a row that is no hit.
 
-def judge(row: Item | None, now: float, generation: str) -> Verdict:
-    """What to do about a row that is no hit.
-
-    Args:
-        row: as read, or as a refused claim returned it.
-        now: Unix seconds.
-        generation: the present one; read anew when the row has another, or a process that knows an old generation
-            would take over a live lease of the new one.
-    """
-    if row is None or row.value is not None or row.gen != generation:
-        return Verdict.CLAIMABLE
-    if row.ttl_date is not None and now > row.ttl_date:
-        return Verdict.CLAIMABLE
-    if row.no_store is not None:
-        return Verdict.NO_STORE
-    return Verdict.CLAIMABLE if row.lease_owner is None or row.lease_seconds is None else Verdict.HELD
+        Args:
+            row: as read, or as a refused claim returned it.
+            now: Unix seconds.
+            generation: the present one; read anew when the row has another, or a process that knows an old generation
+                would take over a live lease of the new one.
+        """
+        if row is None or row.value is not None or row.gen != generation:
+            return cls.CLAIMABLE
+        if row.ttl_date is not None and now > row.ttl_date:
+            return cls.CLAIMABLE
+        if row.no_store is not None:
+            return cls.NO_STORE
+        return cls.CLAIMABLE if row.lease_owner is None or row.lease_seconds is None else cls.HELD
 
 
 class Watch:
@@ -258,7 +258,7 @@ class Watch:
         """Seconds since the wait began."""
         return self._clock() - self._began
 
-    def may_take_over(self, row: Item) -> Expect | None:
+    def expect_if_dead(self, row: Item) -> Expect | None:
         """What to expect when claiming the lease in `row`, or None while it may be alive. To be asked at every look."""
         now = self._clock()
         mark = (row.etag, row.lease_beat)

@@ -63,6 +63,16 @@ def test_type_hints_are_those_of_the_function(decorated: Any, original: Any) -> 
     assert inspect.signature(decorated, eval_str=True) == inspect.signature(original, eval_str=True)
 
 
+def test_type_hints_stay_those_of_the_function_when_its_class_is_asked_for_its_own() -> None:
+    for decorated, original in ((dynamo_cached(plain), plain), (CachedStation().method, Station().method)):
+        for kind in type(decorated).__mro__[:-1]:
+            assert not inspect.get_annotations(kind)
+        assert typing.get_type_hints(decorated) == typing.get_type_hints(original)
+    other = dynamo_cached(lambda x: x)
+    functools.update_wrapper(other, plain)
+    assert other.__annotations__ == other.__wrapped__.__annotations__ == plain.__annotations__
+
+
 def test_it_can_be_registered_by_its_hints_and_wrapped_by_others() -> None:
     @functools.singledispatch
     def kind(thing: object) -> str:

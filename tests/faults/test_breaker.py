@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from dynmemo import Cache, StoreUnavailableError, dynamo_cached
-from dynmemo.calls.steps import Ask
+from dynmemo.calls.steps import Work
 from dynmemo.entries import Computed
 from dynmemo.failures import FAILURES, LONGEST_COOL_DOWN, PROBE_SECONDS, WRITING, Breaker
 from dynmemo.generations import generations
@@ -240,7 +240,7 @@ def test_a_probe_that_is_interrupted_does_not_keep_the_circuit_open(clock: Clock
         raise KeyboardInterrupt
 
     def asking(do: Callable[[], str]) -> Story:
-        return Computed((yield Ask(breaker, do)), computed_at=0.0, seconds=0.0)
+        return Computed((yield Work(memo.entries().ask, breaker, do)), computed_at=0.0, seconds=0.0)
 
     clock.now += 1
     with pytest.raises(KeyboardInterrupt):

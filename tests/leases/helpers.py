@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item
-from dynmemo.leases import Lease, Leases, Spot, Verdict, Waited, Watch, judge
+from dynmemo.leases import Lease, Leases, Spot, Verdict, Waited, Watch
 from dynmemo.leases.renewal import Schedule
 from tests.clock import Clock
 
@@ -130,10 +130,10 @@ def lead(leases: Leases, key: str, row: Item | None, compute: Callable[[], bytes
     """What the one call of this process does that speaks for all of them."""
     watch = Watch()
     while row is None or row.value is None:
-        verdict = judge(row, leases.clock(), GENERATION)
+        verdict = Verdict.of(row, leases.clock(), GENERATION)
         if verdict is Verdict.NO_STORE:
             return compute()
-        expect = Expect.seen(row) if row is None or verdict is Verdict.CLAIMABLE else watch.may_take_over(row)
+        expect = Expect.seen(row) if row is None or verdict is Verdict.CLAIMABLE else watch.expect_if_dead(row)
         if expect is None:
             time.sleep(watch.next_delay())
             row = leases.store.read(key)

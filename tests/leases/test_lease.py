@@ -12,7 +12,7 @@ import pytest
 
 from dynmemo.errors import StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Expect, Item, Refused
-from dynmemo.leases import Lease, Spot, Verdict, Watch, judge
+from dynmemo.leases import Lease, Spot, Verdict, Watch
 from dynmemo.leases.watch import owner_name
 from tests.leases.helpers import DOWN, FN, GENERATION, START, Bench, held, read, value
 from tests.waiting import at_once
@@ -52,7 +52,7 @@ REFUSED = Item(etag="e", fn=FN, gen=GENERATION, ttl_date=int(START), no_store="t
     ],
 )
 def test_a_row_that_is_no_hit_means(row: Item | None, verdict: Verdict) -> None:
-    assert judge(row, START + 0.5 if row is None or row.ttl_date != START else START, GENERATION) is verdict
+    assert Verdict.of(row, START + 0.5 if row is None or row.ttl_date != START else START, GENERATION) is verdict
 
 
 # --- claiming ---
@@ -149,8 +149,8 @@ def test_a_result_that_cannot_be_shared_is_said_so_for_one_lease(store: Store) -
     assert lease.no_store("cache_if refused it")
     row = read(store)
     assert row == Item(etag=row.etag, ttl_date=int(START) + 30, fn=FN, gen=GENERATION, no_store="cache_if refused it")
-    assert judge(row, START + 30, GENERATION) is Verdict.NO_STORE
-    assert judge(row, START + 31, GENERATION) is Verdict.CLAIMABLE
+    assert Verdict.of(row, START + 30, GENERATION) is Verdict.NO_STORE
+    assert Verdict.of(row, START + 31, GENERATION) is Verdict.CLAIMABLE
 
 
 ENDINGS = [
@@ -312,7 +312,7 @@ def test_a_claim_of_unknown_outcome_is_given_up_in_the_background(store: Store) 
 def test_a_claim_of_unknown_outcome_keeps_nobody_in_this_process_waiting(store: Store) -> None:
     bench = Bench(store)
     row = claim_of_unknown_outcome(bench)
-    assert Watch().may_take_over(row) == Expect(row.etag, 0)
+    assert Watch().expect_if_dead(row) == Expect(row.etag, 0)
     bench.schedule.act()
     assert store.read("k") is None
 
@@ -337,9 +337,9 @@ def test_of_eight_watchers_of_a_dead_lease_one_takes_it_over_and_the_others_see_
     dead.claim()
     row = read(store)
     watchers = [Watch(clock=dead.monotonic, gone=lambda owner: False) for _ in range(8)]
-    assert [watch.may_take_over(row) for watch in watchers] == [None] * 8
+    assert [watch.expect_if_dead(row) for watch in watchers] == [None] * 8
     dead.sleep(30)
-    expected = [watch.may_take_over(row) for watch in watchers]
+    expected = [watch.expect_if_dead(row) for watch in watchers]
     assert expected == [Expect(row.etag, 0)] * 8
     answers = at_once(8, lambda n: dead.leases.claim(Spot.at("k"), GENERATION, expected[n]))
     assert sum(isinstance(answer, Lease) for answer in answers) == 1
@@ -347,7 +347,7 @@ def test_of_eight_watchers_of_a_dead_lease_one_takes_it_over_and_the_others_see_
     for watch, answer in zip(watchers, answers, strict=True):
         if isinstance(answer, Refused):
             assert answer.row == winner
-            assert watch.may_take_over(winner) is None
+            assert watch.expect_if_dead(winner) is None
 
 
 def test_a_renewal_between_look_and_claim_saves_the_lease(store: Store) -> None:
@@ -363,10 +363,10 @@ def test_a_leader_that_was_stopped_too_long_is_refused(store: Store) -> None:
     stopped, other = Bench(store), Bench(store)
     lease = stopped.claim()
     watch = Watch(clock=other.monotonic, gone=lambda owner: False)
-    watch.may_take_over(read(store))
+    watch.expect_if_dead(read(store))
     stopped.sleep(31)
     other.sleep(31)
-    successor = other.claim(expect=watch.may_take_over(read(store)))
+    successor = other.claim(expect=watch.expect_if_dead(read(store)))
     assert not lease.finish(value(b"late"))
     assert successor.finish(value(b"in time"))
     assert read(store).value == b"in time"
@@ -389,8 +389,8 @@ def test_wall_clocks_an_hour_apart_keep_a_living_lease_alive(store: Store, ahead
         leader.go_on(10)
         watcher.go_on(10)
         row = read(store)
-        assert judge(row, watcher.wall(), GENERATION) is Verdict.HELD
-        assert watch.may_take_over(row) is None
+        assert Verdict.of(row, watcher.wall(), GENERATION) is Verdict.HELD
+        assert watch.expect_if_dead(row) is None
         assert row.ttl_date is not None
         assert row.ttl_date > watcher.wall() + DAY / 2  # the engine's clock may be that one
     assert lease.finish(value())
@@ -400,7 +400,7 @@ def test_a_generation_begun_during_the_computation_lets_the_next_one_claim_at_on
     old, new = Bench(store), Bench(store)
     lease = old.claim(generation="g1")
     row = read(store)
-    assert judge(row, START, "g2") is Verdict.CLAIMABLE
+    assert Verdict.of(row, START, "g2") is Verdict.CLAIMABLE
     successor = new.claim(expect=Expect.seen(row), generation="g2")
     assert not lease.finish(value(generation="g1"))
     assert successor.finish(value(generation="g2"))

@@ -26,53 +26,53 @@ def watch(clock: Clock) -> Watch:
 
 
 def test_a_lease_is_alive_until_it_was_seen_unchanged_for_its_own_time(watch: Watch, clock: Clock) -> None:
-    assert watch.may_take_over(ROW) is None
+    assert watch.expect_if_dead(ROW) is None
     clock.now = 29.9
-    assert watch.may_take_over(ROW) is None
+    assert watch.expect_if_dead(ROW) is None
     clock.now = 30.0
-    assert watch.may_take_over(ROW) == TAKE_OVER
+    assert watch.expect_if_dead(ROW) == TAKE_OVER
 
 
 def test_the_time_is_that_of_the_row(watch: Watch, clock: Clock) -> None:
     short = replace(ROW, lease_seconds=2.0)
-    assert watch.may_take_over(short) is None
+    assert watch.expect_if_dead(short) is None
     clock.now = 2.0
-    assert watch.may_take_over(ROW) is None
-    assert watch.may_take_over(short) == TAKE_OVER
+    assert watch.expect_if_dead(ROW) is None
+    assert watch.expect_if_dead(short) == TAKE_OVER
 
 
 def test_it_counts_from_the_first_look_not_from_the_start_of_the_wait(watch: Watch, clock: Clock) -> None:
     clock.now = 100.0
-    assert watch.may_take_over(ROW) is None
+    assert watch.expect_if_dead(ROW) is None
     clock.now = 129.0
-    assert watch.may_take_over(ROW) is None
+    assert watch.expect_if_dead(ROW) is None
 
 
 @pytest.mark.parametrize("change", [{"lease_beat": 1}, {"etag": "e2"}], ids=["renewal", "other lease"])
 def test_a_sign_of_life_begins_the_time_anew(watch: Watch, clock: Clock, change: dict[str, int | str]) -> None:
     changed = replace(ROW, **change)  # type: ignore[arg-type]  # the names are Item's
-    watch.may_take_over(ROW)
+    watch.expect_if_dead(ROW)
     clock.now = 29.0
-    assert watch.may_take_over(changed) is None
+    assert watch.expect_if_dead(changed) is None
     clock.now = 58.9
-    assert watch.may_take_over(changed) is None
+    assert watch.expect_if_dead(changed) is None
     clock.now = 59.0
-    assert watch.may_take_over(changed) == Expect(changed.etag, changed.lease_beat)
+    assert watch.expect_if_dead(changed) == Expect(changed.etag, changed.lease_beat)
 
 
 def test_a_moved_date_alone_is_no_sign_of_life(watch: Watch, clock: Clock) -> None:
-    watch.may_take_over(ROW)
+    watch.expect_if_dead(ROW)
     clock.now = 30.0
-    assert watch.may_take_over(replace(ROW, ttl_date=9_999_999_999)) == TAKE_OVER
+    assert watch.expect_if_dead(replace(ROW, ttl_date=9_999_999_999)) == TAKE_OVER
 
 
 @pytest.mark.parametrize("ttl_date", [1, 9_999_999_999])
 def test_what_the_wall_clocks_say_does_not_count(watch: Watch, ttl_date: int) -> None:
-    assert watch.may_take_over(replace(ROW, ttl_date=ttl_date)) is None
+    assert watch.expect_if_dead(replace(ROW, ttl_date=ttl_date)) is None
 
 
 def test_the_lease_of_a_process_known_to_be_gone_is_taken_over_at_once(watch: Watch) -> None:
-    assert watch.may_take_over(replace(ROW, lease_owner="a dead one")) == TAKE_OVER
+    assert watch.expect_if_dead(replace(ROW, lease_owner="a dead one")) == TAKE_OVER
 
 
 def test_the_lease_of_this_process_is_not_while_it_computes() -> None:
@@ -81,22 +81,22 @@ def test_the_lease_of_this_process_is_not_while_it_computes() -> None:
 
     holder = Holder()
     row = replace(ROW, lease_owner=owner_name(holder))
-    assert Watch().may_take_over(row) is None
+    assert Watch().expect_if_dead(row) is None
     holder.is_alive = False
-    assert Watch().may_take_over(row) == TAKE_OVER
+    assert Watch().expect_if_dead(row) == TAKE_OVER
 
 
 @pytest.mark.parametrize("seconds", [None, 0.0, -5.0, math.nan])
 def test_a_lease_without_a_sound_time_holds_nobody_up(watch: Watch, seconds: float | None) -> None:
-    assert watch.may_take_over(replace(ROW, lease_seconds=seconds)) == TAKE_OVER
+    assert watch.expect_if_dead(replace(ROW, lease_seconds=seconds)) == TAKE_OVER
 
 
 @pytest.mark.parametrize("seconds", [1e12, math.inf])
 def test_nobody_waits_for_ever_for_a_sign_of_life(watch: Watch, clock: Clock, seconds: float) -> None:
     row = replace(ROW, lease_seconds=seconds)
-    assert watch.may_take_over(row) is None
+    assert watch.expect_if_dead(row) is None
     clock.now = LONGEST_LEASE
-    assert watch.may_take_over(row) == TAKE_OVER
+    assert watch.expect_if_dead(row) == TAKE_OVER
 
 
 def test_delays_are_spread_from_50_ms_up_to_a_bound_that_grows_to_a_second(clock: Clock) -> None:
