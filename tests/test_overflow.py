@@ -14,6 +14,7 @@ from dynmemo.errors import DynmemoError, InvalidOptionError, StoreUnavailableErr
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.stats import Meter
 from dynmemo.stores.dynamodb import DynamoDBStore
+from dynmemo.stores.dynamodb.connection import BULK
 from dynmemo.stores.s3 import Bucket
 from dynmemo.stores.sqlite import SqliteStore
 from tests.proxy import LoseAnswer, Proxy, denied, error
@@ -191,7 +192,7 @@ def test_after_an_interrupt_no_call_uses_that_client(
 ) -> None:
     row, parts = bucket.plan("k", Item(), LARGE)
     bucket.put("k", row, parts, LARGE)
-    before: Any = bucket._connection.client()
+    before: Any = bucket._connection.client(BULK)
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -204,7 +205,7 @@ def test_after_an_interrupt_no_call_uses_that_client(
         bucket.get("k", parts)
     monkeypatch.undo()
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", before.meta.endpoint_url)
-    assert bucket._connection.client() is not before
+    assert bucket._connection.client(BULK) is not before
     assert bucket.get("k", parts) == LARGE
 
 

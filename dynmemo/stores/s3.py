@@ -15,7 +15,7 @@ from dynmemo._process import Once
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError
 from dynmemo.item import Parts
 from dynmemo.stores.dynamodb import connection
-from dynmemo.stores.dynamodb.connection import Connection
+from dynmemo.stores.dynamodb.connection import BULK, Connection
 from dynmemo.stores.dynamodb.errors import CREDENTIAL_TROUBLE, of_class
 
 if TYPE_CHECKING:
@@ -70,9 +70,7 @@ class Bucket:
         self.above = above
         self._bucket = match["bucket"]
         self._prefix = f"{match['prefix']}/" if match["prefix"] else ""
-        self._connection = Connection(
-            connection.own_of("s3", region, profile, None, config, connection.BULK), None, own=True
-        )
+        self._connection = Connection(connection.own("s3", region, profile, None, config))
         self._meters: tuple[Meter, ...] = ()
 
     @property
@@ -130,7 +128,7 @@ class Bucket:
         for meter in self._meters:
             meter.count()
         with self._asking(method):
-            send = getattr(self._connection.client(), method)
+            send = getattr(self._connection.client(BULK), method)
             response: dict[str, Any] = send(Bucket=self._bucket, Key=self._prefix + name, **parameters)
         return response
 
@@ -145,7 +143,7 @@ class Bucket:
                 self._connection.forget()
             raise failure from (None if failure.code in _QUOTES_SECRETS else error)
         except BaseException:  # Ctrl-C, or what a signal handler raised
-            self._connection.abandon()
+            self._connection.abandon(BULK)
             raise
 
     def _failure(self, error: Exception, method: str) -> StoreUnavailableError:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def own_client(dynamodb_endpoint: str) -> DynamoDBClient:
     """A client as the store makes its own, made once because that takes longer than a test."""
-    return connection.own(None, None, dynamodb_endpoint, None)()
+    client: DynamoDBClient = connection.own("dynamodb", None, None, dynamodb_endpoint, None)(connection.QUICK)
+    return client
 
 
 @pytest.fixture(scope="session")
 def bulk_client(dynamodb_endpoint: str) -> DynamoDBClient:
     """The same with the timeouts that a store has for large values."""
-    client: DynamoDBClient = connection.own_of("dynamodb", None, None, dynamodb_endpoint, None, connection.BULK)()
+    client: DynamoDBClient = connection.own("dynamodb", None, None, dynamodb_endpoint, None)(connection.BULK)
     return client

@@ -213,7 +213,7 @@ holding.wait()
 child = os.fork()
 if child == 0:
     try:
-        same = store._connection._client is client
+        same = store._connection.client() is client
         found = store.read("k")
         print("child", same, found is not None and found.value, made == [os.getppid(), os.getpid()], flush=True)
     except StoreUnavailableError as error:

@@ -236,8 +236,8 @@ def test_a_server_that_never_answers_is_tried_three_times(proxy: Proxy) -> None:
 def test_a_dead_endpoint_costs_less_than_five_seconds(nobody_listens: str) -> None:
     settings = open_store(nobody_listens)._connection.client().meta.config
     pauses = 0.025 + 0.05  # botocore's longest ones before the second and third attempt
-    assert settings.retries == {"mode": "standard", "total_max_attempts": 3}  # type: ignore[attr-defined]
-    for seconds in (settings.connect_timeout, settings.read_timeout):  # type: ignore[attr-defined]
+    assert settings.retries == {"mode": "standard", "total_max_attempts": 3}
+    for seconds in (settings.connect_timeout, settings.read_timeout):
         assert 3 * seconds + pauses < 5
 
 

@@ -67,7 +67,7 @@ def test_every_operation_is_one_request_on_the_wire(proxied: DynamoDBStore, prox
 def test_one_request_per_hit_by_botocores_own_count(dynamodb_table: str, dynamodb_endpoint: str) -> None:
     from dynmemo.stores.dynamodb import connection
 
-    client = connection.own(None, None, dynamodb_endpoint, None)()
+    client = connection.own("dynamodb", None, None, dynamodb_endpoint, None)(connection.QUICK)
     sent: list[str] = []
     client.meta.events.register(
         "before-send.dynamodb", lambda event_name, **_: sent.append(event_name.rpartition(".")[2])

@@ -91,17 +91,15 @@ class DynamoDBStore:
         names = None
         if partition_key_name and ttl_attribute_name and not self._create:
             names = Names(partition_key_name, ttl_attribute_name)
-        make = client_factory or connection.own(region, profile, endpoint_url, config)
         if client is not None:
             make = connection.live(client)
+        elif client_factory is not None:
+            make = connection.made_by(client_factory)
+        else:
+            make = connection.own("dynamodb", region, profile, endpoint_url, config)
         own = client is None and client_factory is None
         self._connection = Connection(make, names, own=own, given_client=client is not None)
-        self._quick_connection = self._bulk_connection = self._patient_connection = self._connection
-        if own:
-            self._bulk_connection, self._patient_connection = (
-                Connection(connection.own_of("dynamodb", region, profile, endpoint_url, config, pace), None, own=True)
-                for pace in (connection.BULK, connection.PATIENT)
-            )
+        self._pace, self._bulk_pace = connection.QUICK, connection.BULK
         self._overflow = overflow
         self._meters: tuple[Meter, ...] = ()
 
@@ -175,7 +173,7 @@ class DynamoDBStore:
 
     def patient(self) -> Self:
         twin = copy.copy(self)
-        twin._quick_connection = twin._bulk_connection = self._patient_connection
+        twin._pace = twin._bulk_pace = connection.PATIENT
         return twin
 
     def connect(self) -> None:
@@ -187,8 +185,7 @@ class DynamoDBStore:
         self.read("#open")
 
     def close(self) -> None:
-        for connected in self._connections():
-            connected.close()
+        self._connection.close()
         if self._overflow is not None:
             self._overflow.close()
 
@@ -301,10 +298,10 @@ class DynamoDBStore:
 
     def _send(self, method: str, key: str | None, parameters: dict[str, Any], *, bulk: bool) -> dict[str, Any]:
         """Every request goes through here, is counted here, and fails with our errors."""
-        connected = self._bulk_connection if bulk else self._quick_connection
+        pace = self._bulk_pace if bulk else self._pace
         requests = 0
         try:
-            send = getattr(connected.client(), method)
+            send = getattr(self._connection.client(pace), method)
             requests = 1
             response: dict[str, Any] = send(**parameters)
             check_answer(response, method)
@@ -313,7 +310,7 @@ class DynamoDBStore:
             failure = self._failure(error, method, key)
             raise failure from failure.__cause__
         except BaseException:  # Ctrl-C, or what a signal handler raised
-            connected.abandon()
+            self._connection.abandon(pace)
             raise
         self._count(method, response, requests)
         return response
@@ -324,12 +321,8 @@ class DynamoDBStore:
         if isinstance(failure, InvalidTableError):
             self._connection.forget_names()  # the table was made anew with others, or is to be created
         if getattr(failure, "code", None) in CREDENTIAL_TROUBLE:
-            for connected in self._connections():
-                connected.forget()
+            self._connection.forget()
         return failure
-
-    def _connections(self) -> tuple[Connection, ...]:
-        return self._connection, self._bulk_connection, self._patient_connection
 
     def _count(self, method: str, response: dict[str, Any], requests: int) -> None:
         if not self._meters:

@@ -52,129 +52,85 @@ PARALLEL = 4
 
 
 class Batches:
-    """Batch requests on one table."""
+    """Batch requests on one table. Where IAM does not allow one, its rows go one by one."""
 
     def __init__(self, call: Call, connection: Connection, table: str, names: Names) -> None:
         self._call = call
-        self._connection = connection
+        self._denied = connection.denied
         self._table = table
         self._names = names
 
     def get(self, keys: Sequence[str], *, consistent: bool) -> Iterator[Row]:
         """The rows that exist among these partition keys, in any order."""
         for start in range(0, len(keys), GETS):
-            yield from self._get(keys[start : start + GETS], consistent=consistent)
+            wanted = [self._key(key) for key in keys[start : start + GETS]]
+            found = self._try("batch_get_item", {"Keys": wanted, "ConsistentRead": consistent})
+            if found is None:
+                answers = [self._call("get_item", None, Key=key, ConsistentRead=consistent) for key in wanted]
+                found = [answer["Item"] for answer in answers if "Item" in answer]
+            yield from found
 
     def put(self, rows: Sequence[Row]) -> None:
         """Put up to `WRITES` rows of 16 MB in all, whatever stands there."""
-        self._write([{"PutRequest": {"Item": row}} for row in rows])
+        if self._try("batch_write_item", [{"PutRequest": {"Item": row}} for row in rows]) is None:
+            for row in rows:
+                self._call("put_item", None, Item=row)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete the rows with these partition keys, those that exist."""
-        requests = [{"DeleteRequest": {"Key": self._key(key)}} for key in keys]
-        for start in range(0, len(requests), WRITES):
-            self._write(requests[start : start + WRITES])
+        for start in range(0, len(keys), WRITES):
+            batch = [self._key(key) for key in keys[start : start + WRITES]]
+            if self._try("batch_write_item", [{"DeleteRequest": {"Key": key}} for key in batch]) is None:
+                for key in batch:
+                    self._call("delete_item", None, Key=key)
 
-    def _get(self, keys: Sequence[str], *, consistent: bool) -> Iterator[Row]:
-        if not self._connection.batches_denied:
+    def _try(self, method: str, requests: Any) -> list[Row] | None:
+        """The rows that came of a batch; None if IAM does not allow it."""
+        if method not in self._denied:
             try:
-                # All of it before the first is given out, so that a denial leaves nothing half done.
-                yield from list(self._get_batch(keys, consistent=consistent))
+                return self._all(method, requests)
             except StoreUnavailableError as error:
                 if error.code != "AccessDeniedException":
                     raise
-                self._connection.batches_denied = True
-            else:
-                return
-        for key in keys:
-            response = self._call("get_item", None, Key=self._key(key), ConsistentRead=consistent)
-            if "Item" in response:
-                yield response["Item"]
-
-    def _get_batch(self, keys: Sequence[str], *, consistent: bool) -> Iterator[Row]:
-        left: Any = {"Keys": [self._key(key) for key in keys], "ConsistentRead": consistent}
-        patience = _Patience("BatchGetItem", self._table, "UnprocessedKeys")
-        while left:
-            response = self._try("batch_get_item", left, patience)
-            got = [row for of_table in response.get("Responses", {}).values() for row in of_table]
-            yield from got
-            # Rows beyond 16 MB come with the next request; none at all means that we are too fast.
-            left = _left(response, "UnprocessedKeys", left)
-            patience.after(done=bool(got), more=bool(left))
-
-    def _write(self, requests: list[dict[str, Any]]) -> None:
-        if not self._connection.batch_writes_denied:
-            try:
-                return self._write_batch(requests)
-            except StoreUnavailableError as error:
-                if error.code != "AccessDeniedException":
-                    raise
-                self._connection.batch_writes_denied = True
-        for request in requests:
-            if "PutRequest" in request:
-                self._call("put_item", None, **request["PutRequest"])
-            else:
-                self._call("delete_item", None, **request["DeleteRequest"])
+                self._denied.add(method)
         return None
 
-    def _write_batch(self, requests: list[dict[str, Any]]) -> None:
-        left: Any = requests
-        patience = _Patience("BatchWriteItem", self._table, "UnprocessedItems")
-        while left:
-            before = len(left)
-            left = _left(self._try("batch_write_item", left, patience), "UnprocessedItems", left)
-            patience.after(done=len(left) < before, more=bool(left))
-
-    def _try(self, method: str, requests: Any, patience: _Patience) -> dict[str, Any]:
-        """One request; a throttled one is an answer that says nothing."""
-        try:
-            return self._call(method, None, RequestItems={self._table: requests})
-        except StoreUnavailableError as error:
-            if error.code not in THROTTLED:
-                raise
-            patience.throttled()
-            return {}
+    def _all(self, method: str, left: Any) -> list[Row]:
+        """Repeat a batch with what DynamoDB leaves undone, with pauses as long as it does nothing."""
+        rest = "UnprocessedKeys" if method == "batch_get_item" else "UnprocessedItems"
+        until = time.monotonic() + TOTAL_SECONDS
+        found: list[Row] = []
+        idle = 0
+        while True:
+            before, asked = len(found), left
+            try:
+                response = self._call(method, None, RequestItems={self._table: left})
+            except StoreUnavailableError as error:
+                if error.code not in THROTTLED:
+                    raise
+                idle += _SDK_TRIES - 1
+            else:
+                # Rows beyond 16 MB come with the next request; none at all means that we are too fast.
+                found += [row for rows in response.get("Responses", {}).values() for row in rows]
+                left = next(iter(response.get(rest, {}).values()), None)  # there is only one table
+            if not left:
+                return found
+            is_less = isinstance(left, list) and len(left) < len(asked)
+            idle = 0 if len(found) > before or is_less else idle + 1
+            if idle > IDLE_TRIES or time.monotonic() > until:
+                operation = "".join(word.capitalize() for word in method.split("_"))
+                raise StoreUnavailableError(
+                    f"{operation} on the DynamoDB table {self._table!r} failed: DynamoDB left requests undone again "
+                    "and again, the table throttles. Wait, or raise its capacity",
+                    operation=operation,
+                    table=self._table,
+                    code=rest,
+                )
+            if idle:
+                time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**idle, _LONGEST_PAUSE))  # noqa: S311 - no secret
 
     def _key(self, key: str) -> Row:
         return {self._names.key: {"S": key}}
-
-
-def _left(response: dict[str, Any], name: str, asked: Any) -> Any:
-    """What is still to be done: all that was asked when there was no answer. There is only one table."""
-    if name not in response:
-        return asked if not response else []
-    return next(iter(response[name].values()), [])
-
-
-class _Patience:
-    """Pauses between the requests of one batch, until it is time to give up."""
-
-    def __init__(self, operation: str, table: str, code: str) -> None:
-        self._operation = operation
-        self._code = code
-        self._table = table
-        self._until = time.monotonic() + TOTAL_SECONDS
-        self._idle = 0
-
-    def throttled(self) -> None:
-        """A request was refused as a whole, after the tries of the SDK."""
-        self._idle += _SDK_TRIES - 1
-
-    def after(self, *, done: bool, more: bool) -> None:
-        """Wait if there is more to do and nothing was done just now."""
-        if not more:
-            return
-        self._idle = 0 if done else self._idle + 1
-        if self._idle > IDLE_TRIES or time.monotonic() > self._until:
-            raise StoreUnavailableError(
-                f"{self._operation} on the DynamoDB table {self._table!r} failed: DynamoDB left requests undone again "
-                "and again, the table throttles. Wait, or raise its capacity",
-                operation=self._operation,
-                table=self._table,
-                code=self._code,
-            )
-        if self._idle:
-            time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**self._idle, _LONGEST_PAUSE))  # noqa: S311 - no secret
 
 
 def in_parallel(act: Callable[[T], U], tasks: Sequence[T]) -> list[U]:

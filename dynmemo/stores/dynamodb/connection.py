@@ -62,35 +62,34 @@ class Names(NamedTuple):
 
 
 class Connection:
-    """Client and names that the metered copies of one store share."""
+    """Clients, one for each pace, and names that the metered copies of one store share."""
 
     def __init__(
-        self, make: Callable[[], DynamoDBClient], names: Names | None, *, own: bool, given_client: bool = False
+        self, make: Callable[[Pace], Any], names: Names | None = None, *, own: bool = True, given_client: bool = False
     ) -> None:
         self._make = make
         self._names = self._given = names
         self._own = own
         self._given_client = given_client
-        self._abandoned: list[DynamoDBClient] = []
-        self._client: DynamoDBClient | None = None
+        self._abandoned: list[Any] = []
+        self._clients: dict[Pace, Any] = {}
         self._region: str | None = None
         self._sure_until = 0.0
         self._lock = threading.RLock()
-        self.batches_denied = False
-        """Whether IAM was found not to allow BatchGetItem."""
-        self.batch_writes_denied = False
-        """Whether IAM was found not to allow BatchWriteItem."""
+        self.denied: set[str] = set()
+        """The batch methods that IAM was found not to allow."""
         _connections.add(self)
 
-    def client(self) -> DynamoDBClient:
-        """The client of this process."""
-        client = self._client
+    def client(self, pace: Pace = QUICK) -> Any:
+        """The client of this process for requests of that pace; one that was given is for all."""
+        pace = pace if self._own else QUICK
+        client = self._clients.get(pace)
         if client is not None:
             return client
         with self._lock:
-            if self._client is None:
-                self._client = self._make()
-            return self._client
+            if pace not in self._clients:
+                self._clients[pace] = self._make(pace)
+            return self._clients[pace]
 
     def names(self, discover: Callable[[], Names]) -> Names:
         """The names, which `discover` finds once; when it raises, the next call tries again."""
@@ -118,37 +117,37 @@ class Connection:
     @property
     def region(self) -> str | None:
         """The client's region, once there was a client."""
-        client = self._client
-        if client is not None:
+        for client in list(self._clients.values())[:1]:
             self._region = client.meta.region_name
         return self._region
 
     def forget(self) -> None:
-        """Look credentials up anew at the next call, with a new client. A client or factory that was given stays."""
+        """Look credentials up anew at the next call, with new clients. A client or factory that was given stays."""
         if self._own:
-            self._client = None
+            self._clients.clear()
 
-    def abandon(self) -> None:
+    def abandon(self, pace: Pace = QUICK) -> None:
         """Use the client no more, which an interrupt left in the middle of a request; one that was given goes on."""
-        client = self._client
+        pace = pace if self._own else QUICK
+        client = self._clients.get(pace)
         if client is None:
             return
         self._abandoned.append(client)  # for its finalizer may wait for the lock until that is free
         if not self._given_client:
-            self._client = None
+            self._clients.pop(pace, None)
         _free_pools(client)
         self._abandoned.remove(client)
 
     def close(self) -> None:
-        """Close a client that is our own."""
-        client = self._client
+        """Close clients that are our own."""
+        clients = list(self._clients.values()) if self._own else []
         self.forget()
-        if self._own and client is not None:
+        for client in clients:
             client.close()
 
     def after_fork(self) -> None:
         """Sockets and locks of the parent are of no use in a child."""
-        self._client = None
+        self._clients = {}
         self._lock = threading.RLock()
 
 
@@ -187,11 +186,20 @@ def _free_pools(client: object) -> None:
 _PARTS_OF_CLIENTS = frozenset(("botocore", "urllib3", "collections", "builtins"))
 
 
-def live(client: DynamoDBClient) -> Callable[[], DynamoDBClient]:
+def made_by(factory: Callable[[], DynamoDBClient]) -> Callable[[Pace], Any]:
+    """A source that asks the user's factory, whatever the pace."""
+
+    def make(pace: Pace) -> DynamoDBClient:
+        return factory()
+
+    return make
+
+
+def live(client: DynamoDBClient) -> Callable[[Pace], Any]:
     """A source for a client that the user made; only the process that made it has its sockets."""
     pid = os.getpid()
 
-    def give() -> DynamoDBClient:
+    def give(pace: Pace) -> DynamoDBClient:
         if os.getpid() != pid:
             raise StoreUnavailableError(
                 "a live boto3 client cannot be used in a forked process; give client_factory= instead of client="
@@ -202,23 +210,11 @@ def live(client: DynamoDBClient) -> Callable[[], DynamoDBClient]:
 
 
 def own(
-    region: str | None, profile: str | None, endpoint_url: str | None, config: Config | None
-) -> Callable[[], DynamoDBClient]:
-    """A source of clients with our settings, those of `config` before them."""
-    return own_of("dynamodb", region, profile, endpoint_url, config)
+    service: str, region: str | None, profile: str | None, endpoint_url: str | None, config: Config | None
+) -> Callable[[Pace], Any]:
+    """A source of clients for a service of AWS, with our settings and those of `config` before them."""
 
-
-def own_of(
-    service: str,
-    region: str | None,
-    profile: str | None,
-    endpoint_url: str | None,
-    config: Config | None,
-    pace: Pace = QUICK,
-) -> Callable[[], Any]:
-    """The same for any service of AWS."""
-
-    def make() -> Any:
+    def make(pace: Pace) -> Any:
         import boto3
         import botocore.session
 
