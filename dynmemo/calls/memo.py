@@ -159,7 +159,7 @@ class Memo:
         with contextlib.closing(story):
             outcome = self.go_on(story)
             while isinstance(outcome, Compute):
-                with Computation(self.stats, self.watching()) as computation:
+                with Computation(self.stats, self.watching(args, kwargs)) as computation:
                     computation.value = self.function(*args, **kwargs)
                 outcome = self.go_on(story, computation.outcome)
             return value_of(outcome)
@@ -202,7 +202,7 @@ class Memo:
                     break
                 answer = error = None
                 if isinstance(step, Compute):
-                    with Computation(self.stats, self.watching()) as computation:
+                    with Computation(self.stats, self.watching(args, kwargs)) as computation:
                         computation.value = await self.function(*args, **kwargs)
                     answer = computation.outcome
                 elif isinstance(step, Work):
@@ -298,9 +298,9 @@ class Memo:
         given = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
         return {**given, "name": self.name}
 
-    def watching(self) -> Watching:
+    def watching(self, args: Arguments, kwargs: Keywords) -> Watching:
         """Looks, around one run of the function, at what it reads and may change."""
-        return self._identity.watching()
+        return self._identity.watching(self._arguments.watched(args, kwargs, is_small))
 
     def key(self, args: Arguments, kwargs: Keywords) -> str:
         """The key of a call, as `Cache.get` takes it."""

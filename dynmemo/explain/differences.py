@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from dynmemo._process import new_lock
+from dynmemo._process import Once, new_lock
 from dynmemo.keys.builtin import size_of
 
 if TYPE_CHECKING:
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
     from dynmemo.keys import Argument
     from dynmemo.keys.identity import Ingredient
+
+_once = Once()
+_ORDER = (
+    "%s(): the argument `%s` has the same items as in an earlier call, in another order, so it is another call. Where "
+    "the order says nothing, as in a dict built from a set, sort it."
+)
 
 _UNKNOWN = 3
 """For how many differences a part counts of which only the hash is known."""
@@ -102,9 +108,10 @@ class Known:
             return ["the arguments differ (which of them is not known here)"], _UNKNOWN
         found, unsure = [], []
         for one in self.each:
-            then = call.digests.get(one.name)
-            if one.digest is not None and then is not None and one.digest != then:
-                found.append(f"argument `{one.name}` differs")
+            then = call.each.get(one.name)
+            if one.digest is not None and then is not None and one.digest != then.digest:
+                same = "has the same items in another order" if one.unordered == then.unordered else "differs"
+                found.append(f"argument `{one.name}` {same}")
             elif one.digest is not None and then is None:
                 unsure.append(one.name)
         if not found and not unsure:
@@ -161,17 +168,18 @@ def is_small(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The code part and the arguments part of a key, with the digest of each argument that was taken."""
+    """The code part and the arguments part of a key, with each argument whose digest was taken."""
 
     code: str
     arguments: str
-    digests: Mapping[str, str | None]
+    each: Mapping[str, Argument]
 
 
 class History:
     """Recent calls and fingerprints of the functions of one name: in a notebook a redefined function is another."""
 
-    def __init__(self) -> None:
+    def __init__(self, fn: str = "") -> None:
+        self._fn = fn
         self._lock = new_lock(self)
         self._codes: dict[str, list[Ingredient]] = {}
         self._calls: dict[tuple[str, str], Call] = {}
@@ -189,9 +197,12 @@ class History:
 
     def saw_call(self, code: str, arguments: str, each: Iterable[Argument]) -> None:
         """A call is about to be computed."""
-        call = Call(code, arguments, {one.name: one.digest for one in each})
+        call = Call(code, arguments, {one.name: one for one in each if one.digest is not None})
         with self._lock:
+            before = [one for one in self._calls.values() if one.code == code]
             _put(self._calls, (code, arguments), call, MOST_CALLS)
+        for name in next(filter(None, (_in_another_order(call, one) for one in before)), ()):
+            _once.warning((self._fn, name), _ORDER, self._fn, name)
 
     def ingredients(self, code: str) -> list[Ingredient] | None:
         """What a fingerprint was made of, if this process has taken it."""
@@ -209,6 +220,18 @@ class History:
             return list(self._calls.values())[::-1]
 
 
+def _in_another_order(call: Call, other: Call) -> list[str]:
+    """The arguments that have the same items in another order, if two calls differ in nothing else."""
+    found = []
+    for name, one in call.each.items():
+        then = other.each.get(name)
+        if then is None or then.unordered != one.unordered:
+            return []
+        if then.digest != one.digest:
+            found.append(name)
+    return found
+
+
 def _put(kept: dict[K, V], key: K, value: V, most: int) -> None:
     kept.pop(key, None)
     kept[key] = value
@@ -223,7 +246,7 @@ class _Functions:
 
     def of(self, fn: str) -> History:
         with self._lock:
-            known = self._known.get(fn) or History()
+            known = self._known.get(fn) or History(fn)
             _put(self._known, fn, known, MOST_FUNCTIONS)
         return known
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Collection
 from types import FunctionType
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import blake3
 
+from dynmemo._process import Once
 from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
-from dynmemo.keys.digest import NoStableContent, digest, digest_arguments
+from dynmemo.keys.digest import NoStableContent, digest, digest_arguments, is_immutable
 from dynmemo.keys.own import module_name as module_name
 from dynmemo.keys.own import type_name
 from dynmemo.keys.snapshots import by_snapshot, class_identity
@@ -19,6 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dynmemo.keys.walk import Walk
+
+_once = Once()
+_CHANGED = (
+    "%s(): its computation changed the argument `%s`, so the next call with that object is another one. If it only "
+    "fills a cache inside the object, say what counts with __dynmemo_digest__ or register_digest(); else pass a copy, "
+    "for a hit changes nothing."
+)
+_UNSTABLE = (
+    "%s(): the argument `%s` has another digest each time, so no call with it is ever a hit. Say what counts of it "
+    "with __dynmemo_digest__ or register_digest()."
+)
 
 MAX_NAME_BYTES = 200
 GENERATION_SUFFIX = "#gen"
@@ -64,6 +77,8 @@ class Argument(NamedTuple):
     digest: str | None
     """Of its value alone; None where it was not taken."""
     note: str = ""
+    unordered: str | None = None
+    """The same without the order of dicts."""
 
 
 class ArgumentKeys:
@@ -93,6 +108,7 @@ class ArgumentKeys:
         self._key = key
         self._code = code
         self._ignore_given = ignore
+        self._notes: dict[str, str] = {}
         self._bind_to(function)
 
     def _bind_to(self, function: Callable[..., object]) -> None:
@@ -152,7 +168,30 @@ class ArgumentKeys:
             return Argument(name, kind, class_identity(cls), "its class alone: the state is ignored")
         if name in self._ignore:
             return Argument(name, kind, None, "ignored")
-        return Argument(name, kind, digest(value, name) if wanted(value) else None)
+        note = self._notes.get(name, "")
+        if not wanted(value):
+            return Argument(name, kind, None, note)
+        return Argument(name, kind, digest(value, name), note, digest(value, name, loose=True))
+
+    def watched(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], wanted: Callable[[object], bool]
+    ) -> Callable[[], None]:
+        """For one computation; to be called after it: notes, and logs once, what it changed of the arguments."""
+        before: list[tuple[str, object, str]] = []
+        with contextlib.suppress(Exception):  # objects may do anything when looked at
+            for name, value in [] if self._key is not None else self._bound_pairs(args, kwargs):
+                if not is_immutable(value) and name not in self._ignore and wanted(value):
+                    before.append((name, value, digest(value)))
+        return lambda: self._look_again(before)
+
+    def _look_again(self, before: list[tuple[str, object, str]]) -> None:
+        with contextlib.suppress(Exception):
+            for name, value, then in before:
+                if (now := digest(value)) == then:
+                    continue
+                unstable = digest(value) != now
+                self._notes[name] = "it has another digest each time" if unstable else "a computation changed it"
+                _once.warning((self._label, name, unstable), _UNSTABLE if unstable else _CHANGED, self._label, name)
 
     def _quick_pairs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
         names = self._names

@@ -57,8 +57,11 @@ class Ingredient:
 class Watching:
     """Looks, around one computation, at the places that its code may change and at all others that it reads."""
 
-    def __init__(self, identity: CodeIdentity, snapshots: Sequence[Snapshot]) -> None:
+    def __init__(
+        self, identity: CodeIdentity, snapshots: Sequence[Snapshot], look_at_arguments: Callable[[], None]
+    ) -> None:
         self._identity = identity
+        self._look_at_arguments = look_at_arguments
         self._snapshots = snapshots
         self._mark: Token[tuple[Running, ...]] | None = None
         self._reason = ""
@@ -75,6 +78,7 @@ class Watching:
         """The computation is over: why its result must not be stored, empty if it may."""
         if self._mark is not None:
             running.reset(self._mark)
+        self._look_at_arguments()
         reasons = [self._look_at(snapshot) for snapshot in self._snapshots]
         return self._reason or next(filter(None, reasons), "")
 
@@ -180,13 +184,14 @@ class CodeIdentity:
 
     # -- computations -----------------------------------------------------------------------------
 
-    def watching(self) -> Watching:
+    def watching(self, look_at_arguments: Callable[[], None] = lambda: None) -> Watching:
         """For one computation: tells what it changes of what it may, and what was changed meanwhile."""
         mine = self._tracker.known
         if self._pinned is not None or mine is None:  # nothing was looked up
-            return Watching(self, ())
+            return Watching(self, (), look_at_arguments)
         found = [mine, *(tracker.known for tracker in list(self._met.values()))]
-        return Watching(self, [one for one in found if one is not None and (one is mine or one.watch.unchanged())])
+        known = [one for one in found if one is not None and (one is mine or one.watch.unchanged())]
+        return Watching(self, known, look_at_arguments)
 
     # -- what it is made of -------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import enum
 import functools
 import os
 import time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -56,6 +57,10 @@ class Forgetful:
 
 class Moment(dt.datetime):
     """To which attributes can be added, of which pickle knows nothing."""
+
+
+class Price(Decimal):
+    """The same."""
 
 
 class Lazy:
@@ -195,13 +200,15 @@ def test_an_object_in_a_cycle_that_pickle_changes_is_refused() -> None:
         digest([inner])
 
 
-def test_attributes_that_pickle_does_not_know_of_count() -> None:
-    def tagged(tag: int) -> Moment:
-        moment = Moment(2024, 1, 1)
-        moment.tag = tag  # type: ignore[attr-defined]
-        return moment
+@pytest.mark.parametrize("make", [lambda: Moment(2024, 1, 1), lambda: Price("1.0")])
+def test_attributes_that_pickle_does_not_know_of_count(make: Callable[[], Any]) -> None:
+    def tagged(tag: int) -> object:
+        value = make()
+        value.tag = tag
+        return value
 
     assert digest(tagged(1)) == digest(tagged(1)) != digest(tagged(2))
+    assert digest(make()) != digest(tagged(1))
 
 
 def test_an_object_that_says_what_it_is_made_of_counts_by_that() -> None:
