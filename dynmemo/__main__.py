@@ -42,6 +42,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="A function's name, module.qualname. Default: all.", show_default=False),
+]
 Url = Annotated[
     str | None,
     typer.Option(
@@ -73,10 +77,7 @@ def demo(
 
 @app.command()
 def clear(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help="A function's name, module.qualname. Default: all.", show_default=False),
-    ] = None,
+    name: Name = None,
     url: Url = None,
 ) -> None:
     """Forget the results of one function, or of all of them, in every process that uses the cache."""
@@ -88,10 +89,7 @@ def clear(
 
 @app.command()
 def purge(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help="A function's name, module.qualname. Default: all.", show_default=False),
-    ] = None,
+    name: Name = None,
     expired: Annotated[bool, typer.Option("--expired", help="Entries whose time has run out.")] = False,
     superseded: Annotated[bool, typer.Option("--superseded", help="Entries that were cleared.")] = False,
     orphans: Annotated[bool, typer.Option("--orphans", help="Parts of large values without an entry.")] = False,

@@ -27,7 +27,7 @@ from dynmemo.calls import dynamo_cached
 from dynmemo.defaults import configure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from multiprocessing.synchronize import Barrier
 
     import pandas as pd
@@ -205,10 +205,25 @@ def report(run: Run, console: Console) -> bool:
     """Print the run; whether every forecast was computed once at most and all workers agree."""
     console.print(_table(run))
     found = problems(run.calls)
+    for problem in found:
+        console.print(f"[bold red]Failed:[/] {escape(problem)}.", soft_wrap=True)
     if found:
-        _complain(found, run, console)
+        where = escape(run.cache.store.location)
+        console.print(
+            f"The cache at {where} did not keep what was stored, or did not answer: see what was logged above.",
+            soft_wrap=True,
+        )
         return False
-    _praise(run, console)
+    computed = sum(call.computed for call in run.calls)
+    hits = sum(work.hits for work in run.works)
+    waits = sum(work.waited for work in run.works)
+    saved = sum(work.seconds_saved for work in run.works)
+    done = f"{computed} forecasts computed, each once" if computed else "Nothing computed, an earlier run had left all"
+    shared = f"{hits} hits; {waits} waits" if waits else f"{hits} hits"
+    console.print(f"[bold]{done}; {shared}; {_time(saved)} saved.[/]", highlight=False)
+    console.print(f"All {len(run.works)} processes got the same forecasts.", highlight=False)
+    if computed:
+        console.print("Run it again: then nothing is computed any more.")
     return True
 
 
@@ -221,59 +236,24 @@ def _table(run: Run) -> Table:
         show_footer=True,
     )
     table.add_column("process", footer="computing\nlater call\nfaster")
-    seconds = {variable: (run.compute_seconds.get(variable), _later(run, variable)) for variable in VARIABLES}
     for variable in VARIABLES:
-        table.add_column(variable, justify="right", footer=_footer(*seconds[variable]))
+        computing = run.compute_seconds.get(variable)
+        # Of the second calls: then the process is warm, its client connected.
+        later = statistics.median(call.seconds for call in run.calls if call.again and call.variable == variable)
+        footer = f"-\n{_time(later)}\n-"  # not kept by the cache
+        if computing is not None:
+            footer = f"{_time(computing)}\n{_time(later)}\n{computing / later:,.0f} x"
+        table.add_column(variable, justify="right", footer=footer)
     for work in run.works:
-        table.add_row(f"{work.calls[0].pid}\n  again", *(_cell(work, variable) for variable in VARIABLES))
+        cells = (Text("\n").join(_line(call) for call in work.calls if call.variable == name) for name in VARIABLES)
+        table.add_row(f"{work.calls[0].pid}\n  again", *cells)
     return table
 
 
-def _cell(work: Work, variable: str) -> Text:
-    lines = [_line(call) for call in work.calls if call.variable == variable]
-    return Text("\n").join(lines)
-
-
 def _line(call: Call) -> Text:
-    if call.computed:
-        return Text(f"computed {_time(call.seconds)}", style="bold yellow")
-    if call.waited:
-        return Text(f"waited {_time(call.seconds)}", style="cyan")
-    return Text(f"hit {_time(call.seconds)}", style="green")
-
-
-def _later(run: Run, variable: str) -> float:
-    """Median time of the second calls: the process is warm, its client connected."""
-    return statistics.median(call.seconds for call in run.calls if call.again and call.variable == variable)
-
-
-def _footer(computing: float | None, later: float) -> str:
-    if computing is None:  # not kept by the cache
-        return f"-\n{_time(later)}\n-"
-    return f"{_time(computing)}\n{_time(later)}\n{computing / later:,.0f} x"
-
-
-def _complain(found: list[str], run: Run, console: Console) -> None:
-    for problem in found:
-        console.print(f"[bold red]Failed:[/] {escape(problem)}.", soft_wrap=True)
-    console.print(
-        f"The cache at {escape(run.cache.store.location)} did not keep what was stored, or did not answer: "
-        "see what was logged above.",
-        soft_wrap=True,
-    )
-
-
-def _praise(run: Run, console: Console) -> None:
-    computed = sum(call.computed for call in run.calls)
-    hits = sum(work.hits for work in run.works)
-    waits = sum(work.waited for work in run.works)
-    saved = sum(work.seconds_saved for work in run.works)
-    done = f"{computed} forecasts computed, each once" if computed else "Nothing computed, an earlier run had left all"
-    shared = f"{hits} hits; {waits} waits" if waits else f"{hits} hits"
-    console.print(f"[bold]{done}; {shared}; {_time(saved)} saved.[/]", highlight=False)
-    console.print(f"All {len(run.works)} processes got the same forecasts.", highlight=False)
-    if computed:
-        console.print("Run it again: then nothing is computed any more.")
+    what, style = ("waited", "cyan") if call.waited else ("hit", "green")
+    what, style = ("computed", "bold yellow") if call.computed else (what, style)
+    return Text(f"{what} {_time(call.seconds)}", style=style)
 
 
 def say_where(cache: Cache, console: Console) -> None:
@@ -288,12 +268,8 @@ def say_where(cache: Cache, console: Console) -> None:
 def look(url: str) -> str:
     """A command that lists the entries of the cache at `url`."""
     kind, arguments = parse_url(url)
-    if kind == "dynamodb":
-        return _aws(arguments)
-    return f'python -c "{_LIST_ENTRIES}" "{arguments["path"]}"'
-
-
-def _aws(arguments: Mapping[str, object]) -> str:
+    if kind != "dynamodb":
+        return f'python -c "{_LIST_ENTRIES}" "{arguments["path"]}"'
     options = {"table-name": "table_name", "region": "region", "profile": "profile", "endpoint-url": "endpoint_url"}
     given = " ".join(f"--{option} {arguments[name]}" for option, name in options.items() if name in arguments)
     key, ttl = arguments.get("partition_key_name", "id"), arguments.get("ttl_attribute_name", "ttl_date")

@@ -64,10 +64,9 @@ def checked_secrets(secret: object) -> tuple[bytes, ...]:
     if secret is None:
         secret = [text.strip() for text in os.environ.get("DYNMEMO_SECRET", "").split(",")]
     several = [secret] if isinstance(secret, (str, bytes)) else secret
-    keys = [_key_bytes(one) for one in several] if isinstance(several, Sequence) else [None]
-    if None in keys:
+    if not isinstance(several, Sequence) or not all(isinstance(one, (str, bytes)) for one in several):
         raise InvalidOptionError("secret= takes text, bytes, or a list of these (the first signs, all are accepted)")
-    given = tuple(key for key in keys if key)
+    given = tuple(one.encode() if isinstance(one, str) else one for one in several if one)
     if any(len(key) < SHORTEST_GOOD_SECRET for key in given):
         _once.warning(
             "short secret",
@@ -76,12 +75,6 @@ def checked_secrets(secret: object) -> tuple[bytes, ...]:
             SHORTEST_GOOD_SECRET,
         )
     return given
-
-
-def _key_bytes(secret: object) -> bytes | None:
-    if isinstance(secret, str):
-        return secret.encode()
-    return secret if isinstance(secret, bytes) else None
 
 
 def checked_encrypt(encrypt: object, secrets: tuple[bytes, ...]) -> bool:
@@ -129,24 +122,10 @@ def checked_refresh_after(part: object) -> float | None:
     return part
 
 
-def _boolean(option: str, text: str) -> bool:
-    try:
-        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
-    except KeyError:
-        raise ValueError("true or false") from None
-
-
-def _integer(option: str, text: str) -> int:
+def _whole(option: str, text: str) -> int:
     if not re.fullmatch(r"[0-9][0-9_]*", text):
-        raise ValueError("a whole number")
+        raise ValueError(text)
     return int(text)
-
-
-def _number(option: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("a number") from None
 
 
 def _duration(option: str, text: str) -> float:
@@ -157,20 +136,20 @@ def _duration(option: str, text: str) -> float:
     return parse_duration(value, option)
 
 
-def _as_it_is(option: str, text: str) -> str:
-    return text
-
-
-_PARSERS: Mapping[str, Callable[[str, str], object]] = {
-    "bool": _boolean,
-    "int | None": _integer,
-    "float | None": _number,
-    "str | None": _as_it_is,
-    "Secret | None": _as_it_is,
-    "Duration": _duration,
-    "Duration | None": _duration,
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_PARSERS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
+    "bool": ("true or false", lambda option, text: _BOOLEANS[text.lower()]),
+    "int | None": ("a whole number", _whole),
+    "float | None": ("a number", lambda option, text: float(text)),
+    "str | None": ("a text", lambda option, text: text),
+    "Secret | None": ("a text", lambda option, text: text),
+    "Duration": ("a duration", _duration),
+    "Duration | None": ("a duration", _duration),
 }
-"""How to read an option in a URL, by its annotation in the constructor. Options of other types stand in no URL."""
+"""What an option in a URL must be and how to read it, by its annotation in the constructor.
+
+Options of other types stand in no URL.
+"""
 
 CONSTRUCTORS: dict[str, Callable[..., object]] = {}
 """By the scheme of the URL; the first parameter is the place, the others are the options."""
@@ -183,7 +162,7 @@ def parameters_of(constructor: Callable[..., object]) -> Mapping[str, inspect.Pa
 
 
 @functools.cache
-def _read_from_urls(kind: str) -> tuple[str, Mapping[str, Callable[[str, str], object]]]:
+def _read_from_urls(kind: str) -> tuple[str, Mapping[str, tuple[str, Callable[[str, str], object]]]]:
     """The name of the place, and how to read the options."""
     place, *options = parameters_of(CONSTRUCTORS[kind]).values()
     return place.name, {each.name: _PARSERS[each.annotation] for each in options if each.annotation in _PARSERS}
@@ -227,12 +206,13 @@ def parse_url(url: str) -> tuple[str, dict[str, object]]:
         if name not in parsers:
             allowed = ", ".join(sorted(parsers))
             raise InvalidOptionError(f"{name!r} is no option of a {kind} URL; there are {allowed}")
+        wanted, parse = parsers[name]
         try:
-            arguments[name] = parsers[name](name, text)
+            arguments[name] = parse(name, text)
         except InvalidOptionError:
             raise
-        except ValueError as error:
-            raise InvalidOptionError(f"option {name}={text!r} of the {kind} URL must be {error}") from None
+        except (KeyError, ValueError):
+            raise InvalidOptionError(f"option {name}={text!r} of the {kind} URL must be {wanted}") from None
     return kind, arguments
 
 

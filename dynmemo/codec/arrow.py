@@ -11,6 +11,8 @@ from dynmemo.codec.refusal import CannotSerialize, type_name
 from dynmemo.errors import InvalidOptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dynmemo.codec.serializers import Bytes, Encoded
 
 _TAG = b"dynmemo"
@@ -159,19 +161,11 @@ def _same_objects(given: Any, restored: Any) -> bool:
     return given.dtype != object or all(type(a) is type(b) for a, b in zip(given, restored, strict=True))
 
 
-def _same_polars(given: Any, restored: Any) -> bool:
-    return bool(given.schema == restored.schema and given.equals(restored, null_equal=True))
-
-
-def _same_arrow(given: Any, restored: Any) -> bool:
-    return bool(given.schema.equals(restored.schema, check_metadata=True))
-
-
-_SAME = {
+_SAME: dict[str, Callable[[Any, Any], bool]] = {
     "pandas.DataFrame": _same_frame,
     "pandas.Series": _same_series,
-    "polars.DataFrame": _same_polars,
-    "pyarrow.Table": _same_arrow,
+    "polars.DataFrame": lambda given, restored: given.schema == restored.schema and given.equals(restored),
+    "pyarrow.Table": lambda given, restored: given.schema.equals(restored.schema, check_metadata=True),
 }
 
 

@@ -42,10 +42,12 @@ def compress(chunks: Sequence[Bytes], length: int) -> list[Bytes] | None:
 class Reader:
     """A payload in the pieces that are asked for, together never more than the `length` announced."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_at", "_data", "_left")
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, data: memoryview, length: int) -> None:
         self._left = length
+        self._data = data
+        self._at = 0
 
     def take(self, count: int) -> bytearray:
         """The next `count` bytes, in memory of their own."""
@@ -60,23 +62,6 @@ class Reader:
             raise UnreadableValueError("the payload is not as long as announced", cause="format")
 
     def _take(self, count: int) -> bytearray:
-        raise NotImplementedError
-
-    def _more(self) -> bool:
-        raise NotImplementedError
-
-
-class PlainReader(Reader):
-    """A payload that was not compressed."""
-
-    __slots__ = ("_at", "_data")
-
-    def __init__(self, data: memoryview, length: int) -> None:
-        super().__init__(length)
-        self._data = data
-        self._at = 0
-
-    def _take(self, count: int) -> bytearray:
         if count > len(self._data) - self._at:
             raise UnreadableValueError("the payload is cut off", cause="format")
         self._at += count
@@ -89,12 +74,10 @@ class PlainReader(Reader):
 class ZstdReader(Reader):
     """A compressed payload, decompressed no further than what is asked for."""
 
-    __slots__ = ("_at", "_data", "_decompressor")
+    __slots__ = ("_decompressor",)
 
     def __init__(self, data: memoryview, length: int) -> None:
-        super().__init__(length)
-        self._data = data
-        self._at = 0
+        super().__init__(data, length)
         self._decompressor = _zstd().ZstdDecompressor()
 
     def _take(self, count: int) -> bytearray:

@@ -289,7 +289,7 @@ class Codec:
         if flags & BUFFERS:
             if not is_pickle:  # else bytes for a harmless serializer would be unpickled
                 raise UnreadableValueError("only pickled values have buffers", cause="format")
-            kind = compression.ZstdReader if flags & ZSTD else compression.PlainReader
+            kind = compression.ZstdReader if flags & ZSTD else compression.Reader
             return serializers.load_with_buffers(kind(payload, length), self._own, code=code)
         whole: Bytes = payload
         if flags & ZSTD:

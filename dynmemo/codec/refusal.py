@@ -6,9 +6,13 @@ import inspect
 import io
 import types
 from collections.abc import Iterator
-from typing import NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from dynmemo.errors import DynmemoError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _LOOKED_AT = 100_000
 
@@ -17,22 +21,37 @@ class CannotSerialize(DynmemoError):  # noqa: N818 - it tells what the result is
     """The result has no stored form. The text says which part and what to return instead, never any content."""
 
 
-class _Kind(NamedTuple):
-    name: str
-    advice: str
+_KINDS: tuple[tuple[Callable[[Any], bool], str, str], ...] = (
+    (
+        lambda value: isinstance(value, types.GeneratorType | types.AsyncGeneratorType),
+        "a generator",
+        "Return a list of what it yields",
+    ),
+    (inspect.isawaitable, "a coroutine", "Await it and return its result"),
+    (lambda value: isinstance(value, io.IOBase), "an open file", "Return its content or its path"),
+    (lambda value: isinstance(value, memoryview), "a view of memory", "Return bytes"),
+    (
+        lambda value: _is_called(value, "lock", "condition", "semaphore", "event", "barrier"),
+        "a lock",
+        "Return the data without it, or leave it out in __getstate__",
+    ),
+    (
+        lambda value: _is_called(value, "connection", "socket", "client", "session", "cursor", "engine", "channel"),
+        "a live connection",
+        "Return the data that was read through it",
+    ),
+    (lambda value: isinstance(value, Iterator), "an iterator", "Return a list of what it yields"),
+    (
+        lambda value: True,
+        "an object that cannot be pickled",
+        "Return plain data instead, or give its class __getstate__",
+    ),
+)
+"""Kinds of objects, what to call them, and what to do; the first that fits counts."""
 
 
-_GENERATOR = _Kind("a generator", "Return a list of what it yields")
-_ITERATOR = _Kind("an iterator", "Return a list of what it yields")
-_COROUTINE = _Kind("a coroutine", "Await it and return its result")
-_FILE = _Kind("an open file", "Return its content or its path")
-_LOCK = _Kind("a lock", "Return the data without it, or leave it out in __getstate__")
-_CONNECTION = _Kind("a live connection", "Return the data that was read through it")
-_VIEW = _Kind("a view of memory", "Return bytes")
-_OTHER = _Kind("an object that cannot be pickled", "Return plain data instead, or give its class __getstate__")
-
-_CONNECTION_WORDS = ("connection", "socket", "client", "session", "cursor", "engine", "channel")
-_LOCK_WORDS = ("lock", "condition", "semaphore", "event", "barrier")
+def _is_called(value: object, *words: str) -> bool:
+    return any(word in type(value).__name__.lower() for word in words)
 
 
 def refuse(value: object, culprit: object, error: BaseException) -> CannotSerialize:
@@ -43,8 +62,8 @@ def refuse(value: object, culprit: object, error: BaseException) -> CannotSerial
         return CannotSerialize("the result is nested too deeply to be pickled. Return a flatter structure")
     if culprit is None:
         return CannotSerialize(f"the result ({type_name(value)}) cannot be pickled ({type(error).__name__})")
-    kind = _kind(culprit)
-    return CannotSerialize(f"{where(value, culprit)} is {kind.name} ({type_name(culprit)}). {kind.advice}")
+    name, advice = next((name, advice) for fits, name, advice in _KINDS if fits(culprit))
+    return CannotSerialize(f"{where(value, culprit)} is {name} ({type_name(culprit)}). {advice}")
 
 
 def where(value: object, culprit: object) -> str:
@@ -62,23 +81,6 @@ def type_name(value: object) -> str:
     """The type's full name, without ``builtins``."""
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _kind(value: object) -> _Kind:
-    name = type(value).__name__.lower()
-    if isinstance(value, types.GeneratorType | types.AsyncGeneratorType):
-        return _GENERATOR
-    if inspect.isawaitable(value):
-        return _COROUTINE
-    if isinstance(value, io.IOBase):
-        return _FILE
-    if isinstance(value, memoryview):
-        return _VIEW
-    if any(word in name for word in _LOCK_WORDS):
-        return _LOCK
-    if any(word in name for word in _CONNECTION_WORDS):
-        return _CONNECTION
-    return _ITERATOR if isinstance(value, Iterator) else _OTHER
 
 
 def _path(value: object, culprit: object) -> str | None:
@@ -120,24 +122,16 @@ def _attributes(value: object) -> Iterator[tuple[str, object]]:
         slots = kind.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
             descriptor = kind.__dict__.get(name)
-            if isinstance(descriptor, types.MemberDescriptorType) and (part := _slot(descriptor, value)) is not None:
-                yield name, part
-
-
-def _slot(descriptor: types.MemberDescriptorType, value: object) -> object:
-    try:
-        return descriptor.__get__(value)
-    except AttributeError:
-        return None
+            if isinstance(descriptor, types.MemberDescriptorType):
+                with suppress(AttributeError):  # an empty slot
+                    yield name, descriptor.__get__(value)
 
 
 def _closed_over(function: types.FunctionType) -> Iterator[tuple[object, str]]:
     code = function.__code__
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        try:
+        with suppress(ValueError):  # an empty cell
             yield cell.cell_contents, f".<variable {name}>"
-        except ValueError:  # an empty cell
-            continue
     for name in code.co_names:
         if name in function.__globals__:
             yield function.__globals__[name], f".<global {name}>"

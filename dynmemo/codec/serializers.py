@@ -142,9 +142,19 @@ class _Own:
 
 def choose(serializer: str | Serializer, own: Own) -> Format:
     """The format for the option `serializer=`; `InvalidOptionError` for anything that is none."""
+    if serializer == "arrow":
+        from dynmemo.codec.arrow import Arrow
+
+        return Arrow()
     if isinstance(serializer, str):
-        return _built_in(serializer, own)
-    if isinstance(serializer, type) or not _has_the_methods(serializer):
+        found: dict[str, Format] = {"pickle": _Pickle(own), "json": _Json(), "bytes": _Bytes()}
+        if serializer in found:
+            return found[serializer]
+        raise InvalidOptionError(
+            f"serializer={serializer!r}: allowed are {_ALLOWED}, or an object with name, dumps and loads"
+        )
+    methods = (getattr(serializer, "dumps", None), getattr(serializer, "loads", None))
+    if isinstance(serializer, type) or not hasattr(serializer, "name") or not all(map(callable, methods)):
         raise InvalidOptionError(
             f"serializer= is of type {type_name(serializer)}: allowed are {_ALLOWED}, "
             "or an object with name, dumps and loads"
@@ -157,24 +167,6 @@ def choose(serializer: str | Serializer, own: Own) -> Format:
     if name in _BUILT_IN:
         raise InvalidOptionError(f"the serializer's name {name!r} is that of a built-in one: choose another name")
     return _Own(serializer)
-
-
-def _has_the_methods(serializer: object) -> bool:
-    methods = (getattr(serializer, "dumps", None), getattr(serializer, "loads", None))
-    return hasattr(serializer, "name") and all(map(callable, methods))
-
-
-def _built_in(name: str, own: Own) -> Format:
-    if name == "arrow":
-        from dynmemo.codec.arrow import Arrow
-
-        return Arrow()
-    found: dict[str, Format] = {"pickle": _Pickle(own), "json": _Json(), "bytes": _Bytes()}
-    if name not in found:
-        raise InvalidOptionError(
-            f"serializer={name!r}: allowed are {_ALLOWED}, or an object with name, dumps and loads"
-        )
-    return found[name]
 
 
 def _foreign_to_json(value: object) -> list[object]:

@@ -233,7 +233,12 @@ class DynamoDBStore:
 
     def _put(self, key: str, row: Row, expect: Expect | None) -> Written | Refused:
         """Put one row."""
-        _check_size(row)
+        size = rows.size(row)
+        if size > rows.LARGEST_ROW:
+            raise ValueTooLargeError(
+                f"the row would have {size:,} bytes; a DynamoDB item holds {rows.LARGEST_ROW:,}, "
+                "key and attribute names included. Store a smaller value"
+            )
         names = self._names()
         etag: str = row["etag"]["S"]
         condition: dict[str, Any] = {}
@@ -339,12 +344,3 @@ def _is_of_another_prefix(key: str, fn: str) -> bool:
     """Whether a function's row belongs to a store whose prefix, as "dc" or "a:dc", makes its key look like ours."""
     ends = (":", "#")
     return not key.startswith(tuple(fn + end for end in ends)) and any(f":dc:{fn}{end}" in f":{key}" for end in ends)
-
-
-def _check_size(row: Row) -> None:
-    size = rows.size(row)
-    if size > rows.LARGEST_ROW:
-        raise ValueTooLargeError(
-            f"the row would have {size:,} bytes; a DynamoDB item holds {rows.LARGEST_ROW:,}, "
-            "key and attribute names included. Store a smaller value"
-        )
