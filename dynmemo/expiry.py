@@ -65,7 +65,10 @@ def _seconds(value: object, option: str) -> float:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, str):
-        return _text_seconds(value, option)
+        match = _TEXT.fullmatch(value)
+        if match is None or not any(match.groups()):
+            raise InvalidOptionError(f"{option}={value!r} is not a time; give {DURATIONS}")
+        return math.fsum(float(number) * _UNITS[unit] for unit, number in match.groupdict(default="0").items())
     # numpy calls its timedelta64 a number, whatever its unit.
     is_count = getattr(getattr(value, "dtype", None), "kind", "") != "m"
     if is_count and not isinstance(value, bool) and isinstance(value, numbers.Real):
@@ -74,13 +77,6 @@ def _seconds(value: object, option: str) -> float:
         except OverflowError:
             return math.inf
     raise InvalidOptionError(f"{option}={value!r} is a {type(value).__name__}; give {DURATIONS}")
-
-
-def _text_seconds(text: str, option: str) -> float:
-    match = _TEXT.fullmatch(text)
-    if match is None or not any(match.groups()):
-        raise InvalidOptionError(f"{option}={text!r} is not a time; give {DURATIONS}")
-    return math.fsum(float(number) * _UNITS[unit] for unit, number in match.groupdict(default="0").items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +124,8 @@ class Lifetime:
             deadline = min(math.floor(now + self.relative), LATEST_TIME)
         if self.window is None:
             return Dates(deadline, deadline, None)
-        return Dates(_window_end(now, self.window / TICKS_PER_SECOND, deadline), deadline, format_timespan(self.window))
+        end = math.floor(now + self.window / TICKS_PER_SECOND)
+        return Dates(min(end, LATEST_TIME if deadline is None else deadline), deadline, format_timespan(self.window))
 
 
 def _absolute(moment: datetime, now: float) -> float:
@@ -151,26 +148,18 @@ def _refuse_after_9999(moment: float, option: str, given: object) -> None:
         )
 
 
-def _window_end(now: float, window: float, deadline: int | None) -> int:
-    end = min(math.floor(now + window), LATEST_TIME)
-    return end if deadline is None else min(end, deadline)
-
-
 def expires_at(item: Item) -> int | None:
     """The second after which the entry is expired for us, None for never.
 
     Rows kept for `stale_if_error` carry dates that lie `stale_for` seconds later.
     """
-    if item.ttl_date is None:
-        return None
-    return item.ttl_date - (item.stale_for or 0)
+    return None if item.ttl_date is None else item.ttl_date - (item.stale_for or 0)
 
 
 def is_expired(item: Item, now: float) -> bool:
     """Whether the entry is over, be the row deleted by the engine already or not."""
-    if item.ttl_date is None:
-        return False
-    return now > item.ttl_date - (item.stale_for or 0)
+    end = expires_at(item)
+    return end is not None and now > end
 
 
 def refreshed_date(item: Item, now: float, refresh_after: float = 0.0) -> int | None:

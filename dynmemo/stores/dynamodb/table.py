@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dynmemo._process import logger
@@ -12,7 +13,7 @@ from dynmemo.stores.dynamodb.errors import TableMissingError
 from dynmemo.stores.dynamodb.rows import OWN_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Call = Callable[..., dict[str, Any]]
     """A request on the table by the name of the client's method, with the store's errors."""
@@ -49,12 +50,32 @@ def discover(call: Call, table: str, key_name: str | None, ttl_name: str | None,
 def _key_name(call: Call, table: str, given: str | None, ttl_name: str | None, *, create: bool) -> str:
     """The partition key of the table, which is created when it is missing and `create` is set."""
     description = _describe(call, create=create)
+    if description is None:
+        logger.info("dynmemo creates the DynamoDB table %r", table)
+        with _unless("ResourceInUseException"):  # somebody else creates it right now
+            call(
+                "create_table",
+                AttributeDefinitions=[{"AttributeName": given or KEY_NAME, "AttributeType": "S"}],
+                KeySchema=[{"AttributeName": given or KEY_NAME, "KeyType": "HASH"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
     if description is None or (create and description["TableStatus"] == "CREATING"):
-        if description is None:
-            _create(call, table, given or KEY_NAME)
         description = _wait_until_active(call, table)
-        _enable_ttl(call, ttl_name or TTL_NAME)
+        specification = {"Enabled": True, "AttributeName": ttl_name or TTL_NAME}
+        # A concurrent creator has enabled it already, or is doing so; what came of it is described next.
+        with _unless("ValidationException", "ResourceInUseException"):
+            call("update_time_to_live", TimeToLiveSpecification=specification)
     return _checked_key(description, given)
+
+
+@contextmanager
+def _unless(*codes: str) -> Iterator[None]:
+    """What fails with one of these codes is done by somebody else."""
+    try:
+        yield
+    except StoreUnavailableError as error:
+        if error.code not in codes:
+            raise
 
 
 def _describe(call: Call, *, create: bool) -> dict[str, Any] | None:
@@ -66,20 +87,6 @@ def _describe(call: Call, *, create: bool) -> dict[str, Any] | None:
             return None
         raise
     return description
-
-
-def _create(call: Call, table: str, key_name: str) -> None:
-    logger.info("dynmemo creates the DynamoDB table %r", table)
-    try:
-        call(
-            "create_table",
-            AttributeDefinitions=[{"AttributeName": key_name, "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": key_name, "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-    except StoreUnavailableError as error:
-        if error.code != "ResourceInUseException":  # somebody else creates it right now
-            raise
 
 
 def _wait_until_active(call: Call, table: str) -> dict[str, Any]:
@@ -98,16 +105,6 @@ def _wait_until_active(call: Call, table: str) -> dict[str, Any]:
             )
         time.sleep(pause)
         pause = min(pause * 2, 2.0)
-
-
-def _enable_ttl(call: Call, ttl_name: str) -> None:
-    specification = {"Enabled": True, "AttributeName": ttl_name}
-    try:
-        call("update_time_to_live", TimeToLiveSpecification=specification)
-    except StoreUnavailableError as error:
-        # A concurrent creator has enabled it already, or is doing so; what came of it is described next.
-        if error.code not in ("ValidationException", "ResourceInUseException"):
-            raise
 
 
 def _checked_key(description: dict[str, Any], key_name: str | None) -> str:
