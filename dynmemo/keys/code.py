@@ -204,7 +204,7 @@ class _Function:
         if chain[0] in self._cells and not isinstance(value, types.ModuleType):
             return  # the closure counts as a whole
         while isinstance(value, types.ModuleType) and last + 1 < len(chain):
-            self._walk.watch.same(place, value)
+            self._walk.watch.same(place, chain[last], value)
             inside = attribute_place(value, chain[last + 1])
             if inside is None:
                 label = f"package {module_name(value.__name__)}"

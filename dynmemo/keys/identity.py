@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import re
 import sys
 import types
@@ -20,8 +21,8 @@ from dynmemo.keys.encoding import NoStableContent
 from dynmemo.keys.left_out import LIVE, NO_BEARING, listed
 from dynmemo.keys.objects import Frozen
 from dynmemo.keys.own import seen_through
-from dynmemo.keys.places import MISSING, Place, start
-from dynmemo.keys.snapshots import Tracker, by_snapshot, class_identity, encoded, has_own_code, name_of
+from dynmemo.keys.places import MISSING, Place, attribute_place, start
+from dynmemo.keys.snapshots import CodeWalk, Tracker, by_snapshot, class_identity, encoded, has_own_code, name_of
 from dynmemo.keys.state import Running, records, running
 
 if TYPE_CHECKING:
@@ -39,7 +40,11 @@ Portable = dict[str, "Reading"]
 
 _SHORT = 12
 _MOST_MET = 100
+RESTLESS = 20
+"""Lookups one after the other that find a place changed, after which a function is said never to hit."""
+_LIVE_NOTE = "only its name and what can be read of its settings count"
 _once = Once()
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +62,8 @@ class Ingredient:
 class Watching:
     """Looks, around one computation, at the places that its code may change and at all others that it reads."""
 
-    def __init__(
-        self, identity: CodeIdentity, snapshots: Sequence[Snapshot], look_at_arguments: Callable[[], None]
-    ) -> None:
-        self._identity = identity
+    def __init__(self, function: int, snapshots: Sequence[Snapshot], look_at_arguments: Callable[[], None]) -> None:
+        self._function = function
         self._look_at_arguments = look_at_arguments
         self._snapshots = snapshots
         self._mark: Token[tuple[Running, ...]] | None = None
@@ -71,7 +74,7 @@ class Watching:
         for snapshot in self._snapshots[:1]:
             if not snapshot.watch.unchanged() and (changed := snapshot.watch.changed()):
                 self._reason = f"`{changed[0][1]}` was changed after its key was taken"
-        mine = (Running(id(self._identity), one) for one in self._snapshots)
+        mine = (Running(self._function, one) for one in self._snapshots)
         self._mark = running.set((*running.get(), *mine))
 
     def end(self) -> str:
@@ -83,13 +86,12 @@ class Watching:
         return self._reason or next(filter(None, reasons), "")
 
     def _look_at(self, snapshot: Snapshot) -> str:
-        if snapshot.walk.not_stored:
+        if snapshot.walk.not_stored or snapshot.watch.unchanged():
             return snapshot.walk.not_stored
         reason = ""
-        changed = [] if snapshot.watch.unchanged() else snapshot.watch.changed()
-        for place, name, before, after in changed:
+        for place, name, before, after in snapshot.watch.changed():
             if snapshot.may_be_written(place.key):
-                records.changed(id(self._identity), place, before, after, snapshot.counted(place.key))
+                records.changed(self._function, place, before, after, snapshot.counted(place.key))
                 snapshot.watch.left(place.key, after)
             else:
                 reason = f"`{name}` was changed while it computed, and not by its own code"
@@ -110,6 +112,7 @@ class CodeIdentity:
 
     Raises:
         InvalidOptionError: an option is not allowed, or a package is not installed.
+        UnhashableArgumentError: the function is an object that holds something without content.
     """
 
     def __init__(
@@ -127,12 +130,13 @@ class CodeIdentity:
         self._versions = package_versions(depends_on)
         versions = [f"{name}={found}" for name, found in self._versions.items()]
         self._name = name_of(function)
-        self._options: dict[str, Any] = {"state": id(self), "check": insist_on_stability}
+        self._number = next(_numbers)
+        self._options: dict[str, Any] = {"state": self._number, "check": insist_on_stability}
         self._tracker = Tracker(
             function,
             self._name,
             salt=(mode, *versions),
-            walked=None if walked is None else self._walked,
+            walked=self._walked,
             globals_too=mode == "deep",
             is_users=True,
             ignored=_ignored(function, ignore_globals),
@@ -140,11 +144,14 @@ class CodeIdentity:
         )
         self._report = walked
         self._met: dict[int, Tracker] = {}
+        self._changes: dict[Key, int] = {}
         if pinned is not None and versions:
             pinned = f"{pinned}~{hash_texts(*versions)[:16]}"
         self._pinned = pinned
         if pinned is not None:
             pin(function, pinned)
+        elif type(seen_through(function)) is not types.FunctionType:
+            self._refuse_root(function)
 
     def current(self) -> str:
         """The code part of the key as of now: ``v...`` or ``off`` where the code does not count, else 32 hex digits.
@@ -162,12 +169,55 @@ class CodeIdentity:
         return "" if self._pinned is not None or self._tracker.known is None else self._tracker.known.walk.not_stored
 
     def _snapshot(self) -> Snapshot:
+        known = self._tracker.known
+        if known is not None and not known.watch.unchanged():
+            self._notice(known)
         try:
             return self._tracker.current()
         except NoStableContent as error:
-            raise UnhashableArgumentError(
-                f"{self._name}(): what it reaches as `{error.path}` is {error.reason}. {_advice(error.advice)}"
-            ) from None
+            raise self._refused(error) from None
+
+    def _refused(self, error: NoStableContent) -> UnhashableArgumentError:
+        advice = error.advice.replace("ame the parameter in ignore=", "ame the global in ignore_globals=")
+        return UnhashableArgumentError(f"{self._name}(): what it reaches as `{error.path}` is {error.reason}. {advice}")
+
+    def _refuse_root(self, function: object) -> None:
+        """Say at decoration that an object which is called can have no key; globals may still be defined later."""
+        try:
+            CodeWalk(function, self._name, globals_too=False, is_users=True, **self._options)
+        except NoStableContent as error:
+            raise self._refused(error) from None
+
+    def _notice(self, known: Snapshot) -> None:
+        """Say once that a place is another at every lookup, so that no result is ever found again."""
+        changed = {place.key: (place, name) for place, name, _, _ in known.watch.changed()}
+        self._changes = {key: self._changes.get(key, 0) + 1 for key in changed}
+        for key, count in self._changes.items():
+            if count == RESTLESS:
+                place, name = changed[key]
+                _once.warning(
+                    (self._name, name),
+                    "%s(): `%s` was changed before each of the last %d lookups, so results are not found again. If it "
+                    "has no bearing on them, leave it out: ignore_globals=(%r,)",
+                    self._name,
+                    name,
+                    RESTLESS,
+                    self._global_name(place, name),
+                )
+
+    def _global_name(self, place: Place, name: str) -> str:
+        """What `ignore_globals` calls a global, or else the global that leads to a place."""
+        root, (first, *rest) = seen_through(self._tracker.thing), name.split(".")
+        home: Any = getattr(root, "__globals__", None)
+        if not _is_global(place):
+            found = start(root, first) if type(root) is types.FunctionType else None
+            while rest and found is not None and isinstance(found.get(), types.ModuleType):
+                found = attribute_place(found.get(), rest.pop(0))
+            if found is None or not _is_global(found):
+                return first
+            place = found
+        holder: Any = place.holder
+        return str(place.name) if holder is home else f"{holder['__name__']}.{place.name}"
 
     # -- functions and classes in arguments -------------------------------------------------------
 
@@ -188,10 +238,10 @@ class CodeIdentity:
         """For one computation: tells what it changes of what it may, and what was changed meanwhile."""
         mine = self._tracker.known
         if self._pinned is not None or mine is None:  # nothing was looked up
-            return Watching(self, (), look_at_arguments)
-        found = [mine, *(tracker.known for tracker in list(self._met.values()))]
-        known = [one for one in found if one is not None and (one is mine or one.watch.unchanged())]
-        return Watching(self, known, look_at_arguments)
+            return Watching(self._number, (), look_at_arguments)
+        met = [tracker.known for tracker in list(self._met.values())]
+        known = [mine, *(one for one in met if one is not None and one.watch.unchanged())]
+        return Watching(self._number, known, look_at_arguments)
 
     # -- what it is made of -------------------------------------------------------------------------
 
@@ -203,6 +253,11 @@ class CodeIdentity:
         return _ingredients(self._tracker.walked(), self._versions)
 
     def _walked(self, snapshot: Snapshot) -> None:
+        for read in (read for parts in snapshot.walk.nodes for read in parts.reads):
+            noun = None if read.place is None or read.type is None else listed(read.type, LIVE)
+            if noun is not None:
+                message = "%s(): `%s` is %s: %s, not what lies behind it"
+                _once.warning((self._name, read.name), message, self._name, read.name, noun[1], _LIVE_NOTE)
         if self._report is not None:
             self._report(snapshot.fingerprint, lambda: _ingredients(snapshot, self._versions))
 
@@ -220,8 +275,8 @@ class CodeIdentity:
         source.install(portable)
 
 
-def _advice(advice: str) -> str:
-    return advice.replace("ame the parameter in ignore=", "ame the global in ignore_globals=")
+def _is_global(place: Place) -> bool:
+    return isinstance(place.holder, dict) and "__builtins__" in place.holder
 
 
 def _ignored(function: Any, names: Collection[str]) -> frozenset[Key]:
@@ -265,9 +320,11 @@ def _ingredients(snapshot: Snapshot, versions: dict[str, str]) -> list[Ingredien
         if isinstance(parts.thing, type):
             found.add(Ingredient("class", _code_name(parts.thing, root), hash_bytes(parts.alone())[:_SHORT]))
         found.update(one for read in parts.reads for one in _of(read, parts, walk.root, root))
+    found.update(Ingredient("state", name, None, "left out by ignore_globals=") for name in walk.left_out)
     may = snapshot.may_write() if walk.state else {}
     for key, name in walk.state.items():
-        found.add(Ingredient("state", may.get(key, name), None, "changed by the code itself, so it is left out"))
+        note = "changed by the code itself, so it counts as it was before"
+        found.add(Ingredient("state", may.get(key, name), None, note))
     for name in walk.packages | set(versions):
         if name in versions or (name not in sys.stdlib_module_names and name not in {"dynmemo", "builtins"}):
             note = f"version {versions[name]}" if name in versions else _NOT_FOLLOWED
@@ -287,11 +344,9 @@ def _of(read: Read, parts: Parts, root: object, home: str | None) -> Iterator[In
         name = name if parts.thing is root else f"{_code_name(parts.thing, home)}.{name}"
     elif read.module is not None and read.module != home and "." not in name:
         name = f"{read.module}.{name}"
-    for kinds, note in (
-        () if read.type is None else ((NO_BEARING, "{}: no bearing on a value"), (LIVE, "{}: only its settings count"))
-    ):
+    for kinds, note in ((NO_BEARING, "no bearing on a value"), (LIVE, _LIVE_NOTE)):
         if read.type is not None and listed(read.type, kinds) is not None:
-            yield Ingredient("opaque", name, None, note.format(read.type.__name__))
+            yield Ingredient("opaque", name, None, f"{read.type.__name__}: {note}")
             return
     yield Ingredient(read.kind, name, hash_bytes(encoded(read.data))[:_SHORT])
 

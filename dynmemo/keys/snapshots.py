@@ -173,6 +173,7 @@ class CodeWalk(Walk):
         self.things: list[tuple[Kind, Any, str | None, str]] = []
         self.packages: set[str] = set()
         self.state: dict[Key, str] = {}
+        self.left_out: set[str] = set()
         self.of_packages: dict[Key, str] = {}
         self.used: set[Key] = set()
         """Places of which more is done than to ask what is there for attributes."""
@@ -209,7 +210,7 @@ class CodeWalk(Walk):
         """What stands at a place, as a child; from now on the place is watched."""
         value = place.get()
         if self._ignored and (place.key in self._ignored or (place.key[0], None) in self._ignored):
-            self.state[place.key] = name
+            self.left_out.add(name)
             return MISSING
         forgiven = None
         if self._state:
@@ -219,14 +220,14 @@ class CodeWalk(Walk):
             self.state[place.key] = name
             return MISSING if forgiven == b"M" else Frozen(forgiven)
         if value is MISSING:
-            self.watch.absent(place)
+            self.watch.absent(place, name)
             return MISSING
         value = seen_through(value)
         if is_plain_instance(value):
-            self.watch.same(place, place.get())
+            self.watch.same(place, name, place.get())
             return self._instances.setdefault(id(value), Instance(value, name))
         if is_code(value) or is_immutable(value):
-            self.watch.same(place, place.get())
+            self.watch.same(place, name, place.get())
         else:
             self.watch.live(place, name)
             report_cost(self.where, name, value)
@@ -359,7 +360,7 @@ class Watch:
         self.instances: list[object] = []
         self.spaces: list[Space] = []
         self.lives: dict[Key, list[Any]] = {}
-        self.places: dict[Key, tuple[Place, object]] = {}
+        self.places: dict[Key, tuple[Place, str, object]] = {}
 
     # -- at every call ----------------------------------------------------------------------------
 
@@ -404,7 +405,7 @@ class Watch:
         self._functions.append((function, function.__code__))
         self._with_defaults.append((function, function.__defaults__, function.__kwdefaults__))
 
-    def same(self, place: Place, value: object) -> None:
+    def same(self, place: Place, name: str, value: object) -> None:
         """Another object at `place` would count."""
         if isinstance(place.holder, types.CellType):
             self._cells[id(place.holder)] = (place.holder, value)
@@ -412,7 +413,7 @@ class Watch:
             self._found.setdefault(place.key[0], (place.holder, {}))[1][place.name] = value
         else:
             return
-        self.places[place.key] = (place, value)
+        self.places[place.key] = (place, name, value)
 
     def live(self, place: Place, name: str) -> None:
         """Another content at `place` would count."""
@@ -420,13 +421,13 @@ class Watch:
             # Before the content is used: what changes meanwhile is then seen by the next call.
             self.lives[place.key] = [place, name, token(place)]
 
-    def absent(self, place: Place) -> None:
+    def absent(self, place: Place, name: str) -> None:
         """Anything at `place` would count."""
         if isinstance(place.holder, types.CellType):
             self._empty_cells.append(place.holder)
         else:
             self._absent.setdefault(place.key[0], (place.holder.keys(), set()))[1].add(place.name)
-        self.places[place.key] = (place, MISSING)
+        self.places[place.key] = (place, name, MISSING)
 
     def freeze(self) -> None:
         """Everything was read."""
@@ -458,12 +459,12 @@ class Watch:
     def changed(self) -> list[tuple[Place, str, bytes, bytes]]:
         """The places that are another now: place, name, what stood for them and what does."""
         found: list[tuple[Place, str, bytes, bytes]] = []
-        for place, value in self.places.values():
+        for place, name, value in self.places.values():
             now = place.get()
             if now is not value:
                 before = token(place_of(value))
                 if before != (after := token(place)):
-                    found.append((place, str(place.name), before, after))
+                    found.append((place, name, before, after))
         for space in self.spaces:
             for name in space.new():
                 place = Place(space.mapping, name, space.owner)

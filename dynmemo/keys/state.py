@@ -139,10 +139,10 @@ def may_write(
                 continue
             for owner, name, is_given in owners.get(id(function), ()) if _is_first(function, write.chain) else ():
                 chain = write.chain[1:]
-                if not is_given:
-                    if chain[:1] != ("__class__",):
-                        continue
+                if not is_given and chain[:1] == ("__class__",):
                     chain = chain[1:]
+                elif not is_given and chain != ("*",):
+                    continue
                 yield from _changed(place_of(owner), chain, write.how, ".".join((name, *chain)))
             place = start(function, write.chain[0])
             if place is not None:
@@ -229,7 +229,14 @@ def _writes_given(function: types.FunctionType) -> list[Write]:
         if write.chain[0].startswith(PARAMETER)
         and not (is_method and _is_first(function, write.chain))
         and (write.how != BIND or len(write.chain) > 1)
+        and not _only_reads(write.how)
     ]
+
+
+def _only_reads(how: str) -> bool:
+    """Whether it is the call of a method by which containers and texts are only read."""
+    method = how.removeprefix(ITEM_CALL)
+    return method not in _CHANGES and any(hasattr(cls, method) for cls in (dict, list, set, str))
 
 
 def _is_first(function: types.FunctionType, chain: Chain) -> bool:

@@ -95,6 +95,81 @@ STATE = {
         "n = 0\nclass M:\n    def bump(self):\n        global n\n        n += 1\ndef f():\n    M().bump()",
         "n",
     ),
+    "a class attribute by the type of an instance": (
+        "class M:\n    n = 0\n    def __init__(self): type(self).n += 1\ndef f():\n    M()",
+        "M.n",
+    ),
+    "a class attribute by the class of an instance": (
+        "class M:\n    n = 0\n    def __init__(self):\n        cls = self.__class__\n        cls.n += 1\ndef f():\n    M()",
+        "M.n",
+    ),
+    "a class attribute of a class method": (
+        "class M:\n    made = []\n    @classmethod\n    def make(cls): cls.made.append(1)\ndef f():\n    M.make()",
+        "M.made",
+    ),
+    "an object that its class keeps": (
+        "class M:\n    last = None\n    def __new__(cls):\n        cls.last = super().__new__(cls)\n        return cls.last\n"
+        "    def __init__(self): self.k = 1\ndef f():\n    M()",
+        "M.last",
+    ),
+    "a registry of a metaclass": (
+        "class Meta(type):\n    def __call__(cls, *args):\n        cls.made = cls.made + 1\n        return super().__call__(*args)\n"
+        "class M(metaclass=Meta):\n    made = 0\ndef f():\n    M()",
+        "M.made",
+    ),
+    "an attribute set by a function that is given the object": (
+        "class M: pass\nm = M()\nm.n = 0\ndef bump(o): o.n += 1\ndef f():\n    bump(m)",
+        "m.n",
+    ),
+    "an attribute set by a function that a method gives the object": (
+        "def bump(o): o.n += 1\nclass M:\n    def __init__(self): self.n = 0\n    def go(self): bump(self)\n"
+        "m = M()\ndef f():\n    m.go()",
+        "M.n",
+    ),
+    "a list given to a function that is given as well": (
+        "c = []\ndef fill(c): c.append(1)\ndef call(g, c): g(c)\ndef f():\n    call(fill, c)",
+        "c",
+    ),
+    "a heap, by another name of the function": (
+        "from heapq import heappush as push\nh = []\ndef f():\n    push(h, len(h))",
+        "h",
+    ),
+    "generators of random numbers in a list": (
+        "import random\nrs = [random.Random(1)]\ndef f():\n    for r in rs: r.random()",
+        "rs",
+    ),
+    "a column": ("import pandas as pd\nd = pd.DataFrame({'x': [1]})\ndef f():\n    d[len(d.columns)] = 1", "d"),
+    "a frame in place": (
+        "import warnings\nimport pandas as pd\nd = pd.DataFrame({'x': range(9)})\ndef f():\n    with warnings.catch_warnings():\n"
+        "        warnings.simplefilter('ignore')\n        d.drop(d.index[0], inplace=True)",
+        "d",
+    ),
+}
+
+# Program with an `edit` that changes, while `f` computes, what the code of `f` cannot change; and what it changes.
+MEANWHILE = {
+    "a table given to a builtin": ("c = {'a': 1}\ndef edit():\n    c['a'] = 2\ndef f():\n    return sorted(c)", "c"),
+    "a table given to an own function that only reads": (
+        "c = {'a': 1}\nseen = []\ndef note(seen): seen.append(1)\ndef total(t): return sum(t.values())\n"
+        "def edit():\n    c['a'] = 2\ndef f():\n    note(seen)\n    return total(c)",
+        "c",
+    ),
+    "an object of a package that is only asked for attributes": (
+        "import argparse\nc = argparse.Namespace(rate=1)\ndef edit():\n    c.rate = 2\ndef f():\n    return c.rate",
+        "c",
+    ),
+    "a frame of which a mean is taken": (
+        "import pandas as pd\nd = pd.DataFrame({'x': [1]})\ndef edit():\n    d['x'] = 2\ndef f():\n    return d.mean()",
+        "d",
+    ),
+    "an attribute of a class of which a method is called": (
+        "class M:\n    w = 0\n    @staticmethod\n    def get(): return 1\ndef edit():\n    M.w = 1\ndef f():\n    return M.get()",
+        "M.w",
+    ),
+    "an attribute of a class that an instance sets for itself": (
+        "class M:\n    w = 0\n    def go(self): self.w = 2\ndef edit():\n    M.w = 1\ndef f():\n    M().go()",
+        "M.w",
+    ),
 }
 
 # Program with an `edit`, called from elsewhere, that changes an input.

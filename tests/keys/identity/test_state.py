@@ -8,7 +8,7 @@ import pytest
 
 from dynmemo.keys.identity import CodeIdentity
 from tests.keys.identity.helpers import listed, without_source
-from tests.keys.identity.programs_state import INPUT, STATE
+from tests.keys.identity.programs_state import INPUT, MEANWHILE, STATE
 
 if TYPE_CHECKING:
     from tests.keys.identity.helpers import Lab
@@ -40,6 +40,19 @@ def test_what_others_change_counts_as_it_is_at_the_call(lab: Lab, case: str) -> 
     assert after != before
     assert identity.current() == after
     assert CodeIdentity(module.f).current() == after
+
+
+@pytest.mark.parametrize("case", MEANWHILE)
+def test_what_others_change_meanwhile_is_not_forgiven(lab: Lab, case: str) -> None:
+    text, name = MEANWHILE[case]
+    module = lab.module(text)
+    identity = CodeIdentity(module.f)
+    before = identity.current()
+    watching = identity.watching()
+    watching.begin()
+    module.edit()
+    assert watching.end() == f"`{name}` was changed while it computed, and not by its own code"
+    assert identity.current() != before
 
 
 # What the bytecode tells as well as the tree does.
