@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from dynmemo.keys.encoding import Node
     from dynmemo.keys.reading import Chain, Reading
-    from dynmemo.keys.snapshots import CodeWalk
+    from dynmemo.keys.snapshots import Snapshot
     from dynmemo.keys.walk import Walk
 
 # What a module knows of itself differs between machines and is no input.
@@ -75,7 +75,7 @@ def bound_builtin(thing: Any) -> Node | None:
     return node(b"bound", (thing.__name__, owner), Named("", ".__self__"))
 
 
-def take_apart(thing: Any, walk: CodeWalk) -> bytes | Node:
+def take_apart(thing: Any, walk: Snapshot) -> bytes | Node:
     """A function, class or module as a value with children."""
     bound = bound_builtin(thing)
     if bound is not None:
@@ -92,7 +92,7 @@ def take_apart(thing: Any, walk: CodeWalk) -> bytes | Node:
     return by_name(thing, walk)
 
 
-def _property(thing: property, walk: CodeWalk) -> Node:
+def _property(thing: property, walk: Snapshot) -> Node:
     parts = walk.parts(b"property", thing)
     for name in ("fget", "fset", "fdel"):
         parts.value(name, getattr(thing, name), name)
@@ -103,7 +103,7 @@ def _property(thing: property, walk: CodeWalk) -> Node:
     return parts.node()
 
 
-def _module(module: types.ModuleType, walk: CodeWalk) -> Node:
+def _module(module: types.ModuleType, walk: Snapshot) -> Node:
     """A module that is handed about: of an own one everything that reached code asks for by a name of it."""
     name = module_name(module.__name__)
     parts = walk.parts(b"module", module, name)
@@ -121,7 +121,7 @@ def _module(module: types.ModuleType, walk: CodeWalk) -> Node:
 class _Function:
     """Reads one function."""
 
-    def __init__(self, walk: CodeWalk, function: types.FunctionType) -> None:
+    def __init__(self, walk: Snapshot, function: types.FunctionType) -> None:
         self._walk = walk
         self._function = function
         self._cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
@@ -132,7 +132,7 @@ class _Function:
         is_users = walk.is_users and function is walk.root
         pin = None if is_users else _pins.get(function)
         if pin is not None:
-            walk.found("function", function, None, "pinned by version= or code=")
+            walk.found.append((function, None, "pinned by version= or code="))
             return node(b"pinned", (pin,))
         own = is_users or is_own_function(function)
         if not own and is_found(function):
@@ -153,7 +153,7 @@ class _Function:
     def _read_own(self, *, is_users: bool) -> None:
         function, walk = self._function, self._walk
         reading = read(function)
-        walk.found("function", function, reading.form, "" if reading.from_source else _NO_SOURCE)
+        walk.found.append((function, reading.form, "" if reading.from_source else _NO_SOURCE))
         walk.function(function)
         # Who gives two functions one name wants them to share entries.
         self._parts.text(reading.form, "" if is_users else function.__name__)
@@ -261,7 +261,7 @@ _OF_FIELDS = (
 _OF_SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
 
-def _class(cls: type, walk: CodeWalk) -> Node:
+def _class(cls: type, walk: Snapshot) -> Node:
     """A class: one of a package's counts by its name."""
     name = stable_name(cls)
     if not is_own_class(cls):
@@ -282,7 +282,6 @@ def _class(cls: type, walk: CodeWalk) -> Node:
     for label, value in _fields(cls):
         parts.value(f"field {label}", value, f"{cls.__name__}.{label}")
     parts.namespace(vars(cls), cls, (*_LATER, "__init__") if _is_made_of_protocols(cls) else _LATER)
-    walk.found("class", cls, "", "")
     return parts.node()
 
 

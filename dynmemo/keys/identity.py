@@ -22,7 +22,7 @@ from dynmemo.keys.left_out import LIVE, NO_BEARING, listed
 from dynmemo.keys.objects import Frozen
 from dynmemo.keys.own import seen_through
 from dynmemo.keys.places import MISSING, Place, attribute_place, start
-from dynmemo.keys.snapshots import CodeWalk, Tracker, by_snapshot, class_identity, encoded, has_own_code, name_of
+from dynmemo.keys.snapshots import Snapshot, Tracker, by_snapshot, class_identity, encoded, has_own_code, name_of
 from dynmemo.keys.state import Running, records, running
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from dynmemo.keys.places import Key
     from dynmemo.keys.reading import Reading
-    from dynmemo.keys.snapshots import Kind, Parts, Read, Snapshot
+    from dynmemo.keys.snapshots import Kind, Parts, Read
     from dynmemo.keys.walk import Walk
 
 __all__ = ["CodeIdentity", "Ingredient", "class_identity"]
@@ -86,8 +86,8 @@ class Watching:
         return self._reason or next(filter(None, reasons), "")
 
     def _look_at(self, snapshot: Snapshot) -> str:
-        if snapshot.walk.not_stored or snapshot.watch.unchanged():
-            return snapshot.walk.not_stored
+        if snapshot.not_stored or snapshot.watch.unchanged():
+            return snapshot.not_stored
         reason = ""
         for place, name, before, after in snapshot.watch.changed():
             if snapshot.may_be_written(place.key):
@@ -146,7 +146,7 @@ class CodeIdentity:
         self._met: dict[int, Tracker] = {}
         self._changes: dict[Key, int] = {}
         if pinned is not None and versions:
-            pinned = f"{pinned}~{hash_texts(*versions)[:16]}"
+            pinned = f"{pinned}~{blake3.blake3(chr(10).join(versions).encode()).hexdigest(8)}"
         self._pinned = pinned
         if pinned is not None:
             pin(function, pinned)
@@ -166,7 +166,7 @@ class CodeIdentity:
 
     def not_stored(self) -> str:
         """Why no result can be stored now, empty if it can."""
-        return "" if self._pinned is not None or self._tracker.known is None else self._tracker.known.walk.not_stored
+        return "" if self._pinned is not None or self._tracker.known is None else self._tracker.known.not_stored
 
     def _snapshot(self) -> Snapshot:
         known = self._tracker.known
@@ -184,7 +184,7 @@ class CodeIdentity:
     def _refuse_root(self, function: object) -> None:
         """Say at decoration that an object which is called can have no key; globals may still be defined later."""
         try:
-            CodeWalk(function, self._name, globals_too=False, is_users=True, **self._options)
+            Snapshot(function, self._name, globals_too=False, is_users=True, **self._options)
         except NoStableContent as error:
             raise self._refused(error) from None
 
@@ -253,7 +253,7 @@ class CodeIdentity:
         return _ingredients(self._tracker.walked(), self._versions)
 
     def _walked(self, snapshot: Snapshot) -> None:
-        for read in (read for parts in snapshot.walk.nodes for read in parts.reads):
+        for read in (read for parts in snapshot.nodes for read in parts.reads):
             noun = None if read.place is None or read.type is None else listed(read.type, LIVE)
             if noun is not None:
                 message = "%s(): `%s` is %s: %s, not what lies behind it"
@@ -267,7 +267,7 @@ class CodeIdentity:
         Bytecode travels with cloudpickle and source does not, so the digests of the trees go along, by the
         bytecode that they belong to.
         """
-        return {} if self._pinned is not None else source.pack(self._snapshot().walk.functions)
+        return {} if self._pinned is not None else source.pack(self._snapshot().functions)
 
     @staticmethod
     def install(portable: Portable) -> None:
@@ -305,26 +305,23 @@ def _ignored(function: Any, names: Collection[str]) -> frozenset[Key]:
 # -- the list of everything that went into a fingerprint, for people -----------------------------------------
 
 
-def _ingredients(snapshot: Snapshot, versions: dict[str, str]) -> list[Ingredient]:
+def _ingredients(walk: Snapshot, versions: dict[str, str]) -> list[Ingredient]:
     """The function itself first, then what it reaches, by kind and name."""
-    walk = snapshot.walk
     root = getattr(walk.root, "__module__", None)
     found = {
-        Ingredient(kind, _code_name(thing, root), None if digest is None else digest[:_SHORT], note)
-        for kind, thing, digest, note in walk.things
-        if kind == "function"
+        Ingredient("function", _code_name(function, root), None if digest is None else digest[:_SHORT], note)
+        for function, digest, note in walk.found
     }
     first = next((one for one in found if one.name == _code_name(walk.root, root)), None)
-    first = first or Ingredient("function", _code_name(walk.root, root), snapshot.fingerprint[:_SHORT])
+    first = first or Ingredient("function", _code_name(walk.root, root), walk.fingerprint[:_SHORT])
     for parts in walk.nodes:
         if isinstance(parts.thing, type):
-            found.add(Ingredient("class", _code_name(parts.thing, root), hash_bytes(parts.alone())[:_SHORT]))
+            found.add(Ingredient("class", _code_name(parts.thing, root), _short(parts.alone())))
         found.update(one for read in parts.reads for one in _of(read, parts, walk.root, root))
     found.update(Ingredient("state", name, None, "left out by ignore_globals=") for name in walk.left_out)
-    may = snapshot.may_write() if walk.state else {}
     for key, name in walk.state.items():
         note = "changed by the code itself, so it counts as it was before"
-        found.add(Ingredient("state", may.get(key, name), None, note))
+        found.add(Ingredient("state", walk.may_write.get(key, name), None, note))
     for name in walk.packages | set(versions):
         if name in versions or (name not in sys.stdlib_module_names and name not in {"dynmemo", "builtins"}):
             note = f"version {versions[name]}" if name in versions else _NOT_FOLLOWED
@@ -348,7 +345,7 @@ def _of(read: Read, parts: Parts, root: object, home: str | None) -> Iterator[In
         if read.type is not None and listed(read.type, kinds) is not None:
             yield Ingredient("opaque", name, None, f"{read.type.__name__}: {note}")
             return
-    yield Ingredient(read.kind, name, hash_bytes(encoded(read.data))[:_SHORT])
+    yield Ingredient(read.kind, name, _short(encoded(read.data)))
 
 
 def _code_name(thing: object, root: str | None) -> str:
@@ -357,18 +354,8 @@ def _code_name(thing: object, root: str | None) -> str:
     return name if module in {root, None} else f"{module}.{name}"
 
 
-def hash_texts(*parts: object) -> str:
-    """32 hex digits of some texts."""
-    hasher = blake3.blake3()
-    for part in parts:
-        data = str(part).encode("utf-8", "surrogatepass")
-        hasher.update(b"%d:" % len(data) + data)
-    return hasher.hexdigest(16)
-
-
-def hash_bytes(data: bytes) -> str:
-    """32 hex digits."""
-    return blake3.blake3(data).hexdigest(16)
+def _short(data: bytes) -> str:
+    return blake3.blake3(data).hexdigest(_SHORT // 2)
 
 
 # -- what the user says: ``code=``, ``version=`` and ``depends_on=`` -----------------------------------------

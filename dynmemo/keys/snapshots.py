@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import types
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter, eq, is_, itemgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -57,7 +57,7 @@ class Read:
 class Parts(Order):
     """The children of a function, class or own object, by name."""
 
-    def __init__(self, walk: CodeWalk, kind: bytes, thing: object, name: str = "") -> None:
+    def __init__(self, walk: Snapshot, kind: bytes, thing: object, name: str = "") -> None:
         self._walk = walk
         self._kind = kind
         self.thing = thing
@@ -133,8 +133,8 @@ def encoded(data: Any) -> bytes:
     return found
 
 
-class CodeWalk(Walk):
-    """One walk from a function or class over everything of the user's that it reaches.
+class Snapshot(Walk):
+    """What one walk from a function or class over everything of the user's that it reaches has found.
 
     Args:
         thing: a function, class or other thing with code.
@@ -167,10 +167,12 @@ class CodeWalk(Walk):
         self.is_users = is_users
         self.asked = asked
         self.modules_asked = False
+        self.fingerprint = ""
         self.watch = Watch()
         self.nodes: list[Parts] = []
         self.functions: list[types.FunctionType] = []
-        self.things: list[tuple[Kind, Any, str | None, str]] = []
+        self.found: list[tuple[types.FunctionType, str | None, str]] = []
+        """The functions that were read, with digest and note."""
         self.packages: set[str] = set()
         self.state: dict[Key, str] = {}
         self.left_out: set[str] = set()
@@ -209,7 +211,7 @@ class CodeWalk(Walk):
     def at(self, place: Place, name: str) -> object:
         """What stands at a place, as a child; from now on the place is watched."""
         value = place.get()
-        if self._ignored and (place.key in self._ignored or (place.key[0], None) in self._ignored):
+        if self._ignored and (place.key in self._ignored or (place.key[0], ANY) in self._ignored):
             self.left_out.add(name)
             return MISSING
         forgiven = None
@@ -270,22 +272,31 @@ class CodeWalk(Walk):
         self.functions.append(function)
         self.watch.function(function)
 
-    def found(self, kind: Kind, thing: object, digest: str | None, note: str) -> None:
-        """A function or class was reached, for `explain`."""
-        self.things.append((kind, thing, digest, note))
-
     def package(self, name: str) -> None:
         """Something of a package was reached."""
         self.packages.add(name.partition(".")[0])
 
+    @functools.cached_property
     def may_write(self) -> dict[Key, str]:
-        """The places that the reached code may change."""
+        """The places that the reached code may change, with names."""
         named = {read.place.key for parts in self.nodes for read in parts.reads if read.place and read.module}
         found = {key: name for key, name in self.of_packages.items() if key in self.used or key not in named}
         classes = [parts.thing for parts in self.nodes if isinstance(parts.thing, type)]
         for key, name in may_write(self.functions, [one.thing for one in self._instances.values()], classes):
             found.setdefault(key, name)
         return found
+
+    def may_be_written(self, key: Key) -> bool:
+        """Whether the code may change a place."""
+        return key in self.may_write or (key[0], ANY) in self.may_write
+
+    @functools.cached_property
+    def _read_at(self) -> dict[Key, Read]:
+        return {read.place.key: read for parts in self.nodes for read in parts.reads if read.place}
+
+    def counted(self, key: Key) -> bytes:
+        """What stands for a place in the fingerprint."""
+        return encoded(self._read_at[key].data) if key in self._read_at else b"M"
 
     def forget_data(self) -> None:
         """Large data is not kept alive."""
@@ -481,37 +492,8 @@ def _is_filled(cell: types.CellType) -> bool:
     return Place(cell).get() is not MISSING
 
 
-@dataclass(slots=True)
-class Snapshot:
-    """What one walk found."""
-
-    walk: CodeWalk
-    watch: Watch
-    fingerprint: str
-    _may: dict[Key, str] | None = field(default=None)
-    _reads: dict[Key, Read] | None = field(default=None)
-
-    def may_write(self) -> dict[Key, str]:
-        """The places that the code may change, with names."""
-        if self._may is None:
-            self._may = self.walk.may_write()
-        return self._may
-
-    def may_be_written(self, key: Key) -> bool:
-        """Whether the code may change a place."""
-        may = self.may_write()
-        return key in may or (key[0], ANY) in may
-
-    def counted(self, key: Key) -> bytes:
-        """What stands for a place in the fingerprint."""
-        if self._reads is None:
-            self._reads = {read.place.key: read for parts in self.walk.nodes for read in parts.reads if read.place}
-        read = self._reads.get(key)
-        return b"M" if read is None else encoded(read.data)
-
-
 class Tracker:
-    """Knows what `thing` is and when it is another one; see `CodeWalk` for the options.
+    """Knows what `thing` is and when it is another one; see `Snapshot` for the options.
 
     Args:
         thing: a function, class or other thing with code.
@@ -546,18 +528,18 @@ class Tracker:
         """The same, walked anew."""
         # Without a lock: two threads may both walk, and find the same.
         while True:
-            walk = CodeWalk(self.thing, self._name, asked=self._asked, **self._options)
+            walk = Snapshot(self.thing, self._name, asked=self._asked, **self._options)
             if not walk.modules_asked or walk.names_asked <= self._asked:
                 break
             self._asked |= walk.names_asked
         walk.watch.freeze()
-        hasher = blake3(b"".join(sized(text(one)) for one in self._salt))
-        hasher.update(walk.data)
-        self.known = snapshot = Snapshot(walk, walk.watch, hasher.hexdigest(16))
+        salt = b"".join(sized(text(one)) for one in self._salt)
+        walk.fingerprint = blake3(salt + walk.data).hexdigest(16)
         walk.forget_data()
+        self.known = walk
         if self._report is not None:
-            self._report(snapshot)
-        return snapshot
+            self._report(walk)
+        return walk
 
 
 # -- functions and classes in arguments ----------------------------------------------------------------------
@@ -597,7 +579,7 @@ def by_snapshot(thing: Any, walk: Walk, tracker: Tracker | None = None) -> bytes
     if not has_own_code(thing):
         return b"#" + blake3(b"Kn" + text(stable_name(thing))).digest()
     snapshot = (tracker or _tracker_of(thing)).current()
-    walk.not_stored = walk.not_stored or snapshot.walk.not_stored
+    walk.not_stored = walk.not_stored or snapshot.not_stored
     return b"#" + blake3(b"Kc" + text(snapshot.fingerprint)).digest()
 
 
@@ -623,7 +605,7 @@ def class_code(thing: Any) -> str:
     ignored: frozenset[Key] = frozenset()
     while True:
         snapshot = _tracker_of(thing, ignored).current()
-        written = frozenset(snapshot.may_write())
+        written = frozenset(snapshot.may_write)
         if written <= ignored:
             return snapshot.fingerprint
         ignored |= written
