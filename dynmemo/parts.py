@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from blake3 import blake3
@@ -65,10 +64,10 @@ class Place(Protocol):
 def write_outside(place: Place, key: str, item: Item, put: Callable[[Item], Written | Refused]) -> Written | Refused:
     """Put the value into its place, then its row with `put`. A row that is not put takes the value along."""
     value = item.value or b""
-    row, parts = place.plan(key, replace(item, value=None), value)
+    row, parts = place.plan(key, item._replace(value=None), value)
     try:
         place.put(key, row, parts, value)
-        answer = put(replace(row, parts=parts))
+        answer = put(row._replace(parts=parts))
     except DynmemoError as error:
         # Without the store's word that it did not write, the row may stand there and needs its value.
         was_refused = not isinstance(error, StoreUnavailableError) or (
@@ -89,7 +88,7 @@ def whole(places: Sequence[Place], key: str, row: Item | None, reread: Callable[
         for place in places:
             value = place.get(key, row.parts, again=again)
             if value is not None:
-                return replace(row, value=value)
+                return row._replace(value=value)
         if again:
             return row
         row, again = reread(), True
@@ -158,7 +157,7 @@ def with_deadline(item: Item) -> Item:
         return item
     window = parse_timespan(item.ttl_window) / TICKS_PER_SECOND
     furthest = item.ttl_date - window + max(LEAST_SLIDING_SECONDS, SLIDING_WINDOWS * window)
-    return replace(item, ttl_deadline=min(max(int(furthest), item.ttl_date), LATEST_TIME))
+    return item._replace(ttl_deadline=min(max(int(furthest), item.ttl_date), LATEST_TIME))
 
 
 def ttl_date(row: Item) -> int | None:

@@ -8,7 +8,7 @@ stay.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynmemo._process import Daemons
@@ -112,7 +112,7 @@ class _Choice:
         """The functions for which something is being computed."""
 
     def takes(self, key: str, row: Item) -> bool:
-        over = is_expired(replace(row, stale_for=None), self._cache.clock())
+        over = is_expired(row._replace(stale_for=None), self._cache.clock())
         if key.endswith(GENERATION_SUFFIX):
             return False
         if row.lease_owner is not None and not over:

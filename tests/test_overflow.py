@@ -230,7 +230,7 @@ def test_a_row_that_points_elsewhere_is_a_miss_and_nothing_is_asked_or_deleted_t
     row = inner.read("k")
     assert row is not None
     assert row.parts is not None
-    inner.write("k", replace(row, parts=replace(row.parts, location=place.format(row.parts.write_id))))
+    inner.write("k", row._replace(parts=replace(row.parts, location=place.format(row.parts.write_id))))
     meter = Meter()
     metered = store.metered(meter)
     assert value(metered) is None

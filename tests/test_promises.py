@@ -13,7 +13,6 @@ import subprocess
 import sys
 import textwrap
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -284,7 +283,7 @@ def spoil(cache: Cache, key: str, value: bytes) -> None:
     """Put other bytes into the row of a decorated function."""
     row = cache.store.read(key, consistent=True)
     assert row is not None
-    cache.store.write(key, replace(row, value=value))
+    cache.store.write(key, row._replace(value=value))
 
 
 # --- 5: one computation in the whole fleet ---

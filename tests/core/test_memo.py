@@ -557,9 +557,7 @@ def test_rubbish_under_the_key_is_a_miss_that_is_overwritten(cache: Cache, caplo
     row = cache.store.read(key)
     assert row is not None
     assert row.value is not None
-    import dataclasses
-
-    rubbish = dataclasses.replace(row, value=row.value[:-1] + bytes([row.value[-1] ^ 1]))
+    rubbish = row._replace(value=row.value[:-1] + bytes([row.value[-1] ^ 1]))
     cache.store.write(key, rubbish)
     with caplog.at_level(logging.WARNING, "dynmemo"):
         assert one() == 1

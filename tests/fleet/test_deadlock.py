@@ -6,7 +6,6 @@ import asyncio
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -268,6 +267,6 @@ def test_a_row_that_names_no_key_of_ours_is_no_ring(worker: Callable[..., Worker
     function(1)
     row = one.row(function.cache_key(1))
     assert row is not None
-    strange = replace(row, lease_waits="", lease_owner="somebody")
+    strange = row._replace(lease_waits="", lease_owner="somebody")
     assert not is_deadlock([], other.cache.store, strange)
-    assert not is_deadlock([], other.cache.store, replace(strange, lease_waits="x" * 3_000))
+    assert not is_deadlock([], other.cache.store, strange._replace(lease_waits="x" * 3_000))

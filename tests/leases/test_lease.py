@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,14 +37,14 @@ REFUSED = Item(etag="e", fn=FN, gen=GENERATION, ttl_date=int(START), no_store="t
     [
         pytest.param(None, Verdict.CLAIMABLE, id="absent"),
         pytest.param(LIVE, Verdict.HELD, id="lease"),
-        pytest.param(replace(LIVE, gen="g0"), Verdict.CLAIMABLE, id="lease of another generation"),
-        pytest.param(replace(LIVE, gen=None), Verdict.CLAIMABLE, id="lease of no generation"),
-        pytest.param(replace(LIVE, ttl_date=int(START) - 1), Verdict.CLAIMABLE, id="lease expired a day ago"),
-        pytest.param(replace(LIVE, lease_owner=None), Verdict.CLAIMABLE, id="lease of nobody"),
-        pytest.param(replace(LIVE, lease_seconds=None), Verdict.CLAIMABLE, id="lease without time"),
+        pytest.param(LIVE._replace(gen="g0"), Verdict.CLAIMABLE, id="lease of another generation"),
+        pytest.param(LIVE._replace(gen=None), Verdict.CLAIMABLE, id="lease of no generation"),
+        pytest.param(LIVE._replace(ttl_date=int(START) - 1), Verdict.CLAIMABLE, id="lease expired a day ago"),
+        pytest.param(LIVE._replace(lease_owner=None), Verdict.CLAIMABLE, id="lease of nobody"),
+        pytest.param(LIVE._replace(lease_seconds=None), Verdict.CLAIMABLE, id="lease without time"),
         pytest.param(REFUSED, Verdict.NO_STORE, id="no_store"),
-        pytest.param(replace(REFUSED, gen="g0"), Verdict.CLAIMABLE, id="no_store of another generation"),
-        pytest.param(replace(REFUSED, ttl_date=int(START) - 1), Verdict.CLAIMABLE, id="no_store expired"),
+        pytest.param(REFUSED._replace(gen="g0"), Verdict.CLAIMABLE, id="no_store of another generation"),
+        pytest.param(REFUSED._replace(ttl_date=int(START) - 1), Verdict.CLAIMABLE, id="no_store expired"),
         pytest.param(Item(etag="e", gen=GENERATION), Verdict.CLAIMABLE, id="neither value nor lease"),
         pytest.param(Item(), Verdict.CLAIMABLE, id="ghost"),
         pytest.param(Item(b"rubbish", gen=GENERATION), Verdict.CLAIMABLE, id="value that nobody can read"),
@@ -87,11 +86,11 @@ def test_of_eight_threads_that_claim_one_key_one_gets_it_and_the_others_its_row(
 
 @pytest.mark.parametrize(
     "old",
-    [value(b"expired"), value(generation="g0"), replace(LIVE, gen="g0"), REFUSED, Item(no_store="why")],
+    [value(b"expired"), value(generation="g0"), LIVE._replace(gen="g0"), REFUSED, Item(no_store="why")],
     ids=["expired value", "cleared value", "cleared lease", "no_store", "no_store of nobody"],
 )
 def test_what_may_be_claimed_is_claimed_as_it_was_seen(store: Store, old: Item) -> None:
-    store.write("k", replace(old, ttl_date=int(START) + DAY))
+    store.write("k", old._replace(ttl_date=int(START) + DAY))
     seen = read(store)
     lease = Bench(store).claim(expect=Expect.seen(seen))
     assert read(store).etag == lease.etag
@@ -126,7 +125,7 @@ def test_finishing_puts_the_result_in_place_of_the_lease(store: Store) -> None:
     lease = bench.claim()
     with lease.renewed():
         assert lease.finish(value())
-    assert read(store) == replace(value(), etag=read(store).etag)
+    assert read(store) == value()._replace(etag=read(store).etag)
     assert not lease.lost
     assert bench.trips.made == ["write", "write"]
 
@@ -443,7 +442,7 @@ def test_a_result_beside_a_value_that_changed_meanwhile_is_not_stored(store: Sto
 
 
 def test_a_moved_date_of_the_old_value_is_no_change(store: Store) -> None:
-    store.write("k", replace(value(b"old"), ttl_date=int(START) + 90, ttl_window="00:01:30"))
+    store.write("k", value(b"old")._replace(ttl_date=int(START) + 90, ttl_window="00:01:30"))
     seen = read(store)
     lease = held(Bench(store).leases.claim(Spot.beside("k", seen), GENERATION, Expect()))
     assert store.touch("k", seen, int(START) + 180)

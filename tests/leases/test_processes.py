@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -263,7 +262,7 @@ def test_a_killed_leader_has_exactly_one_successor_at_once(
 def test_the_lease_of_a_leader_that_died_on_another_machine_is_taken_over_after_its_time(store: Store) -> None:
     dead = Bench(store, seconds=1)  # which renews when told to
     lease = dead.claim()
-    store.write("k", replace(read(store), lease_owner="somebody elsewhere"))
+    store.write("k", read(store)._replace(lease_owner="somebody elsewhere"))
     process = Process(store)
     began = time.monotonic()
     assert process.call(lambda: b"successor") == b"successor"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -34,7 +33,7 @@ def test_a_lease_is_alive_until_it_was_seen_unchanged_for_its_own_time(watch: Wa
 
 
 def test_the_time_is_that_of_the_row(watch: Watch, clock: Clock) -> None:
-    short = replace(ROW, lease_seconds=2.0)
+    short = ROW._replace(lease_seconds=2.0)
     assert watch.expect_if_dead(short) is None
     clock.now = 2.0
     assert watch.expect_if_dead(ROW) is None
@@ -50,7 +49,7 @@ def test_it_counts_from_the_first_look_not_from_the_start_of_the_wait(watch: Wat
 
 @pytest.mark.parametrize("change", [{"lease_beat": 1}, {"etag": "e2"}], ids=["renewal", "other lease"])
 def test_a_sign_of_life_begins_the_time_anew(watch: Watch, clock: Clock, change: dict[str, int | str]) -> None:
-    changed = replace(ROW, **change)  # type: ignore[arg-type]  # the names are Item's
+    changed = ROW._replace(**change)  # type: ignore[arg-type]  # the names are Item's
     watch.expect_if_dead(ROW)
     clock.now = 29.0
     assert watch.expect_if_dead(changed) is None
@@ -63,16 +62,16 @@ def test_a_sign_of_life_begins_the_time_anew(watch: Watch, clock: Clock, change:
 def test_a_moved_date_alone_is_no_sign_of_life(watch: Watch, clock: Clock) -> None:
     watch.expect_if_dead(ROW)
     clock.now = 30.0
-    assert watch.expect_if_dead(replace(ROW, ttl_date=9_999_999_999)) == TAKE_OVER
+    assert watch.expect_if_dead(ROW._replace(ttl_date=9_999_999_999)) == TAKE_OVER
 
 
 @pytest.mark.parametrize("ttl_date", [1, 9_999_999_999])
 def test_what_the_wall_clocks_say_does_not_count(watch: Watch, ttl_date: int) -> None:
-    assert watch.expect_if_dead(replace(ROW, ttl_date=ttl_date)) is None
+    assert watch.expect_if_dead(ROW._replace(ttl_date=ttl_date)) is None
 
 
 def test_the_lease_of_a_process_known_to_be_gone_is_taken_over_at_once(watch: Watch) -> None:
-    assert watch.expect_if_dead(replace(ROW, lease_owner="a dead one")) == TAKE_OVER
+    assert watch.expect_if_dead(ROW._replace(lease_owner="a dead one")) == TAKE_OVER
 
 
 def test_the_lease_of_this_process_is_not_while_it_computes() -> None:
@@ -80,7 +79,7 @@ def test_the_lease_of_this_process_is_not_while_it_computes() -> None:
         is_alive = True
 
     holder = Holder()
-    row = replace(ROW, lease_owner=owner_name(holder))
+    row = ROW._replace(lease_owner=owner_name(holder))
     assert Watch().expect_if_dead(row) is None
     holder.is_alive = False
     assert Watch().expect_if_dead(row) == TAKE_OVER
@@ -88,12 +87,12 @@ def test_the_lease_of_this_process_is_not_while_it_computes() -> None:
 
 @pytest.mark.parametrize("seconds", [None, 0.0, -5.0, math.nan])
 def test_a_lease_without_a_sound_time_holds_nobody_up(watch: Watch, seconds: float | None) -> None:
-    assert watch.expect_if_dead(replace(ROW, lease_seconds=seconds)) == TAKE_OVER
+    assert watch.expect_if_dead(ROW._replace(lease_seconds=seconds)) == TAKE_OVER
 
 
 @pytest.mark.parametrize("seconds", [1e12, math.inf])
 def test_nobody_waits_for_ever_for_a_sign_of_life(watch: Watch, clock: Clock, seconds: float) -> None:
-    row = replace(ROW, lease_seconds=seconds)
+    row = ROW._replace(lease_seconds=seconds)
     assert watch.expect_if_dead(row) is None
     clock.now = LONGEST_LEASE
     assert watch.expect_if_dead(row) == TAKE_OVER

@@ -6,7 +6,6 @@ A subclass named ``Test...`` gives the two fixtures `store` and `put_foreign`.
 from __future__ import annotations
 
 import random
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -64,22 +63,22 @@ class StoreContract:
     @pytest.mark.parametrize("consistent", [False, True])
     def test_every_attribute_comes_back(self, store: Store, consistent: bool) -> None:
         etag = put(store, "k", FULL)
-        assert store.read("k", consistent=consistent) == replace(FULL, etag=etag)
+        assert store.read("k", consistent=consistent) == FULL._replace(etag=etag)
 
     def test_a_row_without_any_attribute_comes_back_as_one(self, store: Store) -> None:
         etag = put(store, "k", Item())
         assert store.read("k") == Item(etag=etag)
 
-    @pytest.mark.parametrize("absent", [f.name for f in fields(Item) if f.name != "etag"])
+    @pytest.mark.parametrize("absent", [name for name in Item._fields if name != "etag"])
     def test_each_attribute_may_be_none_beside_all_others(self, store: Store, absent: str) -> None:
-        item = replace(FULL, **{absent: None})
+        item = FULL._replace(**{absent: None})
         etag = put(store, "k", item)
-        assert store.read("k") == replace(item, etag=etag)
+        assert store.read("k") == item._replace(etag=etag)
 
     def test_parts_outside_the_table_come_back_with_their_place(self, store: Store) -> None:
         item = Item(parts=Parts(write_id="w", count=0, length=5_000_000_000, digest=bytes(32), location="s3://b/k"))
         etag = put(store, "k", item)
-        assert store.read("k") == replace(item, etag=etag)
+        assert store.read("k") == item._replace(etag=etag)
 
     def test_an_empty_value_is_not_an_absent_one(self, store: Store) -> None:
         put(store, "empty", Item(value=b""))
@@ -104,7 +103,7 @@ class StoreContract:
         assert (row.ttl_date, row.ttl_deadline) == (LATEST_TIME, LATEST_TIME)
 
     def test_times_stay_integers_and_lease_seconds_a_float(self, store: Store) -> None:
-        put(store, "k", replace(FULL, lease_seconds=30.0))
+        put(store, "k", FULL._replace(lease_seconds=30.0))
         row = existing(store, "k")
         assert [type(x) for x in (row.ttl_date, row.ttl_deadline, row.lease_beat, row.stale_for)] == [int] * 4
         assert type(row.lease_seconds) is float
@@ -157,7 +156,7 @@ class StoreContract:
 
     def test_read_many_returns_whole_rows(self, store: Store) -> None:
         etag = put(store, "k", FULL)
-        assert store.read_many(["k"]) == {"k": replace(FULL, etag=etag)}
+        assert store.read_many(["k"]) == {"k": FULL._replace(etag=etag)}
 
     # --- write ---
 
@@ -174,12 +173,12 @@ class StoreContract:
 
     def test_expecting_no_row_writes_where_there_is_none(self, store: Store) -> None:
         etag = put(store, "k", FULL, Expect())
-        assert store.read("k") == replace(FULL, etag=etag)
+        assert store.read("k") == FULL._replace(etag=etag)
 
     def test_expecting_no_row_is_refused_by_one_of_ours_and_gets_it_whole(self, store: Store) -> None:
         etag = put(store, "k", FULL)
-        assert store.write("k", Item(value=b"late"), Expect()) == Refused(replace(FULL, etag=etag))
-        assert store.read("k") == replace(FULL, etag=etag)
+        assert store.write("k", Item(value=b"late"), Expect()) == Refused(FULL._replace(etag=etag))
+        assert store.read("k") == FULL._replace(etag=etag)
 
     @pytest.mark.parametrize("foreign", [Item(value=b"theirs", ttl_date=5), Item(ttl_date=5)], ids=["row", "ghost"])
     def test_expecting_no_etag_takes_over_a_row_of_another_program(
@@ -221,7 +220,7 @@ class StoreContract:
     def test_expecting_a_beat_is_refused_after_a_renewal(self, store: Store) -> None:
         etag = put(store, "k", LEASE)
         assert store.renew("k", etag, 2_000)
-        renewed = replace(LEASE, etag=etag, lease_beat=1, ttl_date=2_000)
+        renewed = LEASE._replace(etag=etag, lease_beat=1, ttl_date=2_000)
         assert store.write("k", Item(value=b"v"), Expect(etag, beat=0)) == Refused(renewed)
         assert store.read("k") == renewed
 
@@ -231,12 +230,12 @@ class StoreContract:
         etag = put(store, "k", FULL)
         assert store.renew("k", etag, 1_900_000_000)
         assert store.renew("k", etag, 1_900_000_001)
-        assert store.read("k") == replace(FULL, etag=etag, lease_beat=9, ttl_date=1_900_000_001, lease_waits=None)
+        assert store.read("k") == FULL._replace(etag=etag, lease_beat=9, ttl_date=1_900_000_001, lease_waits=None)
 
     def test_renew_says_for_what_the_holder_waits_and_that_it_waits_no_more(self, store: Store) -> None:
         etag = put(store, "k", LEASE)
         assert store.renew("k", etag, 2_000, "other")
-        assert existing(store, "k") == replace(LEASE, etag=etag, lease_beat=1, ttl_date=2_000, lease_waits="other")
+        assert existing(store, "k") == LEASE._replace(etag=etag, lease_beat=1, ttl_date=2_000, lease_waits="other")
         assert store.renew("k", etag, 2_000, "another")
         assert existing(store, "k").lease_waits == "another"
         assert store.renew("k", etag, 2_000)
@@ -246,7 +245,7 @@ class StoreContract:
         lost = put(store, "k", LEASE)
         etag = put(store, "k", LEASE)
         assert not store.renew("k", lost, 9_000)
-        assert store.read("k") == replace(LEASE, etag=etag)
+        assert store.read("k") == LEASE._replace(etag=etag)
 
     def test_renew_brings_no_removed_row_back(self, store: Store) -> None:
         etag = put(store, "k", LEASE)
@@ -259,7 +258,7 @@ class StoreContract:
     def test_touch_moves_only_the_date(self, store: Store) -> None:
         seen = written(store, "k", FULL)
         assert store.touch("k", seen, 1_800_000_001)
-        assert store.read("k") == replace(seen, ttl_date=1_800_000_001)
+        assert store.read("k") == seen._replace(ttl_date=1_800_000_001)
 
     def test_touch_moves_on_from_a_date_that_another_has_moved(self, store: Store) -> None:
         seen = written(store, "k", FULL)
@@ -297,14 +296,14 @@ class StoreContract:
         seen = Item(value=b"v", ttl_date=1_000, ttl_deadline=deadline, ttl_window="00:01:30")
         put_foreign("k", seen)
         assert store.touch("k", seen, 1_001)
-        assert store.read("k") == replace(seen, ttl_date=1_001)
+        assert store.read("k") == seen._replace(ttl_date=1_001)
 
     @pytest.mark.parametrize("change", [{"ttl_window": "00:01:31"}, {"ttl_deadline": 3_000}, {"ttl_deadline": None}])
     def test_touch_leaves_a_row_of_another_program_with_other_window_or_deadline_alone(
         self, store: Store, put_foreign: Callable[[str, Item], None], change: dict[str, str | int | None]
     ) -> None:
         seen = Item(value=b"v", ttl_date=1_000, ttl_deadline=2_000, ttl_window="00:01:30")
-        now = replace(seen, **change)  # type: ignore[arg-type]  # the names are Item's
+        now = seen._replace(**change)  # type: ignore[arg-type]  # the names are Item's
         put_foreign("k", now)
         assert not store.touch("k", seen, 1_001)
         assert store.read("k") == now
@@ -338,7 +337,7 @@ class StoreContract:
     def test_remove_leaves_another_row_than_the_expected_one(self, store: Store, beat: int | None) -> None:
         etag = put(store, "k", LEASE)
         assert not store.remove("k", Expect("other" if beat is None else etag, beat))
-        assert store.read("k") == replace(LEASE, etag=etag)
+        assert store.read("k") == LEASE._replace(etag=etag)
 
     def test_remove_of_a_row_without_etag_leaves_one_of_ours(
         self, store: Store, put_foreign: Callable[[str, Item], None]
@@ -381,7 +380,7 @@ class StoreContract:
 
     def test_scan_returns_all_but_the_values(self, store: Store) -> None:
         etag = put(store, "k", FULL)
-        assert list(store.scan()) == [("k", replace(FULL, value=None, etag=etag))]
+        assert list(store.scan()) == [("k", FULL._replace(value=None, etag=etag))]
 
     def test_scan_goes_on_past_any_page(self, store: Store) -> None:
         # 1.2 MB of rows: DynamoDB's page ends at 1 MB.
@@ -408,7 +407,7 @@ class StoreContract:
 
     def test_of_many_threads_that_take_one_row_over_exactly_one_gets_it(self, store: Store) -> None:
         seen = written(store, "k", LEASE)
-        answers = at_once(16, lambda n: store.write("k", replace(LEASE, lease_owner=str(n)), Expect.seen(seen)))
+        answers = at_once(16, lambda n: store.write("k", LEASE._replace(lease_owner=str(n)), Expect.seen(seen)))
         assert sum(isinstance(answer, Written) for answer in answers) == 1
 
     def test_no_renewal_of_many_threads_is_lost(self, store: Store) -> None:

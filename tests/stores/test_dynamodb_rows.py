@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -226,8 +225,8 @@ def test_a_touch_takes_absent_for_absent_however_it_is_written(
     seen = store.read("k")
     assert seen == Item(b"v", 1_000)
     assert store.touch("k", seen, 1_001)
-    assert not store.touch("k", replace(seen, ttl_window="00:01:30"), 1_002)
-    assert not store.touch("k", replace(seen, ttl_deadline=2_000), 1_002)
+    assert not store.touch("k", seen._replace(ttl_window="00:01:30"), 1_002)
+    assert not store.touch("k", seen._replace(ttl_deadline=2_000), 1_002)
 
 
 @pytest.mark.parametrize("date", [NULL, {"S": "1"}, {"BOOL": False}], ids=["null", "text", "bool"])
@@ -278,12 +277,12 @@ FULL = Item(b"", 1, 2, "1.12:00:00", None, "größe", "g", Parts("w", 1, 2, byte
 
 @pytest.mark.parametrize("item", [Item(b""), FULL], ids=["plain", "full"])
 def test_the_largest_row_that_we_accept_can_be_written_touched_and_renewed(store: DynamoDBStore, item: Item) -> None:
-    taken = rows.size({"id": {"S": "dc:k"}, **rows.encode(replace(item, ttl_date=1), "ttl_date", "0" * 16)})
+    taken = rows.size({"id": {"S": "dc:k"}, **rows.encode(item._replace(ttl_date=1), "ttl_date", "0" * 16)})
     room = rows.LARGEST_ROW - taken
     assert room > rows.LARGEST_ROW - 500, "little is given away"
-    largest = replace(item, value=bytes(room), ttl_date=1)
+    largest = item._replace(value=bytes(room), ttl_date=1)
     etag = written(store, largest)
-    assert store.touch("k", replace(largest, etag=etag), LATEST_TIME - 1)
+    assert store.touch("k", largest._replace(etag=etag), LATEST_TIME - 1)
     assert store.renew("k", etag, LATEST_TIME)
     row = store.read("k")
     assert row is not None

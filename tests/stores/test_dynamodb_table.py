@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -461,7 +460,7 @@ def test_rows_of_a_table_with_other_names_travel_both_ways(
     seen = store.read("k")
     assert seen == Item(b"theirs", 1_800_000_000, 1_800_003_600, "00:01:30")
     assert store.touch("k", seen, 1_800_000_030)
-    assert store.read("k") == replace(seen, ttl_date=1_800_000_030)
+    assert store.read("k") == seen._replace(ttl_date=1_800_000_030)
     row = raw(dynamodb_client, name, "pk")
     assert (row["ttl_date"], row["tenant"]) == ({"S": "nobody's"}, {"S": "blue"})
 

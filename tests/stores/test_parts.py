@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -89,7 +88,7 @@ def test_a_value_too_large_for_one_item_comes_back_whole(store: DynamoDBStore, l
     item = Item(value, 1_800_000_000, 1_800_000_000, fn="f", gen="g")
     etag = put(store, item)
     read = existing(store)
-    assert read == replace(item, etag=etag, parts=read.parts)
+    assert read == item._replace(etag=etag, parts=read.parts)
     assert read.parts is not None
     assert read.parts.length == length
     assert store.read_many(["k", "absent"]) == {"k": read}

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -366,7 +365,7 @@ def claim(n: int) -> str | None:
     _barrier.wait()
     item = Item(lease_owner=str(n), lease_beat=0)
     answer = SqliteStore(_path).write("k", item, Expect())
-    row = answer.row if isinstance(answer, Refused) else replace(item, etag=answer.etag)
+    row = answer.row if isinstance(answer, Refused) else item._replace(etag=answer.etag)
     return None if row is None else row.lease_owner
 
 

@@ -7,9 +7,7 @@ import json
 import os
 import sqlite3
 import time
-from dataclasses import fields, make_dataclass
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -43,7 +41,6 @@ _Row = tuple[object, ...]
 _COLUMNS = ", ".join(schema.ATTRIBUTES)
 _BUT_VALUE = ", ".join("NULL" if name == "value" else name for name in schema.ATTRIBUTES)
 _ETAG, _PARTS = schema.ATTRIBUTES.index("etag"), schema.ATTRIBUTES.index("parts")
-_values_of = attrgetter(*schema.ATTRIBUTES)
 
 _STORED = (*schema.ATTRIBUTES, "stored_at", "size", "key")
 _ASSIGNED = _STORED[:-1]
@@ -78,10 +75,6 @@ _REMOVE_EXPECTED = f"DELETE FROM entries WHERE {_SAME_ETAG}"  # noqa: S608
 _PAGE = f"key > ? AND key >= ? AND key < ? ORDER BY key LIMIT {PAGE}"
 _SCAN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn IS NOT NULL AND {_PAGE}"  # noqa: S608
 _SCAN_FN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn = ? AND {_PAGE}"  # noqa: S608
-
-# An Item takes 2 us to build: a frozen dataclass assigns through object.__setattr__. Its thawed twin takes 0.4,
-# and is an Item from then on.
-_Thawed = make_dataclass("_Thawed", [(field.name, object, None) for field in fields(Item)], slots=True)
 
 
 class SqliteStore:
@@ -157,9 +150,7 @@ class SqliteStore:
                 if row is None:
                     return None
                 if row[_PARTS] is None:
-                    item = _Thawed(*row)
-                    item.__class__ = Item
-                    return item  # type: ignore[no-any-return]
+                    return Item(*row)
         return self._whole(key, self._reread(key))
 
     def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
@@ -183,7 +174,7 @@ class SqliteStore:
         size = self._size(key, item)
         before = self._outside(key)
         etag = os.urandom(16).hex()
-        values: list[object] = [*_values_of(item), int(self._clock() * 1e6), size, PREFIX + key]
+        values: list[object] = [*item, int(self._clock() * 1e6), size, PREFIX + key]
         values[_ETAG] = etag
         if item.parts is not None:
             values[_PARTS] = _parts_text(item.parts)
@@ -372,12 +363,9 @@ def _meets(row: Item | None, expect: Expect) -> bool:
     return row.etag == expect.etag and expect.beat in (None, row.lease_beat)
 
 
-def _item(row: Sequence[object]) -> Item:
-    if row[_PARTS] is not None:
-        row = (*row[:_PARTS], _parts(str(row[_PARTS])), *row[_PARTS + 1 :])
-    item = _Thawed(*row)
-    item.__class__ = Item
-    return item  # type: ignore[no-any-return]
+def _item(row: Sequence[Any]) -> Item:
+    item = Item(*row)
+    return item if item.parts is None else item._replace(parts=_parts(row[_PARTS]))
 
 
 def _parts(text: str) -> Parts:

@@ -7,7 +7,6 @@ import re
 import sqlite3
 import sys
 from contextlib import closing, contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -44,7 +43,7 @@ _TYPES = {
     "stale_for": "INTEGER",
 }
 
-ATTRIBUTES = tuple(field.name for field in fields(Item))
+ATTRIBUTES = Item._fields
 """The columns of an item, in the order of its fields."""
 
 
