@@ -243,8 +243,8 @@ class Miss:
 
     def _spot(self) -> Steps[tuple[Spot, Item | None]]:
         """Where to claim, and the row there: beside a value that is kept or computed anew there, else in its place."""
-        row, known = self._looked.row, self._entries.known_generation()
-        if row is None or row.value is None or known not in (None, row.gen):
+        row = self._looked.row
+        if row is None or row.value is None or self._entries.known_generation() not in (None, row.gen):
             return Spot.at(self._key), row
         beside = Spot.beside(self._key, row)
         kept: Looked = yield Work(self._reading, self._entries.judge, self._key, row, kept=True)
@@ -377,8 +377,6 @@ class Miss:
 
     def _store(self, row: Item, lease: Lease | None, over: Expect | None) -> Steps[bool]:
         """Write the row of a result; False if it was forgotten or taken over while it was computed."""
-        if lease is not None and lease.lost:
-            return False
         if row.gen != (yield from self._generation()):
             if lease is not None:
                 yield Work(self._writing, lease.give_up, is_needed=False)

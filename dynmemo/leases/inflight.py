@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import itertools
 import math
 import sys
 import threading
@@ -19,16 +18,15 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dynmemo._process import at_fork, new_lock
-from dynmemo.errors import InvalidOptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
-    from dynmemo.item import Item, Store
     from dynmemo.leases.lease import Hold
+    from dynmemo.leases.watch import RowWait
 
 T = TypeVar("T")
 
@@ -49,16 +47,6 @@ class Waited(enum.Enum):
     HANDED_OVER = "its leader stopped without an outcome: join again, one of the waiters leads now"
     TIMED_OUT = "it took too long: compute without waiting"
     DEADLOCK = "it could not end before this wait did: compute without waiting"
-
-
-class RowWait(NamedTuple):
-    """A wait for a lease of another process."""
-
-    number: int
-    """The older of two waits has the smaller one."""
-    store: Store
-    key: str
-    """Of the lease row."""
 
 
 class Flight(Generic[T]):
@@ -284,41 +272,15 @@ flights: Flights[Any] = Flights()
 at_fork(after_in_child=flights.forget)
 
 
-# -- waits for other processes, which the rows tell ----------------------------------------------------------------
-
-_numbers = itertools.count()
-
-
-def waiting_here(*, blocks_thread: bool) -> list[Flight[object]]:
-    """The flights that cannot go on while the running code waits: those that it is part of.
-
-    And, if its wait `blocks_thread`, all of this thread: tasks of its event loop, for example.
-    """
-    here = flights.of_this_thread() if blocks_thread else []
-    return [*_running_here(), *(flight for flight in here if not flight.is_over)]
-
-
-@contextmanager
-def waiting_for_row(waiting: Sequence[Flight[object]], store: Store, key: str) -> Iterator[None]:
-    """While this block runs, the flights `waiting` wait for the lease row `key`."""
-    wait = RowWait(next(_numbers), store, key)
-    for flight in waiting:
-        flight.row_waits.append(wait)
-    try:
-        yield
-    finally:
-        for flight in waiting:
-            flight.row_waits.remove(wait)
-
-
-def _running_here() -> list[Flight[Any]]:
+def running_here() -> list[Flight[Any]]:
+    """The flights that the running code is part of, the innermost last."""
     # A generator that was closed in another context, or an interrupt, may leave flights behind that are over.
     return [flight for flight in led.get() if not flight.is_over]
 
 
 def still_computing() -> Callable[[], bool] | None:
     """A question that any thread may ask later: is the flight, in which this code runs, led still? None without one."""
-    running = _running_here()
+    running = running_here()
     if not running:
         return None
     reference = weakref.ref(running[-1])
@@ -328,69 +290,6 @@ def still_computing() -> Callable[[], bool] | None:
         return flight is not None and flight.is_led()
 
     return is_led
-
-
-def computing_under(hold: Hold) -> Callable[[], str | None]:
-    """Note that the running code computes under a lease.
-
-    Returns a question that any thread may ask later: for which other lease row of the store does that code wait?
-    """
-    running = _running_here()
-    if not running:
-        return lambda: None
-    running[-1].hold = hold
-    reference, store = weakref.ref(running[-1]), hold.store
-
-    def waits_for() -> str | None:
-        flight = reference()
-        if flight is None:
-            return None
-        here = place(store)
-        waits = [wait for each in flight.reached() for wait in list(each.row_waits) if place(wait.store) == here]
-        return min(waits, key=lambda wait: wait.number).key if waits else None
-
-    return waits_for
-
-
-def place(store: Store) -> tuple[str, str]:
-    """Which keys mean the same rows."""
-    return store.location, store.partition_key("")
-
-
-def is_deadlock(waiting: Sequence[Flight[object]], store: Store, row: Item) -> bool:
-    """Whether who holds the lease `row`, for which the flights `waiting` wait, itself waits for one of these.
-
-    Reads one row for every further process on the way, and one to be sure.
-    """
-    mine = {flight for flight in waiting if not flight.is_over}
-    seen: set[str] = set()
-    standing: Item | None = row
-    while standing is not None and standing.lease_waits is not None and standing.lease_waits not in seen:
-        key = standing.lease_waits
-        seen.add(key)
-        try:
-            standing = store.read(key)
-        except InvalidOptionError:  # no key of ours: another program's row
-            return False
-        owner = None if standing is None else standing.lease_owner
-        if owner is not None and any(_waits(flight, mine) for flight in _holders(store, key, owner, mine)):
-            return True
-    return False
-
-
-def _holders(store: Store, key: str, owner: str, mine: set[Flight[object]]) -> list[Flight[object]]:
-    """The flights of this process that compute under the lease row `key`, which names `owner`."""
-    here = place(store)
-    return [
-        flight
-        for flight in {*mine, *flights.running()}
-        if flight.hold is not None and (flight.hold.key, flight.hold.owner) == (key, owner)
-        if place(flight.hold.store) == here
-    ]
-
-
-def _waits(flight: Flight[object], mine: set[Flight[object]]) -> bool:
-    return not mine.isdisjoint(flight.reached())
 
 
 # -- whether a computation still runs, asked from elsewhere --------------------------------------------------------

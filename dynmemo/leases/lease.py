@@ -1,33 +1,44 @@
 """Leases: rows without value that say who computes, so that everybody else waits.
 
 A row is claimed by compare-and-set over the row that was seen, so of many one gets it; what is computed is
-written by compare-and-set over the claim, so a late result is refused.
+written by compare-and-set over the claim, so a late result is refused. One small thread per process renews the leases
+of running computations.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
 import os
+import threading
 import time
 import weakref
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Self
 
+from dynmemo._process import at_fork
+from dynmemo.cache import LEASE_SECONDS
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.keys import lease_key
-from dynmemo.leases.inflight import computing_under, still_computing, witness
-from dynmemo.leases.renewal import renewer
-from dynmemo.leases.watch import owner_name, settle
+from dynmemo.leases.inflight import still_computing, witness
+from dynmemo.leases.owner import owner_name, settle
+from dynmemo.leases.watch import computing_under
+from dynmemo.parts import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dynmemo.item import Store
 
-DEFAULT_SECONDS = 30.0
-DAY = 86_400
+BEATS_PER_LEASE = 3
+"""Renewals within the time of a lease: all but one of them may fail in a row."""
+
+LONGEST_PAUSE = 3600.0
+"""Seconds; systems limit how long one may wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +82,8 @@ class Leases:
         store: Store,
         fn: str,
         *,
-        seconds: float = DEFAULT_SECONDS,
-        keeper: Keeper | None = None,
+        seconds: float = LEASE_SECONDS,
+        keeper: Schedule | Renewer | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,7 +92,7 @@ class Leases:
         self.seconds = seconds
         self.clock = clock
         self.monotonic = monotonic
-        self._keeper = keeper
+        self.keeper = keeper
 
     def claim(self, spot: Spot, generation: str, expect: Expect | None) -> Lease | Refused:
         """Take the lease if the row at `spot.key` is as expected (whatever it is, for None); one write.
@@ -89,7 +100,7 @@ class Leases:
         Returns the lease, or the row that stood in the way: go on from there, without another read.
         Raises as the store does; what may have been written all the same is given up in the background.
         """
-        hold = self._hold(spot.key)
+        hold = Hold(self, spot.key)
         row = Item(
             ttl_date=lease_date(self.clock(), self.seconds),
             fn=self.fn,
@@ -108,19 +119,6 @@ class Leases:
             return answer
         hold.etag = answer.etag
         return Lease(self, spot, generation, hold)
-
-    def _hold(self, key: str) -> Hold:
-        hold = Hold(
-            self.store,
-            key,
-            self.seconds,
-            keeper=self._keeper or renewer(),
-            claimed_at=self.monotonic(),
-            clock=self.clock,
-            monotonic=self.monotonic,
-        )
-        hold.is_computing = still_computing() or _yes  # an interrupt may come in between claiming and computing
-        return hold
 
 
 class Lease:
@@ -213,54 +211,36 @@ class Lease:
         return written
 
 
-class Keeper(Protocol):
-    """Renews what it was given in time, and gives up what was dropped."""
-
-    def add(self, hold: Hold) -> None:
-        """Renew `hold` from now on. Called once more when it is dropped."""
-        ...
-
-
 class Hold:
     """One lease row of this process, without what is computed under it.
 
     It does not keep alive whoever computes, so that a keeper may hold on to it.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        key: str,
-        seconds: float,
-        *,
-        keeper: Keeper,
-        claimed_at: float,
-        clock: Callable[[], float],
-        monotonic: Callable[[], float],
-    ) -> None:
-        self.store = store
+    def __init__(self, leases: Leases, key: str) -> None:
+        self.store = leases.store
         self.key = key
         self.owner = owner_name(self)
         self.etag = ""
         """Of the row; empty as long as nobody knows whether the claim took place."""
-        self.seconds = seconds
-        self.renewed_at = claimed_at
+        self.seconds = leases.seconds
+        self.renewed_at = leases.monotonic()
         """When (monotonic) the last renewal that took place was sent."""
+        self.due = self.renewed_at
+        """When the keeper has something to do; it alone changes this."""
         self.is_lost = False
         """The row is no longer ours: taken over, overwritten or removed."""
         self.is_ended = False
         """There is nothing more to do: we ended it, or gave up trying."""
         self.is_dropped = False
         """Whoever computed is gone or has stopped; the keeper shall give it up."""
-        self.is_computing: Callable[[], bool] = _yes
+        self.is_computing: Callable[[], bool] = still_computing() or _yes
         """Whether the computation still runs; what does not is not renewed."""
         self.waits_for: Callable[[], str | None] = _nothing
         """For which other lease row the computation waits."""
-        self.due = claimed_at
-        """When the keeper has something to do; it alone changes this."""
-        self.keeper = keeper
-        self._clock = clock
-        self._monotonic = monotonic
+        self.keeper = leases.keeper or renewer()
+        self._clock = leases.clock
+        self._monotonic = leases.monotonic
         self._pid = os.getpid()
 
     @property
@@ -324,3 +304,107 @@ def lease_date(now: float, seconds: float) -> int:
     A day beyond the lease: clocks differ, and DynamoDB deletes what its own clock finds expired.
     """
     return math.floor(now + seconds) + DAY
+
+
+class Schedule:
+    """When which lease is due. Belongs to one thread.
+
+    Args:
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._order = itertools.count()
+        self._due: list[tuple[float, int, Hold]] = []
+
+    def add(self, hold: Hold) -> None:
+        """Renew `hold` from a third of its time on; a dropped one is due at once."""
+        now = self._clock()
+        self._push(hold, now if hold.is_dropped else now + hold.seconds / BEATS_PER_LEASE)
+
+    def act(self) -> float | None:
+        """Do what is due. Returns the seconds until there is more to do, None when nothing is left. Never raises."""
+        while self._due:
+            due, _, hold = self._due[0]
+            wait = due - self._clock()
+            is_stale = due != hold.due or not hold.is_ours
+            if wait > 0 and not is_stale:
+                return min(wait, LONGEST_PAUSE)
+            heapq.heappop(self._due)
+            if not is_stale:
+                self._care_for(hold)
+        return None
+
+    def _care_for(self, hold: Hold) -> None:
+        began = self._clock()
+        # Whatever a store does wrong, it is tried again at the next beat, and the other leases go on.
+        with suppress(Exception):
+            if hold.is_dropped:
+                hold.remove()
+            elif hold.is_computing():
+                hold.renew()
+        if hold.is_dropped and hold.is_overdue():
+            hold.end(lost=True)  # others may have taken it over by now
+        if hold.is_ours:
+            self._push(hold, began + hold.seconds / BEATS_PER_LEASE)
+
+    def _push(self, hold: Hold, due: float) -> None:
+        hold.due = due
+        heapq.heappush(self._due, (due, next(self._order), hold))
+
+
+class Renewer:
+    """A `Schedule` in a daemon thread, which starts with the first lease and ends when none is left."""
+
+    def __init__(self) -> None:
+        # The one queue whose `put` may come in between anything, as the garbage collector's calls do.
+        self._news: SimpleQueue[Hold] = SimpleQueue()
+        self._lock = threading.RLock()
+        self._thread: threading.Thread | None = None
+
+    def add(self, hold: Hold) -> None:
+        """Care for `hold`."""
+        self._news.put(hold)
+        # The thread runs as long as there is a lease that was not ended, and the garbage collector must start none.
+        if not hold.is_dropped:
+            self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(target=self._run, name="dynmemo-renewer", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:  # too many threads, or the interpreter is ending: then the lease will be lost
+                self._thread = None
+
+    def _run(self) -> None:
+        schedule = Schedule()
+        while True:
+            pause = schedule.act()
+            try:
+                schedule.add(self._news.get_nowait() if pause is None else self._news.get(timeout=pause))
+            except Empty:
+                if pause is None and self._may_end():
+                    return
+
+    def _may_end(self) -> bool:
+        with self._lock:
+            if not self._news.empty():
+                return False
+            self._thread = None
+            return True
+
+
+# By process id: in a forked child no thread runs, and what it inherited is not its own.
+_renewers: dict[int, Renewer] = {}
+
+at_fork(after_in_child=_renewers.clear)
+
+
+def renewer() -> Renewer:
+    """The one of this process."""
+    pid = os.getpid()
+    return _renewers.get(pid) or _renewers.setdefault(pid, Renewer())

@@ -1,194 +1,27 @@
-"""Another's lease: who holds it, whether that process is gone, when to look again, when to take it over.
-
-An owner's name is {machine}/{process id}/{start}/{random}, new for every claim. The machine part is a hash and differs
-between two boots, containers and process namespaces, since a process id means the same process only within one of
-these.
-"""
+"""Another's lease: what its row means, when to look again or take it over, and whether its holder waits for us."""
 
 from __future__ import annotations
 
 import enum
-import hashlib
+import itertools
 import math
-import os
 import random
-import re
-import secrets
-import socket
-import sys
 import time
-import uuid
 import weakref
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
-from dynmemo._process import at_fork
+from dynmemo.errors import InvalidOptionError
 from dynmemo.item import Expect
+from dynmemo.leases.inflight import flights, running_here
+from dynmemo.leases.owner import is_gone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
-    from dynmemo.item import Item
-
-_ON_LINUX = sys.platform == "linux"
-_PROC = Path("/proc")
-_NAME = re.compile(r"(?P<machine>[0-9a-f]+)/(?P<pid>[1-9][0-9]{0,9})/(?P<start>[0-9]*)/[0-9a-f]+", re.ASCII)
-
-
-class _Process(NamedTuple):
-    machine: str
-    prefix: str
-
-
-class Holder(Protocol):
-    """What this process holds under a name."""
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether anything is computed under it still."""
-        ...
-
-
-_MOST_SETTLED = 1_000
-_settled: dict[str, None] = {}
-"""The last names of this process whose rows are no longer there. Who has just read such a row does not take it over."""
-
-_holders: weakref.WeakValueDictionary[str, Holder] = weakref.WeakValueDictionary()
-
-# By process id, so that a forked child has names of its own even where the hook below does not run.
-_this_process: dict[int, _Process] = {}
-
-at_fork(after_in_child=_this_process.clear)
-
-
-def owner_name(holder: Holder | None = None) -> str:
-    """A new name for a claim of this process, under which `holder` computes. The name does not keep `holder` alive."""
-    name = f"{_here().prefix}{secrets.token_hex(4)}"
-    if holder is not None:
-        _holders[name] = holder
-    return name
-
-
-def settle(owner: str) -> None:
-    """There is no row with the name `owner` any more, or its time has run out."""
-    _settled[owner] = None
-    if len(_settled) > _MOST_SETTLED:
-        with suppress(RuntimeError, StopIteration, KeyError):  # another thread does the same
-            del _settled[next(iter(_settled))]
-
-
-def is_gone(owner: str | None) -> bool:
-    """Whether nobody computes under the name `owner`; False when that is not sure.
-
-    Sure are names of this process under which nothing is computed (an interrupt may come in between claiming and
-    computing), and those of processes of this very machine that no longer run.
-    """
-    if owner is not None and owner.startswith(_here().prefix):
-        holder = _holders.get(owner)
-        return owner not in _settled and (holder is None or not holder.is_alive)
-    match = _NAME.fullmatch(owner or "")
-    if match is None or match["machine"] != _here().machine:
-        return False
-    started = started_at(int(match["pid"]))
-    if started is None:
-        return True
-    # Another process may have got its id since.
-    return bool(started and match["start"] and started != match["start"])
-
-
-if sys.platform == "win32":
-    import ctypes
-    from ctypes import wintypes
-
-    _QUERY_LIMITED_INFORMATION = 0x1000
-    _INVALID_PARAMETER = 87
-    """What `OpenProcess` reports for an id that no process has."""
-    _STILL_ACTIVE = 259
-
-    _kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-    _kernel.OpenProcess.restype = wintypes.HANDLE
-    _kernel.OpenProcess.argtypes = (wintypes.DWORD, wintypes.BOOL, wintypes.DWORD)
-    _kernel.CloseHandle.argtypes = (wintypes.HANDLE,)
-    _kernel.GetExitCodeProcess.argtypes = (wintypes.HANDLE, ctypes.POINTER(wintypes.DWORD))
-    _kernel.GetProcessTimes.argtypes = (wintypes.HANDLE, *[ctypes.POINTER(wintypes.FILETIME)] * 4)
-
-    def _started_on_windows(pid: int) -> str | None:
-        """When the process `pid` started; empty if that cannot be told, None if none runs."""
-        handle = _kernel.OpenProcess(_QUERY_LIMITED_INFORMATION, False, pid)
-        if not handle:
-            return None if ctypes.get_last_error() == _INVALID_PARAMETER else ""
-        try:
-            return _started(handle) if _is_running(handle) else None
-        finally:
-            _kernel.CloseHandle(handle)
-
-    def _is_running(handle: int) -> bool:
-        code = wintypes.DWORD()
-        return not _kernel.GetExitCodeProcess(handle, ctypes.byref(code)) or code.value == _STILL_ACTIVE
-
-    def _started(handle: int) -> str:
-        times = [wintypes.FILETIME() for _ in range(4)]
-        if not _kernel.GetProcessTimes(handle, *map(ctypes.byref, times)):
-            return ""
-        return str((times[0].dwHighDateTime << 32) + times[0].dwLowDateTime)
-
-
-def started_at(pid: int) -> str | None:
-    """When the process `pid` started, in units of its system; empty if that cannot be told, None if none runs."""
-    if sys.platform == "win32":
-        return _started_on_windows(pid)
-    else:  # noqa: RET505  mypy takes what follows the block for unreachable on Windows
-        try:
-            os.kill(pid, 0)  # sends nothing; on Windows it would end the process
-        except ProcessLookupError:
-            return None
-        except (OSError, OverflowError):
-            pass  # it runs as somebody else, or the system does not say
-        return _started_on_linux(pid) if _ON_LINUX else ""
-
-
-def _started_on_linux(pid: int) -> str | None:
-    try:
-        # The name of the program comes second, in parentheses, and may hold anything.
-        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-        state, threads, started = fields[0], int(fields[17]), fields[19]
-    except (OSError, ValueError, IndexError):
-        return ""
-    # A zombie has ended and waits for its parent to notice, unless only its first thread has ended.
-    return None if state in "ZX" and threads <= 1 else started
-
-
-def _here() -> _Process:
-    pid = os.getpid()
-    return _this_process.get(pid) or _this_process.setdefault(pid, _describe(pid))
-
-
-def _describe(pid: int) -> _Process:
-    machine = hashlib.blake2b(_machine(pid).encode(), digest_size=8).hexdigest()
-    return _Process(machine, f"{machine}/{pid}/{started_at(pid) or ''}/{secrets.token_hex(4)}")
-
-
-def _machine(pid: int) -> str:
-    """A text that is equal for processes that can look up each other's ids, and random where that is not known."""
-    host = socket.gethostname()
-    if not _ON_LINUX:
-        # Without a hardware address `getnode` makes one up for this process: then no other process counts as local.
-        return f"{host} {uuid.getnode()}"
-    try:
-        boot = (_PROC / "sys/kernel/random/boot_id").read_text()
-        if (_PROC / "self").readlink().name == str(pid):  # else /proc shows another namespace's processes
-            return f"{host} {boot} {_namespace('pid')} {_namespace('time')}"
-    except OSError:
-        pass
-    return secrets.token_hex(8)
-
-
-def _namespace(kind: str) -> str:
-    place = _PROC / "self/ns" / kind
-    # Starts are told in the time of the namespace; kernels before 5.6 have only one.
-    return str(place.readlink()) if kind != "time" or place.is_symlink() else ""
-
+    from dynmemo.item import Item, Store
+    from dynmemo.leases.inflight import Flight
+    from dynmemo.leases.lease import Hold
 
 SHORTEST_DELAY = 0.05
 LONGEST_DELAY = 1.0
@@ -290,3 +123,103 @@ def _lease_seconds(row: Item) -> float:
     if seconds is None or math.isnan(seconds):  # not what this library writes
         return 0.0
     return min(seconds, LONGEST_LEASE)
+
+
+# -- waits for other processes, which the rows tell ----------------------------------------------------------------
+
+_numbers = itertools.count()
+
+
+def waiting_here(*, blocks_thread: bool) -> list[Flight[object]]:
+    """The flights that cannot go on while the running code waits: those that it is part of.
+
+    And, if its wait `blocks_thread`, all of this thread: tasks of its event loop, for example.
+    """
+    here = flights.of_this_thread() if blocks_thread else []
+    return [*running_here(), *(flight for flight in here if not flight.is_over)]
+
+
+@contextmanager
+def waiting_for_row(waiting: Sequence[Flight[object]], store: Store, key: str) -> Iterator[None]:
+    """While this block runs, the flights `waiting` wait for the lease row `key`."""
+    wait = RowWait(next(_numbers), store, key)
+    for flight in waiting:
+        flight.row_waits.append(wait)
+    try:
+        yield
+    finally:
+        for flight in waiting:
+            flight.row_waits.remove(wait)
+
+
+class RowWait(NamedTuple):
+    """A wait for a lease of another process."""
+
+    number: int
+    """The older of two waits has the smaller one."""
+    store: Store
+    key: str
+    """Of the lease row."""
+
+
+def computing_under(hold: Hold) -> Callable[[], str | None]:
+    """Note that the running code computes under a lease.
+
+    Returns a question that any thread may ask later: for which other lease row of the store does that code wait?
+    """
+    running = running_here()
+    if not running:
+        return lambda: None
+    running[-1].hold = hold
+    reference, store = weakref.ref(running[-1]), hold.store
+
+    def waits_for() -> str | None:
+        flight = reference()
+        if flight is None:
+            return None
+        here = place(store)
+        waits = [wait for each in flight.reached() for wait in list(each.row_waits) if place(wait.store) == here]
+        return min(waits, key=lambda wait: wait.number).key if waits else None
+
+    return waits_for
+
+
+def place(store: Store) -> tuple[str, str]:
+    """Which keys mean the same rows."""
+    return store.location, store.partition_key("")
+
+
+def is_deadlock(waiting: Sequence[Flight[object]], store: Store, row: Item) -> bool:
+    """Whether who holds the lease `row`, for which the flights `waiting` wait, itself waits for one of these.
+
+    Reads one row for every further process on the way, and one to be sure.
+    """
+    mine = {flight for flight in waiting if not flight.is_over}
+    seen: set[str] = set()
+    standing: Item | None = row
+    while standing is not None and standing.lease_waits is not None and standing.lease_waits not in seen:
+        key = standing.lease_waits
+        seen.add(key)
+        try:
+            standing = store.read(key)
+        except InvalidOptionError:  # no key of ours: another program's row
+            return False
+        owner = None if standing is None else standing.lease_owner
+        if owner is not None and any(_waits(flight, mine) for flight in _holders(store, key, owner, mine)):
+            return True
+    return False
+
+
+def _holders(store: Store, key: str, owner: str, mine: set[Flight[object]]) -> list[Flight[object]]:
+    """The flights of this process that compute under the lease row `key`, which names `owner`."""
+    here = place(store)
+    return [
+        flight
+        for flight in {*mine, *flights.running()}
+        if flight.hold is not None and (flight.hold.key, flight.hold.owner) == (key, owner)
+        if place(flight.hold.store) == here
+    ]
+
+
+def _waits(flight: Flight[object], mine: set[Flight[object]]) -> bool:
+    return not mine.isdisjoint(flight.reached())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item
 from dynmemo.leases import Lease, Leases, Spot, Verdict, Waited, Watch
-from dynmemo.leases.renewal import Schedule
+from dynmemo.leases.lease import Schedule
 from tests.clock import Clock
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from dynmemo.errors import StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Expect, Item, Refused
 from dynmemo.leases import Lease, Spot, Verdict, Watch
-from dynmemo.leases.watch import owner_name
+from dynmemo.leases.owner import owner_name
 from tests.leases.helpers import DOWN, FN, GENERATION, START, Bench, held, read, value
 from tests.waiting import at_once
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynmemo.leases.watch import is_gone, owner_name, settle
+from dynmemo.leases.owner import is_gone, owner_name, settle
 from tests.pythons import printed
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TELL = "import sys; from dynmemo.leases.watch import owner_name; print(owner_name(), flush=True); sys.stdin.read()"
+TELL = "import sys; from dynmemo.leases.owner import owner_name; print(owner_name(), flush=True); sys.stdin.read()"
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a process started without more")
 can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -137,7 +137,7 @@ def test_what_is_no_name_of_ours_is_not_gone(owner: str | None) -> None:
 def test_a_forked_child_has_names_of_its_own() -> None:
     code = """
 import os
-from dynmemo.leases.watch import is_gone, owner_name
+from dynmemo.leases.owner import is_gone, owner_name
 print(owner_name(), flush=True)
 if os.fork() == 0:
     print(owner_name(), flush=True)
@@ -166,7 +166,7 @@ def namespace(request: pytest.FixtureRequest) -> list[str]:
 def test_in_another_process_namespace_nobody_of_outside_is_known(namespace: list[str]) -> None:
     code = """
 import sys
-from dynmemo.leases.watch import is_gone, owner_name
+from dynmemo.leases.owner import is_gone, owner_name
 name = owner_name()
 process, _, _ = name.rpartition("/")  # of another interpreter in it
 print(name, is_gone(sys.argv[1]), is_gone(process + "/0123456789abcdef"))
@@ -185,7 +185,7 @@ print(name, is_gone(sys.argv[1]), is_gone(process + "/0123456789abcdef"))
 def test_processes_of_a_namespace_know_each_other_only_if_their_proc_shows_them(namespace: list[str]) -> None:
     code = f"""
 import subprocess, sys
-from dynmemo.leases.watch import is_gone
+from dynmemo.leases.owner import is_gone
 child = subprocess.run([sys.executable, "-c", {TELL!r}], input="", capture_output=True, text=True)
 print(is_gone(child.stdout.strip()))
 """

@@ -12,8 +12,8 @@ import pytest
 
 from dynmemo.item import Expect
 from dynmemo.leases import Leases, Spot
-from dynmemo.leases.lease import DAY
-from dynmemo.leases.renewal import Renewer, renewer
+from dynmemo.leases.lease import Renewer, renewer
+from dynmemo.parts import DAY
 from tests.leases.helpers import DOWN, FN, GENERATION, START, Bench, Trips, held, read, value
 from tests.waiting import at_once, until
 

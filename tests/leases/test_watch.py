@@ -7,7 +7,8 @@ import math
 import pytest
 
 from dynmemo.item import Expect, Item
-from dynmemo.leases.watch import LONGEST_LEASE, Watch, owner_name
+from dynmemo.leases.owner import owner_name
+from dynmemo.leases.watch import LONGEST_LEASE, Watch
 from tests.clock import Clock
 
 ROW = Item(fn="f", gen="g1", etag="e1", lease_owner="somebody", lease_seconds=30.0, lease_beat=0)
