@@ -28,7 +28,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # 
 import dynmemo  # noqa: E402
 from dynmemo.calls import rows_of  # noqa: E402
 from dynmemo.errors import DynmemoError, InvalidOptionError  # noqa: E402
-from dynmemo.purging import purge as purge_rows  # noqa: E402
 
 if TYPE_CHECKING:
     from dynmemo.cache import Cache
@@ -130,23 +129,16 @@ def _imported(name: str | None) -> Any:
         ) from error
 
 
-def _purge_with_bar(
-    cache: Cache, rows: RowsOf, *, expired: bool, superseded: bool, orphans: bool, dry_run: bool
-) -> Purged:
+def _purge_with_bar(cache: Cache, rows: RowsOf, **options: bool) -> Purged:
     """Purge, with a bar on a terminal. How many rows there are nobody knows before the end, so it only moves."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading", total=None)
-        return purge_rows(
+        return rows.purge(
             cache,
-            fn=rows.fn,
-            expired=expired,
-            superseded=superseded,
-            code=rows.code() if superseded else None,
-            orphans=orphans,
-            dry_run=dry_run,
             progress=lambda now: bar.update(task, description=f"{now.scanned:,} read, {_what(now)}"),
+            **options,
         )
 
 

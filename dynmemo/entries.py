@@ -17,7 +17,7 @@ from dynmemo.keys import lease_key
 from dynmemo.leases import Leases, flights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from dynmemo.cache import Cache
     from dynmemo.codec import Codec, Decoded
@@ -96,7 +96,7 @@ class Entries:
         self._codec = codec
         self._stale_for = stale_for
         self._generations = generations(cache)
-        self._overwritten: dict[tuple[str, str], float] = {}
+        self._overwritten: dict[Hashable, float] = {}
         # The way of every hit: looked up once.
         self._read, self._partition_key = self.store.read, self.store.partition_key
         self._loads, self._clock = codec.loads, cache.clock
@@ -157,7 +157,7 @@ class Entries:
         if date is not None and now > date:
             return Looked(row)
         is_kept = date is not None and row.stale_for is not None and now > date - row.stale_for
-        if (is_kept and not kept) or not (row.gen == self._last_generation() or self._is_current(row)):
+        if (is_kept and not kept) or (row.gen != self._last_generation() and row.gen != self.generation(row)):
             return Looked(row)
         try:
             return Looked(row, self._loads(row.value, key=self._partition_key(key), now=now), None, is_kept)
@@ -199,10 +199,10 @@ class Entries:
         return known if row is None or row.gen is None or row.gen == known else None
 
     def generation(self, row: Item | None = None) -> str:
-        """The generation to stamp a result with, to be known before computing it; `begin` writes what it lacks.
+        """The generation in which the function is, with which a result is stamped as known before computing it.
 
         It is read anew when `row` is of another one. A process that still believes an old generation would otherwise
-        take over a live lease of the new one.
+        miss what lies there, or take over a live lease of the new one.
         """
         known = self._generations.known(self.store, self._fn)
         if row is None or row.gen is None or row.gen == known:
@@ -258,10 +258,7 @@ class Entries:
 
     def may_overwrite(self, key: str, cause: str) -> bool:
         """Whether an unreadable entry may be replaced now."""
-        now = time.monotonic()
-        for known in [known for known, at in self._overwritten.items() if now - at >= OVERWRITE_SECONDS]:
-            self._overwritten.pop(known, None)
-        return self._overwritten.setdefault((key, cause), now) == now
+        return is_first(self._overwritten, (key, cause), OVERWRITE_SECONDS)
 
     def remove(self, key: str) -> None:
         """Forget one entry. A computation of it under a lease goes on, and its result is not stored."""
@@ -277,8 +274,10 @@ class Entries:
         last = self._generations.last.get(self._fn)
         return last[0] if last is not None and last[1] > self._generations.clock() else None
 
-    def _is_current(self, row: Item) -> bool:
-        """Whether the row is of the present generation, which is read where it is not known, or not that of the row."""
-        if row.gen == self._generations.known(self.store, self._fn):
-            return True
-        return row.gen == self._generations.confirmed(self.store, self._fn)
+
+def is_first(times: dict[Hashable, float], what: Hashable, seconds: float) -> bool:
+    """Whether nobody has asked this of `what`, noting the time in `times`, for so many seconds."""
+    now = time.monotonic()
+    for known in [known for known, at in list(times.items()) if now - at >= seconds]:
+        times.pop(known, None)
+    return times.setdefault(what, now) == now

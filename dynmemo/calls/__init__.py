@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar, overload
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
+from dynmemo.cache import Cache
 from dynmemo.calls.memo import Memo
-from dynmemo.calls.options import Options, check_function
 from dynmemo.calls.wrapper import AsyncCachedFunction, BoundCachedFunction, CachedFunction
 from dynmemo.defaults import default_cache
 from dynmemo.errors import InvalidOptionError
+from dynmemo.expiry import DURATIONS, Lifetime, Ttl, parse_duration, parse_lasting, parse_wait
 from dynmemo.generations import ALL, clear_functions
 from dynmemo.keys import key_name
 from dynmemo.purging import purge as purge_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Collection, Coroutine, Sequence
 
-    from dynmemo.cache import Cache
+    from dynmemo.codec import Serializer
+    from dynmemo.expiry import Duration
     from dynmemo.purging import Purged
 
 __all__ = ["AsyncCachedFunction", "CachedFunction", "clear", "dynamo_cached", "purge"]
@@ -25,6 +32,136 @@ __all__ = ["AsyncCachedFunction", "CachedFunction", "clear", "dynamo_cached", "p
 P = ParamSpec("P")
 R = TypeVar("R")
 Given = ParamSpec("Given")
+
+
+TtlOption = Ttl | Callable[[Any], Ttl | None]
+OnError = Literal["compute", "raise"]
+Code = Literal["deep", "own", "off"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What was given to `dynamo_cached`; see there for the meanings."""
+
+    ttl: TtlOption | None = None
+    sliding: Duration | None = None
+    cache: Cache | str | None = None
+    name: str | None = None
+    version: str | int | None = None
+    code: Code = "deep"
+    depends_on: Sequence[str] = ()
+    ignore: Collection[str] = ()
+    ignore_globals: Collection[str] = ()
+    key: Callable[..., object] | None = None
+    serializer: str | Serializer = "pickle"
+    cache_if: Callable[[Any], object] | None = None
+    single_flight: bool = True
+    wait_timeout: Duration | None = None
+    stale_if_error: Duration | None = None
+    refresh_ahead: float | None = None
+    on_error: OnError = "compute"
+
+    def checked_cache(self) -> Cache | None:
+        """The cache given, None for the default one."""
+        if self.cache is None or isinstance(self.cache, Cache):
+            return self.cache
+        return Cache.from_url(self.cache)
+
+    def check(self) -> None:
+        """Raise `InvalidOptionError` for what is wrong whatever the function is."""
+        for option in ("key", "cache_if"):
+            given = getattr(self, option)
+            if given is not None and not callable(given):
+                raise InvalidOptionError(f"{option}={given!r} is not callable; give a function, or None")
+        if self.on_error not in ("compute", "raise"):
+            raise InvalidOptionError(f"on_error={self.on_error!r} is unknown; give 'compute' or 'raise'")
+        if not isinstance(self.single_flight, bool):
+            raise InvalidOptionError(f"single_flight={self.single_flight!r} is neither True nor False")
+        _check_name(self.name)
+        part: object = self.refresh_ahead
+        is_number = isinstance(part, (int, float)) and not isinstance(part, bool)
+        if part is not None and not (is_number and 0 < part < 1):  # type: ignore[operator]  # it is one
+            raise InvalidOptionError(
+                f"refresh_ahead={part!r} is no part of the life; give a number between 0 and 1, or None"
+            )
+        if self.wait_timeout is not None:
+            parse_wait(self.wait_timeout, "wait_timeout")
+        now = time.time()
+        if self.stale_if_error is not None:
+            parse_lasting(self.stale_if_error, "stale_if_error", now)
+        Lifetime.parse(None if callable(self.ttl) else self.ttl, self.sliding, now)
+
+    def packages(self) -> tuple[str, ...]:
+        """The names in `depends_on`, which may be one text."""
+        given: object = self.depends_on
+        names = (given,) if isinstance(given, str) else given
+        if not isinstance(names, Iterable):
+            raise InvalidOptionError(f"depends_on={given!r} is no list of packages; give their names")
+        return tuple(names)
+
+    def stale_for(self) -> int | None:
+        """Whole seconds that an expired value is kept for the case that computing fails."""
+        return None if self.stale_if_error is None else math.ceil(parse_duration(self.stale_if_error, "stale_if_error"))
+
+    def fixed_lifetime(self, cache: Cache) -> Lifetime | None:
+        """The expiration options where they are the same for every result; None where `lifetime_of` has to say."""
+        return None if callable(self.ttl) else _unless_past(self.ttl, self.sliding, cache, cache.clock())
+
+    def lifetime_of(self, cache: Cache, result: object) -> Lifetime | None:
+        """The expiration options for `result`; None when its time has run out already.
+
+        Raises:
+            InvalidOptionError: a callable `ttl` returned what is not a time.
+        """
+        now = cache.clock()
+        if not callable(self.ttl):
+            return _unless_past(self.ttl, self.sliding, cache, now)
+        given = self.ttl(result)
+        if isinstance(given, timedelta):
+            given = given.total_seconds()
+        if isinstance(given, (int, float)) and not isinstance(given, bool) and given <= 0:
+            return None
+        try:
+            return _unless_past(given, self.sliding, cache, now)
+        except InvalidOptionError:
+            # What it returned may be the result, which no log shows.
+            raise InvalidOptionError(
+                f"the function given as ttl= returned a {type(given).__name__} that is no lifetime; return "
+                f"{DURATIONS}, an aware datetime, or None, from one second to the year 9999"
+            ) from None
+
+
+def _unless_past(ttl: Ttl | None, sliding: Duration | None, cache: Cache, now: float) -> Lifetime | None:
+    if isinstance(ttl, datetime) and ttl.tzinfo is not None and ttl.timestamp() < now:
+        return None
+    return cache.lifetime(ttl, sliding, now)
+
+
+def _check_name(name: object) -> None:
+    if name is None:
+        return
+    if not isinstance(name, str) or not name:
+        raise InvalidOptionError(f"name={name!r} is no name; give a text of at least one character")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidOptionError(f"name={name!r} has half a surrogate pair in it, which no store takes") from None
+
+
+def _check_function(function: object) -> None:
+    """Refuse what cannot be decorated, with the likely cause."""
+    if isinstance(function, (classmethod, staticmethod)):
+        return
+    if inspect.isclass(function):
+        raise InvalidOptionError(
+            f"dynamo_cached decorates functions and methods, not the class {function.__qualname__}; "
+            "decorate its methods, or a function that makes instances"
+        )
+    if not callable(function):
+        raise InvalidOptionError(
+            f"dynamo_cached decorates a function, not {function!r}; "
+            "options are given by name: @dynamo_cached(ttl='24h')"
+        )
 
 
 class _Decorator:
@@ -38,7 +175,7 @@ class _Decorator:
     @overload
     def __call__(self, func: Callable[P, R], /) -> CachedFunction[P, R]: ...
     def __call__(self, func: Any, /) -> Any:
-        check_function(func)
+        _check_function(func)
         self._options.check()
         inner = func.__func__ if isinstance(func, (classmethod, staticmethod)) else func
         kind = AsyncCachedFunction if inspect.iscoroutinefunction(inner) else CachedFunction
@@ -169,14 +306,8 @@ def purge(
         StoreUnavailableError, InvalidTableError: the store failed; what was deleted before is gone.
     """
     rows = rows_of(function_or_name)
-    return purge_rows(
-        rows.cache or default_cache(),
-        fn=rows.fn,
-        expired=expired,
-        superseded=superseded,
-        code=rows.code() if superseded else None,
-        orphans=orphans,
-        dry_run=dry_run,
+    return rows.purge(
+        rows.cache or default_cache(), expired=expired, superseded=superseded, orphans=orphans, dry_run=dry_run
     )
 
 
@@ -193,9 +324,10 @@ class RowsOf(NamedTuple):
         """That of a function that was given itself; None for the default one."""
         return None if self.memo is None else self.memo.entries().cache
 
-    def code(self) -> str | None:
-        """The present code part of its keys; None where it is not known."""
-        return None if self.memo is None else self.memo.code()
+    def purge(self, cache: Cache, *, superseded: bool, **options: Any) -> Purged:
+        """Delete them from `cache`, with the options of `dynmemo.purging.purge`."""
+        code = self.memo.identity.current() if superseded and self.memo is not None else None
+        return purge_rows(cache, fn=self.fn, superseded=superseded, code=code, **options)
 
 
 def rows_of(function_or_name: Callable[..., Any] | str | None, doing: str = "purge") -> RowsOf:

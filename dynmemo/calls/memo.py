@@ -8,15 +8,15 @@ import contextvars
 import inspect
 import threading
 import time
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self
 
 from dynmemo import defaults
 from dynmemo.calls.miss import Miss
 from dynmemo.calls.steps import Compute, Failed, Wait, Work, compute
 from dynmemo.codec import Codec, Own
-from dynmemo.defaults import DISABLE, configured_cache, default_cache, environment, is_disabled
-from dynmemo.entries import Computed, Entries, Looked
+from dynmemo.defaults import DISABLE, default_cache, environment, is_disabled
+from dynmemo.entries import Computed, Entries, Looked, is_first
 from dynmemo.errors import InvalidOptionError
 from dynmemo.explain import Known, explain, history, is_small
 from dynmemo.failures import OutOfOrder, Trouble
@@ -27,16 +27,15 @@ from dynmemo.leases import led
 from dynmemo.stats import Stats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from types import TracebackType
 
     from dynmemo.cache import Cache
-    from dynmemo.calls.options import Options
+    from dynmemo.calls import Options
     from dynmemo.calls.steps import Arguments, Keywords, Outcome, Steps, Story
     from dynmemo.codec import Decoded
     from dynmemo.entries import Entry
     from dynmemo.explain import Explanation
-    from dynmemo.keys.identity import Portable, Watching
 
 
 class Memo:
@@ -51,7 +50,7 @@ class Memo:
         self.stats = Stats()
         self._trouble = Trouble(self.name, self.stats, raises=options.on_error == "raise")
         self._history = history(self.fn)
-        self._identity = CodeIdentity(
+        self.identity = CodeIdentity(
             function,
             code=options.code,
             depends_on=options.packages(),
@@ -59,18 +58,19 @@ class Memo:
             ignore_globals=options.ignore_globals,
             walked=self._history.saw_code,
         )
-        self._arguments = ArgumentKeys(
+        self.arguments = ArgumentKeys(
             function,
             getattr(function, "__qualname__", self.name),
             options.ignore,
             options.key,
-            self._identity.in_arguments,
+            self.identity.in_arguments,
         )
-        self._cache = options.checked_cache()
+        self.cache = options.checked_cache()
+        """The cache given; None for the default one."""
         self._entries: Entries | None = None
-        self._ahead: dict[str, float] = {}
+        self._ahead: dict[Hashable, float] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._codec_for(self._cache)  # a wrong serializer is refused now
+        self._codec_for(self.cache)  # a wrong serializer is refused now
 
     # -- the call ---------------------------------------------------------------------------------
 
@@ -111,8 +111,13 @@ class Memo:
         hit = looked.decoded
         if hit is not None:
             self.stats.hit(hit.seconds)
-            is_due = self.options.refresh_ahead is not None and self._is_due(entries, key, looked)
-            return hit, self._miss(entries, key, not_stored, looked).story_ahead() if is_due else None
+            part = self.options.refresh_ahead
+            # Not again within the time of a lease, since each try costs a write.
+            if part is None or not (
+                entries.is_due(looked, part) and is_first(self._ahead, key, entries.cache.lease_seconds)
+            ):
+                return hit, None
+            return hit, self._miss(entries, key, not_stored, looked).story_ahead()
         self._remember(key, args, kwargs)
         if looked.unreadable is not None:
             self._trouble.unreadable(looked.unreadable)
@@ -138,19 +143,10 @@ class Memo:
         blocks_thread = not self._is_async
         return Miss(entries, key, looked, self.options, blocks_thread=blocks_thread, not_stored=not_stored)
 
-    def _is_due(self, entries: Entries, key: str, looked: Looked) -> bool:
-        """Whether to refresh now; not again within the time of a lease, since each try costs a write."""
-        if not entries.is_due(looked, self.options.refresh_ahead or 0.0):
-            return False
-        now = time.monotonic()
-        for known in [known for known, at in list(self._ahead.items()) if now - at >= entries.cache.lease_seconds]:
-            self._ahead.pop(known, None)
-        return self._ahead.setdefault(key, now) == now
-
     def _remember(self, key: str, args: Arguments, kwargs: Keywords) -> None:
         _, code, arguments = key.rsplit(":", 2)
         with contextlib.suppress(Exception):  # it serves explain() only, and objects may do anything when looked at
-            self._history.saw_call(code, arguments, self._arguments.each(args, kwargs, is_small))
+            self._history.saw_call(code, arguments, self.arguments.each(args, kwargs, is_small))
 
     # -- its steps --------------------------------------------------------------------------------
 
@@ -159,7 +155,7 @@ class Memo:
         with contextlib.closing(story):
             outcome = self.go_on(story)
             while isinstance(outcome, Compute):
-                with Computation(self.stats, self.watching(args, kwargs)) as computation:
+                with Computation(self, args, kwargs) as computation:
                     computation.value = self.function(*args, **kwargs)
                 outcome = self.go_on(story, computation.outcome)
             return value_of(outcome)
@@ -202,7 +198,7 @@ class Memo:
                     break
                 answer = error = None
                 if isinstance(step, Compute):
-                    with Computation(self.stats, self.watching(args, kwargs)) as computation:
+                    with Computation(self, args, kwargs) as computation:
                         computation.value = await self.function(*args, **kwargs)
                     answer = computation.outcome
                 elif isinstance(step, Work):
@@ -265,32 +261,10 @@ class Memo:
         """What is stored for a call."""
         return self.entries().entry(self.key(args, kwargs))
 
-    def sent(self) -> Options:
-        """What another process needs beside the function itself: the options, name and cache in force filled in."""
-        cache = self._cache
-        with contextlib.suppress(
-            InvalidOptionError
-        ):  # calls here compute, for there is no place; there may be one there
-            cache = cache or default_cache()
-        return replace(self.options, name=self.name, cache=cache)
-
-    def default_to_send(self) -> Cache | None:
-        """The default cache for processes that have none of their own, if this function uses it and it can be sent."""
-        cache = configured_cache() if self._cache is None else None
-        return cache if cache is not None and cache.can_travel else None
-
-    def facts(self) -> Portable:
-        """What the fingerprint needs in a process that has no source."""
-        return self._identity.portable()
-
-    def code(self) -> str:
-        """The code part of the keys now."""
-        return self._identity.current()
-
     def explain(self, args: Arguments, kwargs: Keywords) -> Explanation:
         """What the key of a call is made of and what the cache holds for it."""
         key = self.key(args, kwargs)
-        call = Known(key, self._identity.ingredients(), self._arguments.each(args, kwargs))
+        call = Known(key, self.identity.ingredients(), self.arguments.each(args, kwargs))
         return explain(self.name, call, self._history, self.entries)
 
     def parameters(self) -> dict[str, Any]:
@@ -298,23 +272,19 @@ class Memo:
         given = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
         return {**given, "name": self.name}
 
-    def watching(self, args: Arguments, kwargs: Keywords) -> Watching:
-        """Looks, around one run of the function, at what it reads and may change."""
-        return self._identity.watching(self._arguments.watched(args, kwargs, is_small))
-
     def key(self, args: Arguments, kwargs: Keywords) -> str:
         """The key of a call, as `Cache.get` takes it."""
         return self._key(args, kwargs)[0]
 
     def _key(self, args: Arguments, kwargs: Keywords) -> tuple[str, str]:
         """The key of a call, and why its result must not be stored; empty where it may be."""
-        code = self._identity.current()
-        arguments, not_stored = self._arguments.digest(args, kwargs)
+        code = self.identity.current()
+        arguments, not_stored = self.arguments.digest(args, kwargs)
         return f"{self.fn}:{code}:{arguments}", not_stored
 
     def entries(self) -> Entries:
         """The entries of this function in the cache that is in force now."""
-        cache = self._cache or defaults.configured or default_cache()
+        cache = self.cache or defaults.configured or default_cache()
         known = self._entries
         if known is None or known.cache is not cache:
             known = self._entries = Entries(
@@ -371,9 +341,10 @@ class Computation:
 
     __slots__ = ("_began", "_started", "_stats", "_watching", "outcome", "value")
 
-    def __init__(self, stats: Stats, watching: Watching) -> None:
-        self._stats = stats
-        self._watching = watching
+    def __init__(self, memo: Memo, args: Arguments, kwargs: Keywords) -> None:
+        self._stats = memo.stats
+        self._watching = memo.identity.watching(memo.arguments.watched(args, kwargs, is_small))
+        """Looks, around this run, at what the function reads and may change."""
         self.value: Any = None
         """What the function returned; to be set within the block."""
         self.outcome: Outcome

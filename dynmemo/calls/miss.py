@@ -29,7 +29,7 @@ from dynmemo.leases import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dynmemo.calls.options import Options
+    from dynmemo.calls import Options
     from dynmemo.calls.steps import Outcome, Steps, Story
     from dynmemo.entries import Entries, Looked
     from dynmemo.item import Item
@@ -46,17 +46,6 @@ class Landed(NamedTuple):
     """Whether it has expired and stands in for a result that could not be computed."""
     is_for_all: bool = True
     """False when the call was forgotten or taken over meanwhile: then only its own caller gets the result."""
-
-
-class Turn(NamedTuple):
-    """How the wait for a lease ended. At most one field is set; with none the call computes and stores nothing."""
-
-    lease: Lease | None = None
-    """It is ours to compute."""
-    hit: Looked | None = None
-    """Somebody else's result is there."""
-    over: Expect | None = None
-    """The row says that the result cannot be shared. Nobody waits; a result is stored over this very row only."""
 
 
 class Form(NamedTuple):
@@ -190,19 +179,24 @@ class Miss:
                 turn = yield from self._turn()
             except OutOfOrder:
                 return Landed((yield Compute()))
-            if turn.hit is not None:
-                return self._of_another(turn.hit)
-            if turn.over is not None:
-                return (yield from self._compute_unled(turn.over))
-            if turn.lease is None:
+            if turn is None:
                 return Landed((yield from self._compute_unstored()))
-            landed = yield from self._compute_under(turn.lease)
-            if landed is not None:
-                return landed
+            if isinstance(turn, Expect):
+                return (yield from self._compute_unled(turn))
+            if isinstance(turn, Lease):
+                landed = yield from self._compute_under(turn)
+                if landed is not None:
+                    return landed
+            else:
+                self._looked = turn
         return self._of_another(self._looked)
 
-    def _turn(self) -> Steps[Turn]:
-        """Wait until this call has the lease, another's result is there, or there is nothing to wait for."""
+    def _turn(self) -> Steps[Lease | Looked | Expect | None]:
+        """Wait until this call has the lease, or another's result is there.
+
+        Where the row says that the result cannot be shared, nobody waits, and it is stored over this very row only
+        (`Expect`). Where this call must not wait, it stores nothing (None).
+        """
         spot, row = yield from self._spot()
         waiting: list[Flight[object]] = []
         watch: Watch | None = None
@@ -212,24 +206,24 @@ class Miss:
                 found = Verdict.CLAIMABLE if row is None else Verdict.of(row, self._entries.cache.clock(), generation)
                 expect: Expect | None = Expect.seen(row)
                 if found is Verdict.NO_STORE:
-                    return Turn(over=expect)
+                    return expect
                 if row is not None and found is Verdict.HELD:
                     if watch is None:
                         watch, waiting = Watch(), waiting_here(blocks_thread=self._blocks_thread)
                         stack.enter_context(waiting_for_row(waiting, self._entries.store, spot.key))
                     expect = watch.expect_if_dead(row)
                     if expect is None and not (yield from self._may_wait(watch, row, waiting)):
-                        return Turn()
+                        return None
                 if watch is not None and expect is None:
                     yield Sleep(watch.next_delay())
                     looked: Looked = yield Work(self._reading, self._entries.look_up_at, spot)
                 else:
                     claimed: Lease | Refused = yield Work(self._writing, self._claim, spot, generation, expect)
                     if isinstance(claimed, Lease):
-                        return Turn(lease=claimed)
+                        return claimed
                     looked = yield Work(self._reading, self._entries.judge_at, spot, claimed.row)
                 if looked.decoded is not None:
-                    return Turn(hit=looked)
+                    return looked
                 row = looked.row
 
     def _may_wait(self, watch: Watch, row: Item, waiting: Sequence[Flight[object]]) -> Steps[bool]:

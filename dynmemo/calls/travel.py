@@ -17,6 +17,7 @@ import pickle
 import pkgutil
 import sys
 from collections import OrderedDict
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
@@ -26,14 +27,14 @@ from dynmemo.cache import Cache
 from dynmemo.calls.memo import Memo
 from dynmemo.codec.by_value import found_here
 from dynmemo.codec.serializers import storing
-from dynmemo.defaults import adopt
+from dynmemo.defaults import adopt, configured_cache, default_cache
 from dynmemo.errors import DynmemoError, InvalidOptionError
 from dynmemo.keys.identity import CodeIdentity
 from dynmemo.keys.source import structure
 from dynmemo.keys.written import take_written, written
 
 if TYPE_CHECKING:
-    from dynmemo.calls.options import Options
+    from dynmemo.calls import Options
     from dynmemo.keys.identity import Portable
 
     Beside = tuple[Portable, tuple[bytes, ...]]
@@ -60,7 +61,7 @@ def reduce_function(wrapper: Any) -> str | tuple[Any, ...]:
     if _is_importable(wrapper):
         return qualname if cache is None else (_named, (module, qualname, cache))
     value = _value(wrapper, needed=found_here(module, qualname) is not wrapper)
-    beside = None if value is None else (memo.facts(), written())
+    beside = None if value is None else (memo.identity.portable(), written())
     return _arrive, (_token(memo), module, qualname, sys.version_info[:2], value, beside, cache)
 
 
@@ -73,8 +74,10 @@ def reduce_bound(bound: Any) -> tuple[Any, ...]:
 
 
 def _default_to_send(memo: Memo) -> Cache | None:
+    """The default cache for processes that have none of their own, if this function uses it and it can be sent."""
     # What is stored is read by others who need not know the secret, and changes no settings of theirs.
-    return None if storing.get() else memo.default_to_send()
+    cache = configured_cache() if memo.cache is None and not storing.get() else None
+    return cache if cache is not None and cache.can_travel else None
 
 
 def _is_importable(wrapper: Any) -> bool:
@@ -136,9 +139,12 @@ def _pickler() -> Any:
 
 
 def _sent(memo: Memo) -> Options:
-    """The options that go along, with the cache in force unless they are to be stored."""
+    """The options that go along, the name in force filled in, and the cache unless they are to be stored."""
     if not storing.get():
-        return memo.sent()
+        cache = memo.cache
+        with suppress(InvalidOptionError):  # calls here compute, for there is no place; there may be one there
+            cache = cache or default_cache()
+        return replace(memo.options, name=memo.name, cache=cache)
     if isinstance(memo.options.cache, Cache) and memo.options.cache.environment_secret() != "":
         raise InvalidOptionError(f"{memo.name}() has a cache with a secret, which is not stored with a result")
     return replace(memo.options, name=memo.name)
@@ -217,7 +223,7 @@ def _token(memo: Memo) -> str:
     options = (f"{field.name}={_word(getattr(memo.options, field.name))}" for field in fields(memo.options))
     code = getattr(memo.function, "__code__", None)
     # Where the user has said that the code does not count, or pinned it, what it reaches is not looked at either.
-    return "\n".join((memo.name, memo.code(), "" if code is None else structure(code), *options))
+    return "\n".join((memo.name, memo.identity.current(), "" if code is None else structure(code), *options))
 
 
 def _word(option: object) -> str:

@@ -103,7 +103,7 @@ class _Sync(_Plain[P, R]):
         with closing(story):
             outcome = memo.go_on(story)
             while isinstance(outcome, Compute):
-                with Computation(memo.stats, memo.watching(given, kwargs)) as computation:
+                with Computation(memo, given, kwargs) as computation:
                     computation.value = memo.function(*given, **kwargs)
                 outcome = memo.go_on(story, computation.outcome)
             return value_of(outcome)  # type: ignore[no-any-return]

@@ -239,21 +239,12 @@ def _put(kept: dict[K, V], key: K, value: V, most: int) -> None:
         kept.pop(next(iter(kept)), None)
 
 
-class _Functions:
-    def __init__(self) -> None:
-        self._lock = new_lock(self)
-        self._known: dict[str, History] = {}
-
-    def of(self, fn: str) -> History:
-        with self._lock:
-            known = self._known.get(fn) or History(fn)
-            _put(self._known, fn, known, MOST_FUNCTIONS)
-        return known
-
-
-_functions = _Functions()
+_histories: dict[str, History] = {}
 
 
 def history(fn: str) -> History:
     """What is known of the functions with this name in keys."""
-    return _functions.of(fn)
+    known = _histories.setdefault(fn, History(fn))
+    for oldest in list(_histories)[:-MOST_FUNCTIONS]:
+        _histories.pop(oldest, None)
+    return known
