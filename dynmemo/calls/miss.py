@@ -203,17 +203,18 @@ class Miss:
         with ExitStack() as stack:
             while True:
                 generation = yield from self._generation(row)
-                found = Verdict.CLAIMABLE if row is None else Verdict.of(row, self._entries.cache.clock(), generation)
-                expect: Expect | None = Expect.seen(row)
-                if found is Verdict.NO_STORE:
-                    return expect
-                if row is not None and found is Verdict.HELD:
-                    if watch is None:
-                        watch, waiting = Watch(), waiting_here(blocks_thread=self._blocks_thread)
-                        stack.enter_context(waiting_for_row(waiting, self._entries.store, spot.key))
-                    expect = watch.expect_if_dead(row)
-                    if expect is None and not (yield from self._may_wait(watch, row, waiting)):
-                        return None
+                expect: Expect | None = Expect()
+                if row is not None:
+                    found, expect = Verdict.of(row, self._entries.cache.clock(), generation), Expect.seen(row)
+                    if found is Verdict.NO_STORE:
+                        return expect
+                    if found is Verdict.HELD:
+                        if watch is None:
+                            watch, waiting = Watch(), waiting_here(blocks_thread=self._blocks_thread)
+                            stack.enter_context(waiting_for_row(waiting, self._entries.store, spot.key))
+                        expect = watch.expect_if_dead(row)
+                        if expect is None and not (yield from self._may_wait(watch, row, waiting)):
+                            return None
                 if watch is not None and expect is None:
                     yield Sleep(watch.next_delay())
                     looked: Looked = yield Work(self._reading, self._entries.look_up_at, spot)

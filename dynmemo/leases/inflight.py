@@ -278,20 +278,6 @@ def running_here() -> list[Flight[Any]]:
     return [flight for flight in led.get() if not flight.is_over]
 
 
-def still_computing() -> Callable[[], bool] | None:
-    """A question that any thread may ask later: is the flight, in which this code runs, led still? None without one."""
-    running = running_here()
-    if not running:
-        return None
-    reference = weakref.ref(running[-1])
-
-    def is_led() -> bool:
-        flight = reference()
-        return flight is not None and flight.is_led()
-
-    return is_led
-
-
 # -- whether a computation still runs, asked from elsewhere --------------------------------------------------------
 
 

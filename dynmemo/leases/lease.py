@@ -17,22 +17,23 @@ import weakref
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from dynmemo._process import at_fork
 from dynmemo.cache import LEASE_SECONDS
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.keys import lease_key
-from dynmemo.leases.inflight import still_computing, witness
+from dynmemo.leases.inflight import running_here, witness
 from dynmemo.leases.owner import owner_name, settle
-from dynmemo.leases.watch import computing_under
+from dynmemo.leases.watch import awaited_row
 from dynmemo.parts import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dynmemo.item import Store
+    from dynmemo.leases.inflight import Flight
 
 BEATS_PER_LEASE = 3
 """Renewals within the time of a lease: all but one of them may fail in a row."""
@@ -153,8 +154,11 @@ class Lease:
 
         A lease that was not ended within is given up by the renewing thread; nobody waits for that.
         """
-        self._hold.is_computing = still_computing() or witness()
-        self._hold.waits_for = computing_under(self._hold)
+        flight = self._hold.flight()
+        if flight is None:
+            self._hold.witness = witness()
+        else:
+            flight.hold = self._hold
         try:
             yield self
         finally:
@@ -234,10 +238,11 @@ class Hold:
         """There is nothing more to do: we ended it, or gave up trying."""
         self.is_dropped = False
         """Whoever computed is gone or has stopped; the keeper shall give it up."""
-        self.is_computing: Callable[[], bool] = still_computing() or _yes
-        """Whether the computation still runs; what does not is not renewed."""
-        self.waits_for: Callable[[], str | None] = _nothing
-        """For which other lease row the computation waits."""
+        running = running_here()
+        self.flight: Callable[[], Flight[Any] | None] = weakref.ref(running[-1]) if running else _nothing
+        """The flight for which it was taken, while that is there; None without one."""
+        self.witness: Callable[[], bool] | None = None if running else _yes
+        """Whether the code still runs that computes without a flight."""
         self.keeper = leases.keeper or renewer()
         self._clock = leases.clock
         self._monotonic = leases.monotonic
@@ -253,10 +258,18 @@ class Hold:
         """Whether anything is computed under it, as far as this process knows."""
         return self.is_ours and not self.is_dropped and self.is_computing()
 
+    def is_computing(self) -> bool:
+        """Whether the computation still runs; what does not is not renewed."""
+        flight = self.flight()
+        if self.witness is not None:
+            return self.witness()
+        return flight is not None and flight.is_led()
+
     def renew(self) -> bool:
         """Let the lease begin anew, if it is still ours. Raises as the store does."""
-        asked = self._monotonic()
-        if self.store.renew(self.key, self.etag, lease_date(self._clock(), self.seconds), self.waits_for()):
+        asked, flight = self._monotonic(), self.flight()
+        waits_for = None if flight is None else awaited_row(flight, self.store)
+        if self.store.renew(self.key, self.etag, lease_date(self._clock(), self.seconds), waits_for):
             self.renewed_at = asked
         else:
             self.end(lost=True)

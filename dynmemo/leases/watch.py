@@ -7,7 +7,6 @@ import itertools
 import math
 import random
 import time
-import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from dynmemo.item import Item, Store
     from dynmemo.leases.inflight import Flight
-    from dynmemo.leases.lease import Hold
 
 SHORTEST_DELAY = 0.05
 LONGEST_DELAY = 1.0
@@ -162,26 +160,11 @@ class RowWait(NamedTuple):
     """Of the lease row."""
 
 
-def computing_under(hold: Hold) -> Callable[[], str | None]:
-    """Note that the running code computes under a lease.
-
-    Returns a question that any thread may ask later: for which other lease row of the store does that code wait?
-    """
-    running = running_here()
-    if not running:
-        return lambda: None
-    running[-1].hold = hold
-    reference, store = weakref.ref(running[-1]), hold.store
-
-    def waits_for() -> str | None:
-        flight = reference()
-        if flight is None:
-            return None
-        here = place(store)
-        waits = [wait for each in flight.reached() for wait in list(each.row_waits) if place(wait.store) == here]
-        return min(waits, key=lambda wait: wait.number).key if waits else None
-
-    return waits_for
+def awaited_row(flight: Flight[object], store: Store) -> str | None:
+    """For which other lease row of the store the flight waits; the oldest wait of several."""
+    here = place(store)
+    waits = [wait for each in flight.reached() for wait in list(each.row_waits) if place(wait.store) == here]
+    return min(waits, key=lambda wait: wait.number).key if waits else None
 
 
 def place(store: Store) -> tuple[str, str]:
