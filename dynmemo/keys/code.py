@@ -295,7 +295,7 @@ def _attributes(cls: type) -> list[str]:
         and name not in _OF_FIELDS
         and name not in members
         and not _is_inherited(cls, name, value)
-        and not is_generated(value, cls)
+        and not _is_generated(value)
         and not isinstance(value, _OF_SLOTS)
     ]
 
@@ -307,7 +307,7 @@ def _is_made_of_protocols(cls: type) -> bool:
 
 def _generated(cls: type) -> list[str]:
     """The names of methods that a tool made because it was asked to: ``order=True``."""
-    names = [name for name, value in vars(cls).items() if is_generated(value, cls)]
+    names = [name for name, value in vars(cls).items() if _is_generated(value)]
     return [] if issubclass(cls, (enum.Enum, tuple)) else sorted(set(names) - {"__replace__", "__attrs_init__"})
 
 
@@ -320,7 +320,7 @@ def _is_inherited(cls: type, name: str, value: object) -> bool:
     return next((vars(base)[name] is value for base in cls.__mro__[1:] if name in vars(base)), False)
 
 
-def is_generated(value: object, cls: type) -> bool:
+def _is_generated(value: object) -> bool:
     """Whether a method was made by the standard library or attrs for a class of the user's."""
     function = getattr(value, "__func__", value)
     if isinstance(function, property):

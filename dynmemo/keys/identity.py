@@ -380,9 +380,9 @@ def checked_version(version: str | int | None) -> str | None:
         return None
     given: object = version  # callers without a type checker give anything
     if isinstance(given, bool) or not isinstance(given, str | int) or given == "":
+        shown = "an empty text" if version == "" else f"a {type(version).__name__}"
         raise InvalidOptionError(
-            f"version= takes a text that is not empty or an integer, not {_shown(version)}; "
-            "change it when results should be new"
+            f"version= takes a text that is not empty or an integer, not {shown}; change it when results should be new"
         )
     escaped = str(version).translate(_ESCAPES)
     encoded = escaped.encode("utf-8", "surrogatepass")
@@ -390,10 +390,6 @@ def checked_version(version: str | int | None) -> str | None:
         return f"v{escaped}"
     tail = blake3.blake3(encoded).hexdigest(16)
     return f"v{encoded[: LONGEST_VERSION - len(tail) - 1].decode(errors='ignore')}~{tail}"
-
-
-def _shown(version: object) -> str:
-    return "an empty text" if version == "" else f"a {type(version).__name__}"
 
 
 def package_versions(names: Sequence[str]) -> dict[str, str]:
@@ -408,12 +404,8 @@ def package_versions(names: Sequence[str]) -> dict[str, str]:
     for name in names:
         if not isinstance(name, str):
             raise InvalidOptionError(f"depends_on= takes package names, not a {type(name).__name__}")
-        found[_normal(name)] = _version(name)
+        found[re.sub(r"[-_.]+", "-", name).lower()] = _version(name)
     return dict(sorted(found.items()))
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _version(name: str) -> str:

@@ -63,21 +63,15 @@ def _find(code: types.CodeType, namespace: Mapping[str, Any]) -> Reading:
     # What travelled goes first: the sender's source is the one that its keys were made from. Then, for code that came
     # by value, what was found for its original or for an earlier copy: with every one come new code objects.
     known = _travelled.get(key) or (_seen.get(key) if code.co_filename == SENT else None)
-    reading = known or _from_source(code, namespace) or read_bytecode(code, key)
+    if known is None:
+        trees = (_sources.find(text, code) for text in _texts_of(code, namespace))
+        found = next((tree for tree in trees if tree is not None), None)
+        with suppress(RecursionError):
+            known = None if found is None else read_tree(found.node, found.owner, code)
     if len(_seen) >= _MOST_SEEN:
         _seen.clear()
-    _seen[key] = reading
+    reading = _seen[key] = known or read_bytecode(code, key)
     return reading
-
-
-def _from_source(code: types.CodeType, namespace: Mapping[str, Any]) -> Reading | None:
-    for text in _texts_of(code, namespace):
-        found = _sources.find(text, code)
-        if found is not None:
-            with suppress(RecursionError):
-                return read_tree(found.node, found.owner, code)
-            return None
-    return None
 
 
 # -- readings that travel -----------------------------------------------------------------------------------------
@@ -103,42 +97,29 @@ def structure(code: types.CodeType) -> str:
 
     It is the same on all machines for one minor version of Python.
     """
-    out: list[bytes] = []
-    constant(code, out)
-    return blake3.blake3(b"".join(out)).hexdigest(16)
+    return blake3.blake3(constant(code)).hexdigest(16)
 
 
-def constant(value: object, out: list[bytes]) -> None:
+def constant(value: object) -> bytes:
     """A constant with its type, so that ``1``, ``1.0``, ``True`` and ``-0.0`` are four things."""
-    if isinstance(value, types.CodeType):
-        out.append(b"%d,%d,%d" % (value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount))
-        out.append(b",%d:" % value.co_flags)
-        names = (value.co_name, value.co_names, value.co_varnames, value.co_cellvars, value.co_freevars)
-        constant((*names, value.co_code, value.co_exceptiontable, value.co_consts), out)
-        return
-    if isinstance(value, str):
-        data = value.encode("utf-8", "surrogatepass")
-    elif isinstance(value, bytes):
-        data = value
-    elif isinstance(value, float | complex):
-        data = struct.pack("<dd", value.real, value.imag)
-    elif isinstance(value, tuple | frozenset):
-        data = _collection(value)
-    else:
-        data = (
-            value if isinstance(value, bytes) else hex(value).encode() if type(value) is int else repr(value).encode()
-        )
-    out.append(b"%s:%d:" % (type(value).__name__.encode(), len(data)))
-    out.append(data)
-
-
-def _collection(value: Iterable[object]) -> bytes:
-    items = []
-    for item in value:
-        out: list[bytes] = []
-        constant(item, out)
-        items.append(b"".join(out))
-    return b"".join(sorted(items) if isinstance(value, frozenset) else items)
+    match value:
+        case types.CodeType():
+            head = (value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags)
+            names = (value.co_name, value.co_names, value.co_varnames, value.co_cellvars, value.co_freevars)
+            return b"%d,%d,%d,%d:" % head + constant((*names, value.co_code, value.co_exceptiontable, value.co_consts))
+        case str():
+            data = value.encode("utf-8", "surrogatepass")
+        case bytes():
+            data = value
+        case float() | complex():
+            data = struct.pack("<dd", value.real, value.imag)
+        case tuple():
+            data = b"".join(map(constant, value))
+        case frozenset():
+            data = b"".join(sorted(map(constant, value)))
+        case _:  # the decimal digits of an integer are limited
+            data = (hex(value) if type(value) is int else repr(value)).encode()
+    return b"%s:%d:" % (type(value).__name__.encode(), len(data)) + data
 
 
 # -- the texts in which the source may stand ----------------------------------------------------------------------
@@ -259,9 +240,7 @@ class _Source:
         flags, line = code.co_flags & FUTURE_FLAGS, code.co_firstlineno
         key = (flags, structure(code))
         # The statements with a function of its name, the one at the line of the code first.
-        indices = sorted(
-            self._by_name.get(code.co_name, ()), key=lambda index: not _spans(self._statements[index], line)
-        )
+        indices = sorted(self._by_name.get(code.co_name, ()), key=lambda index: not self._spans(index, line))
         for context in range(len(self._contexts)):
             for index in indices:
                 self._index(index, context, flags)
@@ -280,6 +259,10 @@ class _Source:
                 with suppress(RecursionError):
                     yield key, read_tree(node, owner, code)
 
+    def _spans(self, index: int, line: int) -> bool:
+        statement = self._statements[index]
+        return _first_line(statement) <= line <= (statement.end_lineno or statement.lineno)
+
     def _index(self, index: int, context: int, flags: int) -> None:
         if (index, context, flags) in self._indexed:
             return
@@ -289,10 +272,6 @@ class _Source:
             warnings.simplefilter("ignore")
             for found in _functions_in(self._statements[index], self._contexts[context], flags):
                 self._found.setdefault((flags, structure(found[1])), []).append(found)
-
-
-def _spans(statement: ast.stmt, line: int) -> bool:
-    return _first_line(statement) <= line <= (statement.end_lineno or statement.lineno)
 
 
 def _name(node: FunctionNode) -> str:
@@ -394,15 +373,10 @@ class _Sources:
         if text not in self._known:
             if len(self._known) >= _MOST_SOURCES:
                 del self._known[next(iter(self._known))]
-            self._known[text] = _parsed(text)
+            self._known[text] = None
+            with suppress(SyntaxError, ValueError, RecursionError):
+                self._known[text] = _Source(ast.parse(text).body)
         return self._known[text]
-
-
-def _parsed(text: str) -> _Source | None:
-    try:
-        return _Source(ast.parse(text).body)
-    except (SyntaxError, ValueError, RecursionError):
-        return None
 
 
 _sources = _Sources()
