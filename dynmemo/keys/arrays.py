@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from blake3 import blake3
 
-from dynmemo.keys.encoding import InWalk, Named, Refusal, columns, node, seal, size, sized, text, typed
+from dynmemo.keys.encoding import Columns, InWalk, Named, Refusal, node, seal, size, sized, text, typed
 from dynmemo.keys.left_out import hidden_name
-from dynmemo.keys.objects import State, own_state, read_object, type_within
+from dynmemo.keys.objects import attributes, own_state, read_object, type_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +47,7 @@ def array_parts(array: Array) -> bytes | Node:
     dtype = array.dtype
     if dtype.fields is not None and dtype.names is not None:
         fields = [array[name] for name in dtype.names]
-        return typed(b"array", dtype_name(dtype), (array.shape, *fields), columns("", labels=dtype.names))
+        return typed(b"array", dtype_name(dtype), (array.shape, *fields), Columns("", labels=dtype.names))
     if dtype.kind in "OT":
         return typed(b"array", dtype_name(dtype), (array.shape, array.reshape(-1).astype(object, copy=False).tolist()))
     return _plain(b"A", array)
@@ -85,7 +85,7 @@ def _masked(array: np.ma.MaskedArray[Any, Any]) -> Node:
     mask = np.ma.getmaskarray(array)
     data = np.array(array.data, subok=False)
     _blank(data, mask)
-    about = State({name: one for name, one in own_state(array).items() if name not in _OF_MASKED})
+    about = attributes({name: one for name, one in own_state(array).items() if name not in _OF_MASKED})
     parts = (_head(array), data, np.asarray(mask), np.asarray(array.fill_value), (bool(array.hardmask), about))
     return node(b"masked", parts, Named("", "", ".mask", ".fill_value"))
 
@@ -102,7 +102,7 @@ def _blank(data: Array, mask: Array) -> None:
 def _subclass(array: Array) -> bytes | Node:
     if type(array) in {np.ndarray, np.memmap}:
         return array_parts(array)
-    return node(b"subclass", (_head(array), array.view(np.ndarray), State(own_state(array))))
+    return node(b"subclass", (_head(array), array.view(np.ndarray), attributes(own_state(array))))
 
 
 def _bit_generator(value: np.random.BitGenerator) -> Node:

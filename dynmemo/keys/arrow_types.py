@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from dynmemo.keys.arrays import content_hash
-from dynmemo.keys.encoding import columns, large, node, typed
+from dynmemo.keys.encoding import Columns, large, node, typed
 
 if TYPE_CHECKING:
     from dynmemo.keys.arrays import Array
@@ -32,7 +32,7 @@ def content(value: pa.ChunkedArray) -> list[object]:
 
 def _table(value: pa.Table | pa.RecordBatch) -> Node:
     kind = b"arrow table" if isinstance(value, pa.Table) else b"arrow batch"
-    order = columns("", ".schema", labels=value.schema.names)
+    order = Columns("", ".schema", labels=value.schema.names)
     return node(kind, (value.num_rows, value.schema, *value.columns), order)
 
 

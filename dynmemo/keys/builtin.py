@@ -131,7 +131,7 @@ _once = Once()
 def report_cost(function: str, name: str, value: object) -> None:
     """Log one line per function and name if a global is mutable and so large that digesting it is felt."""
     try:
-        bytes_ = 0 if is_immutable(value) else size_of(value)
+        bytes_ = 0 if is_immutable(value) else int(size_of(value))
     except Exception:  # noqa: BLE001 - a proxy may raise when it is asked anything
         return
     if bytes_ > LARGE:

@@ -70,8 +70,6 @@ def double(value: float) -> bytes:
 class Order:
     """Parts one after the other, called ``[0]``, ``[1]``..."""
 
-    loose: Order | None = None  # instead of this one where the order of dicts does not count
-
     def join(self, parts: list[bytes]) -> bytes:
         return b"".join(parts)
 
@@ -106,16 +104,6 @@ class Entries(Order):
         return f'["{key}"]' if type(key) is str and key.isidentifier() and len(key) <= 40 else f"[key {entry}]"
 
 
-class LooseEntries(Entries):
-    """The same with the pairs in no order."""
-
-    def join(self, parts: list[bytes]) -> bytes:
-        return b"".join(chain.from_iterable(sorted(zip(parts[::2], parts[1::2], strict=True))))
-
-
-Entries.loose = LooseEntries()
-
-
 class Fields(Order):
     """Attribute names and values in turn, in no order, after a fixed number of other parts."""
 
@@ -140,10 +128,20 @@ class Named(Order):
         return self.names[index] if index < len(self.names) else ""
 
 
-def columns(*first: str, labels: Sequence[object]) -> Named:
-    """Some parts and then columns; a label that is no plain name is content, so a message does not repeat it."""
-    plain = [label if isinstance(label, str) and label.isidentifier() else "" for label in labels]
-    return Named(*first, *[label and f'["{label}"]' for label in plain])
+class Columns(Named):
+    """The same, and then a column for each of some labels."""
+
+    def __init__(self, *names: str, labels: Any) -> None:
+        super().__init__(*names)
+        self.labels = labels
+
+    def step(self, children: Sequence[object], index: int) -> str:
+        place = index - len(self.names)
+        if place < 0:
+            return self.names[index]
+        label = self.labels[place]
+        # Labels are content as well; only what looks like a field's name is repeated in a message.
+        return f'["{label}"]' if isinstance(label, str) and label.isidentifier() else f"[column {place}]"
 
 
 ITEMS = Order()

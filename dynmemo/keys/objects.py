@@ -37,31 +37,24 @@ def type_within(cls: type, package: str) -> str | type:
     return cls.__name__ if str(cls.__module__).partition(".")[0] == package else cls
 
 
-class State:
-    """The attributes of an object, as a part of it."""
+class Part:
+    """A part of a value that is no value by itself: its bytes, or what they are made of."""
 
-    __slots__ = ("fields",)
+    __slots__ = ("taken",)
 
-    def __init__(self, fields: Mapping[str, object]) -> None:
-        self.fields = fields
-
-
-class Pairs:
-    """The items of a dict of a class of its own, as a part of it."""
-
-    __slots__ = ("flat",)
-
-    def __init__(self, pairs: Iterable[Any]) -> None:
-        self.flat = list(chain.from_iterable(pairs))
+    def __init__(self, taken: bytes | Node) -> None:
+        self.taken = taken
 
 
-class Frozen:
+class Frozen(Part):
     """What stands for a place that a function changes itself."""
 
-    __slots__ = ("data",)
+    __slots__ = ()
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+
+def attributes(fields: Mapping[str, object]) -> Part:
+    """The attributes of an object, as a part of it."""
+    return Part(node(b"state", list(chain.from_iterable(fields.items())), FIELDS))
 
 
 class Instance:
@@ -75,11 +68,10 @@ class Instance:
 
 
 MARKERS: dict[type, Handler] = {
-    Frozen: lambda value: value.data,
+    Part: lambda value: value.taken,
+    Frozen: lambda value: value.taken,
     Missing: lambda value: b"M",
     Instance: InWalk(lambda value, walk: walk.read_instance(value)),
-    State: lambda value: node(b"state", list(chain.from_iterable(value.fields.items())), FIELDS),
-    Pairs: lambda value: node(b"pairs", value.flat, ENTRIES),
 }
 
 
@@ -105,7 +97,7 @@ def object_reader(cls: type) -> Handler:
         return _path_reader(cls)
     if issubclass(cls, (set, frozenset)):
         base = frozenset if issubclass(cls, frozenset) else set
-        return lambda value: node(b"set", (cls, base(value), State(own_state(value))))
+        return lambda value: node(b"set", (cls, base(value), attributes(own_state(value))))
     # In a process that got the class by value its instances have a dict.
     if issubclass(cls, tuple) and hasattr(cls, "_fields") and (cls.__dictoffset__ == 0 or cls.__bases__ == (tuple,)):
         order = Named("", *[f".{field}" for field in cls._fields])
@@ -135,7 +127,7 @@ def _path_reader(cls: type[PurePath]) -> Handler:
 
     def read(value: PurePath) -> Node:
         state = {name: one for name, one in own_state(value).items() if name not in plain}
-        return node(b"path", (head, value.as_posix(), State(state)))
+        return node(b"path", (head, value.as_posix(), attributes(state)))
 
     return read
 
@@ -192,7 +184,7 @@ def _named_global(value: Any, name: str) -> Node:
     home = getattr(value, "__module__", None) or type(value).__module__
     inside = [getattr(value, part, None) for part in ("__wrapped__", "func", "args", "keywords")]
     state = {name: one for name, one in own_state(value).items() if not name.startswith("__")}
-    return node(b"global", (module_name(home), name, *inside, State(state)))
+    return node(b"global", (module_name(home), name, *inside, attributes(state)))
 
 
 def _reduced(cls: type, reduce: Any, value: Any) -> Any:
@@ -266,9 +258,9 @@ def _take_reduced_apart(
     children = [
         _maker(function),
         args,
-        state if fields is None else State(dict(zip(fields[::2], fields[1::2], strict=True))),  # type: ignore[arg-type]
+        state if fields is None else attributes(dict(zip(fields[::2], fields[1::2], strict=True))),  # type: ignore[arg-type]
         None if items is None else list(items),
-        None if pairs is None else Pairs(pairs),
+        None if pairs is None else Part(node(b"pairs", list(chain.from_iterable(pairs)), ENTRIES)),
         None if setter is None else _maker(setter),
     ]
     named = list(_named_in(args))

@@ -13,32 +13,21 @@ import numpy as np
 import pandas as pd
 
 from dynmemo.keys.arrays import array_parts, content_hash, dtype_name, row_hashes
-from dynmemo.keys.encoding import Named, node, typed
-from dynmemo.keys.objects import State, type_within
+from dynmemo.keys.encoding import Columns, Named, node, typed
+from dynmemo.keys.objects import attributes, type_within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from dynmemo.keys.encoding import Handler, Node
 
 
-class _Columns(Named):
-    """Columns, index and then every column by its label."""
-
-    def step(self, children: Sequence[object], index: int) -> str:
-        first = len(self.names)
-        if index < first:
-            return self.names[index]
-        label = children[0][index - first]  # type: ignore[index]
-        return f'["{label}"]' if isinstance(label, str) and label.isidentifier() else f"[column {index - first}]"
-
-
-_FRAME = _Columns(".columns", ".index", "", ".attrs")
 _NUMBERS = "biufc"
 
 
 def _frame(frame: pd.DataFrame) -> Node:
-    return node(b"frame", (frame.columns, frame.index, _added(frame), _about(frame), *_columns(frame)), _FRAME)
+    order = Columns(".columns", ".index", "", ".attrs", labels=frame.columns)
+    return node(b"frame", (frame.columns, frame.index, _added(frame), _about(frame), *_columns(frame)), order)
 
 
 def _series(series: pd.Series[Any]) -> Node:
@@ -62,7 +51,7 @@ def _added(value: Any) -> object:
     if cls.__module__.partition(".")[0] == "pandas":
         return None
     names = [name for name in getattr(cls, "_metadata", ()) if name != "_name"]
-    return cls, State({name: getattr(value, name, None) for name in names})
+    return cls, attributes({name: getattr(value, name, None) for name in names})
 
 
 def _about(value: Any) -> object:

@@ -13,7 +13,7 @@ import polars as pl
 from blake3 import blake3
 
 from dynmemo.keys.builtin import numbers
-from dynmemo.keys.encoding import ITEMS, columns, node, typed
+from dynmemo.keys.encoding import ITEMS, Columns, node, typed
 
 if TYPE_CHECKING:
     from dynmemo.keys.encoding import Handler, Node
@@ -25,7 +25,7 @@ def _series(value: pl.Series) -> Node:
 
 def _frame(value: pl.DataFrame) -> Node:
     series = value.get_columns()
-    return node(b"polars frame", (value.height, *series), columns("", labels=value.columns))
+    return node(b"polars frame", (value.height, *series), Columns("", labels=value.columns))
 
 
 def _dtype(value: pl.DataType) -> Node:

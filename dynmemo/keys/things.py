@@ -17,7 +17,7 @@ from blake3 import blake3
 from dynmemo.keys.builtin import LEAVES
 from dynmemo.keys.encoding import ELEMENTS, Fields, InWalk, Named, Refusal, node, size, typed
 from dynmemo.keys.left_out import attributes_left_out
-from dynmemo.keys.objects import State, constant_name, own_state, read_object, type_within
+from dynmemo.keys.objects import attributes, constant_name, own_state, read_object, type_within
 from dynmemo.keys.own import type_name
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _state(left_out: tuple[str, ...] = ()) -> Handler:
 
     def read(value: Any) -> Node:
         state = {name: one for name, one in own_state(value).items() if name not in left_out}
-        return node(b"slots", (type_name(type(value)), State(state)))
+        return node(b"slots", (type_name(type(value)), attributes(state)))
 
     return read
 
@@ -86,7 +86,10 @@ def _described(kind: bytes, *names: str) -> Handler:
     def read(value: Any) -> Node:
         parts = [getattr(value, name) for name in names]
         if type(value).__module__ != "functools":
-            parts += [type(value), State({name: one for name, one in own_state(value).items() if name not in names})]
+            parts += [
+                type(value),
+                attributes({name: one for name, one in own_state(value).items() if name not in names}),
+            ]
         return node(kind, parts)
 
     return read
@@ -128,7 +131,7 @@ _STANDARD: Final[dict[str, Handler]] = {
     "re.Match": _parts(b"match", "re", "string", "pos", "endpos", "regs"),
     "sqlite3.Row": lambda value: node(b"row", (value.keys(), tuple(value))),
     "_contextvars.ContextVar": _context_variable,
-    "_thread._local": lambda value: node(b"thread local", (type(value), State(vars(value)))),
+    "_thread._local": lambda value: node(b"thread local", (type(value), attributes(vars(value)))),
     "weakref.ReferenceType": lambda value: node(b"weak reference", (value() if callable(value) else None,)),
     "weakref.ProxyType": _proxy,
     "weakref.CallableProxyType": _proxy,
@@ -295,7 +298,7 @@ def _wrapped(value: Any) -> Node:
     cls = type(value)
     if cls.__module__.partition(".")[0] == "dynmemo":
         return node(b"remembered", (value.__wrapped__,))
-    return node(b"wrapper", (cls, value.__wrapped__, State(own_state(value))))
+    return node(b"wrapper", (cls, value.__wrapped__, attributes(own_state(value))))
 
 
 def _local_proxy(value: Any) -> Node:
@@ -362,7 +365,7 @@ def live(cls: type, noun: str) -> Handler:
             raise Refusal(cls, f"{noun}, which has no stable content", advice=advice)
         if _is_in_memory(value):
             walk.not_stored = f"it reads {noun} whose content lies in this process"
-        return node(b"live", (type_name(cls), State(_settings(value))))
+        return node(b"live", (type_name(cls), attributes(_settings(value))))
 
     return InWalk(read)
 

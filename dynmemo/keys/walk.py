@@ -14,13 +14,14 @@ from __future__ import annotations
 import importlib
 import sys
 import types
+from dataclasses import dataclass, field
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from blake3 import blake3
 
 from dynmemo.keys.builtin import BUILTIN, LEAVES
-from dynmemo.keys.encoding import InWalk, Named, NoStableContent, Refusal, node, seal
+from dynmemo.keys.encoding import ENTRIES, FIELDS, InWalk, Named, NoStableContent, Refusal, node, seal
 from dynmemo.keys.left_out import ITERATOR, LIVE, NO_BEARING, REFUSED, listed
 from dynmemo.keys.objects import MARKERS, object_reader
 from dynmemo.keys.own import type_name
@@ -35,22 +36,24 @@ _DEEPEST = 100_000
 _LONGEST_PATH = 12
 
 
+@dataclass(slots=True, eq=False)
 class Open:
     """A value whose children are being encoded."""
 
-    __slots__ = ("begin", "children", "cyclic", "data", "head", "low", "order", "parts", "rest", "value")
-
-    def __init__(self, value: object, head: bytes, children: Sequence[object], order: Order, number: int) -> None:
-        self.value = value
-        self.head = head
-        self.children = children
-        self.order = order
-        self.parts: list[Any] = []  # bytes, or another `Open` of the same circle
-        self.rest: Iterator[object] = iter(children)
-        self.low = number  # the outermost open value that this one leads back to
-        self.begin = 0  # of those that lead back to it in `Walk._circle`
-        self.cyclic = False
-        self.data = b""  # once its circle is closed
+    value: object
+    head: bytes
+    children: Sequence[object]
+    order: Order
+    low: int
+    """The outermost open value that this one leads back to."""
+    begin: int
+    """Of those that lead back to it in `Walk._circle`."""
+    rest: Iterator[object]
+    parts: list[Any] = field(default_factory=list)
+    """Bytes, or another `Open` of the same circle."""
+    cyclic: bool = False
+    data: bytes = b""
+    """Once its circle is closed."""
 
     def encode(self, colors: dict[int, bytes]) -> bytes:
         parts = [part if type(part) is bytes else part.data or colors[id(part)] for part in self.parts]
@@ -158,9 +161,7 @@ class Walk:
         if number >= _DEEPEST:
             raise Refusal(type(value), f"nested more than {_DEEPEST:,} levels deep")
         self._open[mark] = number
-        opened = Open(value, *taken, number)
-        opened.begin = len(self._circle)
-        self._stack.append(opened)
+        self._stack.append(Open(value, *taken, number, len(self._circle), iter(taken[1])))
         return None
 
     def _read(self, value: object) -> bytes | Node:
@@ -190,7 +191,9 @@ class Walk:
         if top.cyclic:
             self._close_circle(top)
             return top.data
-        data = seal(top.head + (order.loose or order if self.loose else order).join(top.parts))
+        if self.loose and order is ENTRIES:
+            order = FIELDS
+        data = seal(top.head + order.join(top.parts))
         if data.startswith(b"#"):
             self.done[id(top.value)] = top.value, data
         return data

@@ -217,6 +217,13 @@ class TestWhoseCode:
         text = "from unittest.mock import call, MagicMock\nm = MagicMock()\ndef f(): return call, m"
         assert len(lab.fingerprint(text)) == 32
 
+    def test_a_helper_in_whose_place_stands_a_double_can_be_taken_apart(self, lab: Lab) -> None:
+        text = (
+            "from unittest.mock import create_autospec\ndef helper(x): return x\nhelper = create_autospec(helper)\n"
+            "def f(): return helper(1)"
+        )
+        assert len(lab.fingerprint(text)) == 32
+
     def test_a_relative_import_in_the_function_is_followed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
