@@ -14,7 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from dynmemo.keys.encoding import Named, node
-from dynmemo.keys.left_out import IN_CLASSES
+from dynmemo.keys.left_out import left_out_of_class
 from dynmemo.keys.own import (
     SENT,
     is_found,
@@ -287,13 +287,11 @@ def _class(cls: type, walk: Snapshot) -> Node:
 
 def _attributes(cls: type) -> list[str]:
     """The names in the class body that somebody wrote there."""
-    members = cls.__members__ if issubclass(cls, enum.Enum) else {}
+    left_out = left_out_of_class(cls).union(_OF_FIELDS, cls.__members__ if issubclass(cls, enum.Enum) else ())
     return [
         name
         for name, value in list(vars(cls).items())
-        if name not in IN_CLASSES
-        and name not in _OF_FIELDS
-        and name not in members
+        if name not in left_out
         and not _is_inherited(cls, name, value)
         and not _is_generated(value)
         and not isinstance(value, _OF_SLOTS)

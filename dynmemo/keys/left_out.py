@@ -2,8 +2,8 @@
 
 Whatever is on none of these lists counts. A type is found under the names of its bases, too. To leave something out,
 put it on the list that says how: `NO_BEARING` for objects, `ATTRIBUTES` for what objects remember of their own,
-`IN_CLASSES` for what tools put into classes. `LIVE` counts by name and settings as a global and is refused as an
-argument; `REFUSED` is refused everywhere.
+`IN_CLASSES` and `IN_CLASSES_OF` for what tools put into classes. `LIVE` counts by name and settings as a global and is
+refused as an argument; `REFUSED` is refused everywhere.
 """
 
 from __future__ import annotations
@@ -56,14 +56,22 @@ ATTRIBUTES: Final[dict[str, dict[str, str]]] = {
     "functools.cached_property": {"lock": _LOCK, "attrname": "the name under which it stands"},
     "numpy.vectorize": {"_ufunc": _CACHE},
     "pandas.core.base.PandasObject": {"_cache": _CACHE, "_item_cache": _CACHE},
-    "pandas.core.groupby.groupby.BaseGroupBy": {"_cache": _CACHE},
+    "pandas.core.base.SelectionMixin": {"_cache": _CACHE},
     "pandas.core.groupby.ops.BaseGrouper": {"_cache": _CACHE},
     "pandas.core.groupby.grouper.Grouping": {"_cache": _CACHE},
     "toolz.functoolz.curry": {"_sigspec": _CACHE, "_has_unknown_args": _CACHE},
     "networkx.classes.graph.Graph": {"__networkx_cache__": _CACHE},
     "statsmodels.base.wrapper.ResultsWrapper": {"_cache": _CACHE},
-    "statsmodels.base.model.Results": {"_cache": _CACHE},
-    "statsmodels.base.data.ModelData": {"_cache": _CACHE},
+    "statsmodels.base.model.Results": _all("_cache _summary_cache _summary_statistics_cache _nobs_int diagn", _CACHE),
+    "statsmodels.genmod.generalized_linear_model.GLM": {"_tmp_like_exog": "memory to compute in"},
+    "statsmodels.tsa.statespace.representation.Representation": _all(
+        "_statespaces _kalman_filters _kalman_smoothers _simulators", _CACHE
+    ),
+    "statsmodels.base.data.ModelData": _all("_cache predict_start predict_end predict_dates", _CACHE),
+    "xarray.core.groupby.GroupBy": _all("_groups _dims _sizes _len", _CACHE),
+    "scipy.spatial._qhull.Delaunay": _all("_transform _vertex_to_simplex _vertex_neighbor_vertices", _CACHE),
+    "dateutil.rrule.rrulebase": _all("_cache _cache_complete _cache_gen _cache_lock _len", _CACHE),
+    "jinja2.environment.Environment": {"cache": _CACHE},
     "sklearn.feature_extraction.text._VectorizerMixin": {"_stop_words_id": _ADDRESS},
     "scipy.stats._distn_infrastructure.rv_generic": {"_random_state": _RANDOM},
     "scipy.stats._multivariate.multi_rv_generic": {"_random_state": _RANDOM},
@@ -100,20 +108,10 @@ _PYTHON = """
     __type_params__ __classdictcell__
 """
 _TYPING = """
-    __parameters__ __orig_bases__ _is_protocol _is_runtime_protocol __protocol_attrs__
-    __callable_proto_members_only__ __non_callable_proto_members__ __required_keys__
-    __optional_keys__ __mutable_keys__ __readonly_keys__ __extra_items__ __closed__
+    __parameters__ __orig_bases__ __protocol_attrs__ __callable_proto_members_only__ __non_callable_proto_members__
+    __required_keys__ __optional_keys__ __mutable_keys__ __readonly_keys__ __extra_items__ __closed__
 """
-_ENUM = """
-    _generate_next_value_ _member_names_ _member_map_ _value2member_map_ _member_type_
-    _unhashable_values_ _unhashable_values_map_ _hashable_values_ _value_repr_ _use_args_
-    _new_member_ _flag_mask_ _singles_mask_ _all_bits_ _inverted_ _boundary_
-    __new_member__ _add_alias_ _add_value_alias_
-"""
-_FIELDS = """
-    __signature__ __attrs_base_of_slotted__ __attrs_own_setattr__
-    __getnewargs__ _field_defaults __struct_fields__ __struct_config__ __class_vars__
-"""
+_FIELDS = "__attrs_base_of_slotted__ __attrs_own_setattr__ __struct_fields__ __struct_config__ __class_vars__"
 _PYDANTIC = """
     __pydantic_core_schema__ __pydantic_validator__ __pydantic_serializer__ __pydantic_complete__
     __pydantic_parent_namespace__ __pydantic_custom_init__ __pydantic_fields_complete__
@@ -122,13 +120,46 @@ _PYDANTIC = """
 """
 IN_CLASSES: Final[dict[str, str]] = {
     **_all(_PYTHON, "of the language"),
-    **_all("_abc_impl _abc_data __abstractmethods__", "made by abc"),
     **_all(_TYPING, "made by typing"),
-    **_all(_ENUM, "made by enum"),
     **_all(_FIELDS, "made from the fields, which count"),
     **_all(_PYDANTIC, "made by pydantic from the fields"),
-    **_all("_sa_class_manager _sa_registry __mapper__ registry metadata", "made by SQLAlchemy"),
+    **_all("_sa_class_manager _sa_registry __mapper__", "made by SQLAlchemy"),
+    "__abstractmethods__": "made by abc",
 }
+"""In any class: nobody else uses such names."""
+
+_ENUM = """
+    _generate_next_value_ _member_names_ _member_map_ _value2member_map_ _member_type_
+    _unhashable_values_ _unhashable_values_map_ _hashable_values_ _value_repr_ _use_args_
+    _new_member_ _flag_mask_ _singles_mask_ _all_bits_ _inverted_ _boundary_
+    __new_member__ _add_alias_ _add_value_alias_
+"""
+_PROTOCOL = _all("_is_protocol _is_runtime_protocol", "made by typing")
+_DECLARED = _all("registry metadata", "made by SQLAlchemy")
+_SIGNATURE = {"__signature__": "made from the fields, which count"}
+IN_CLASSES_OF: Final[dict[str, dict[str, str]]] = {
+    "abc.ABCMeta": _all("_abc_impl _abc_data", "made by abc"),
+    "enum.EnumType": _all(_ENUM, "made by enum"),
+    "typing.Protocol": _PROTOCOL,
+    "typing_extensions.Protocol": _PROTOCOL,
+    "builtins.tuple": {"_field_defaults": "made from the fields, which count"},
+    "sqlalchemy.orm.decl_api.DeclarativeBase": _DECLARED,
+    "sqlalchemy.orm.decl_api.DeclarativeMeta": _DECLARED,
+    "pydantic.main.BaseModel": _SIGNATURE,
+    "__pydantic_fields__": _SIGNATURE,
+    "sympy.core.basic.Basic": _all(
+        "default_assumptions _prop_handler _explicit_class_assumptions",
+        "made from what the class assumes, which counts",
+    ),
+}
+"""In classes of a base or metaclass, or that have such a special attribute: elsewhere these are names as any other."""
+
+
+def left_out_of_class(cls: Any) -> set[str]:
+    """The names in the body of `cls` that do not count."""
+    kinds = {type_name(base) for base in (*cls.__mro__, *type(cls).__mro__)} | vars(cls).keys()
+    return set(IN_CLASSES).union(*(names for kind, names in IN_CLASSES_OF.items() if kind in kinds))
+
 
 # -- hidden generators and the environment -------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import enum
 import sys
 import types
 from itertools import chain, pairwise
+from operator import is_
 from pathlib import PosixPath, PurePath, WindowsPath
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,7 @@ def _path_reader(cls: type[PurePath]) -> Handler:
 def _state_reader(cls: type) -> Handler:
     reduce, hooks, left_out = _reducer(cls), _has_hooks(cls), attributes_left_out(cls)
     is_own, equality = is_own_class(cls), getattr(cls, "__eq__", None)
-    is_silent = vars(cls).keys().isdisjoint(_HOOKS[:2])
+    is_silent = is_own and vars(cls).keys().isdisjoint(_HOOKS[:2])
     bare = False  # known to have no more than attributes
 
     def plain(value: Any, fields: list[object]) -> Node:
@@ -163,17 +164,19 @@ def _state_reader(cls: type) -> Handler:
             # What wraps a function goes by the function's name when it is pickled; here its code counts as well.
             return _named_global(value, reduced)
         function, args, state, *more = reduced if len(reduced) > 2 else (*reduced, None)
+        if state is value:  # a dict that is its own `__dict__`, which a copy is not
+            state = dict(value)
         fields = _fields(state, left_out, custom=hooks)
         if fields is not None and function is copyreg.__newobj__ and args == (cls,) and not any(more):  # type: ignore[attr-defined]
             bare = not hooks
             if hooks and walk.check is not None:
                 walk.check(value)
             return plain(value, fields)
-        # What a subclass adds, its base knows nothing of, and no pickle tells: a datetime with a tag.
+        # What an own subclass adds, its base knows nothing of, and no pickle tells: a datetime with a tag.
         is_added = is_silent and (state is None or (type(state) is dict and not state))
         if is_added:
             state = own_state(value) or None
-        if walk.check is not None and not (is_added and state and is_own):
+        if walk.check is not None and not (is_added and state):
             walk.check(value)
         return _take_reduced_apart(value, left_out, function, args, state, *more)
 
@@ -303,12 +306,30 @@ def _named_in(args: object) -> Iterable[object]:
 def constant_name(value: object, *, everywhere: bool) -> str | None:
     """The name under which a module has `value`: that of its class first, then the user's, then, if asked, any."""
     home = type(value).__module__
-    names = [name for name in list(sys.modules) if name != home and (everywhere or is_own_module(name))]
-    for module in (home, *sorted(names, key=lambda name: (not is_own_module(name), name))):
+    name = _name_in(home, value)
+    if name is not None:
+        return name
+    own, others = _loaded()
+    for module in chain(own, others if everywhere else ()):
         name = _name_in(module, value)
         if name is not None:
-            return name if module == home else f"{module_name(module)}.{name}"
+            return f"{module_name(module)}.{name}"
     return None
+
+
+_split: tuple[list[types.ModuleType], list[str], list[str]] = ([], [], [])
+
+
+def _loaded() -> tuple[list[str], list[str]]:
+    """The names of the user's modules and of all others. There are thousands, so they are told apart once."""
+    global _split
+    names, modules = list(sys.modules), list(sys.modules.values())
+    known, own, others = _split
+    if len(modules) != len(known) or not all(map(is_, modules, known)):
+        own = sorted(filter(is_own_module, names))
+        others = sorted(set(names).difference(own))
+        _split = (modules, own, others)
+    return own, others
 
 
 def package_constant(value: object) -> str | None:

@@ -86,6 +86,17 @@ MUTATIONS = {
         "class C:\n    @classmethod\n    def m(cls): return OLD\ndef feat(x): return C.m()", "1", "2"
     ),
     "a special method": Mutation("class C:\n    def __len__(self): return OLD\ndef feat(x): return len(C())", "1", "2"),
+    "an attribute that tools put into other classes": Mutation(
+        "class C:\n    metadata = {'rate': OLD}\n    registry = [1]\ndef feat(x): return x * C.metadata['rate']",
+        "2",
+        "3",
+    ),
+    "an entry of a registry": Mutation(
+        "class C:\n    registry = {}\n    def __init_subclass__(cls, **options): C.registry[cls.__name__] = options\n"
+        "class D(C, by=OLD): pass\ndef feat(x): return x * C.registry['D']['by']",
+        "2",
+        "3",
+    ),
     "a private attribute of a class": Mutation(
         "class C:\n    _k = OLD\n    def m(self): return self._k\ndef feat(x): return C().m()", "1", "2"
     ),

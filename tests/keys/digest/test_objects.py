@@ -6,6 +6,7 @@ import datetime as dt
 import enum
 import functools
 import os
+import pickle
 import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,14 @@ class Moment(dt.datetime):
 
 class Price(Decimal):
     """The same."""
+
+
+class Settings(dict[str, object]):
+    """Whose items are its attributes."""
+
+    def __init__(self, **items: object) -> None:
+        super().__init__(items)
+        self.__dict__ = self
 
 
 class Lazy:
@@ -209,6 +218,13 @@ def test_attributes_that_pickle_does_not_know_of_count(make: Callable[[], Any]) 
 
     assert digest(tagged(1)) == digest(tagged(1)) != digest(tagged(2))
     assert digest(make()) != digest(tagged(1))
+
+
+def test_a_dict_that_is_its_own_attributes_counts_by_its_items() -> None:
+    settings = Settings(rate=2, more=Settings(a=1))
+    copy = pickle.loads(pickle.dumps(settings))
+    assert digest(settings) == digest(copy) == digest(Settings(rate=2, more=Settings(a=1)))
+    assert len({digest(Settings(**items)) for items in ({}, {"a": 1}, {"a": 2}, {"b": 1})}) == 4
 
 
 def test_an_object_that_says_what_it_is_made_of_counts_by_that() -> None:

@@ -25,6 +25,7 @@ FAMILIES = {
     "xarray_": ("xarray",),
     "models": ("attrs", "pydantic"),
     "tensors": ("torch",),
+    "packages": ("networkx", "scipy", "sklearn", "statsmodels", "sympy", "toolz"),
 }
 
 
