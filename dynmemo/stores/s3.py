@@ -16,7 +16,7 @@ from dynmemo.errors import InvalidOptionError, StoreUnavailableError
 from dynmemo.item import Parts
 from dynmemo.stores.dynamodb import connection
 from dynmemo.stores.dynamodb.connection import BULK, Connection
-from dynmemo.stores.dynamodb.errors import CREDENTIAL_TROUBLE, of_class
+from dynmemo.stores.dynamodb.errors import CREDENTIAL_TROUBLE, QUOTES_SECRETS, answered, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,6 @@ _BY_CODE = {
     "SlowDown": "S3 throttles the requests: wait",
 }
 _NOT_THERE = ("NoSuchKey", "404")
-_QUOTES_SECRETS = ("SignatureDoesNotMatch", "AuthorizationHeaderMalformed")
 
 _once = Once()
 
@@ -137,32 +136,15 @@ class Bucket:
         """What goes wrong in here becomes one of our errors."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - whatever it is, callers get ours
-            failure = self._failure(error, method)
+        except Exception as error:  # whatever it is, callers get ours
+            if isinstance(error, StoreUnavailableError):
+                raise
+            operation = "".join(word.capitalize() for word in method.split("_"))
+            text = _BY_CODE.get(answered(error)["Error"].get("Code", ""), "S3 refused the request")
+            failure = unavailable(error, operation, f"in {self.url}", text, table=self.url)
             if failure.code in CREDENTIAL_TROUBLE:
                 self._connection.forget()
-            raise failure from (None if failure.code in _QUOTES_SECRETS else error)
+            raise failure from (None if failure.code in QUOTES_SECRETS else error)
         except BaseException:  # Ctrl-C, or what a signal handler raised
             self._connection.abandon(BULK)
             raise
-
-    def _failure(self, error: Exception, method: str) -> StoreUnavailableError:
-        if isinstance(error, StoreUnavailableError):
-            return error
-        operation = "".join(word.capitalize() for word in method.split("_"))
-        response = getattr(error, "response", None)
-        request_id = None
-        if isinstance(response, dict):
-            code = response["Error"].get("Code", "")
-            message = "" if code in _QUOTES_SECRETS else response["Error"].get("Message", "")
-            request_id = response.get("ResponseMetadata", {}).get("RequestId")
-            text = f"{_BY_CODE.get(code, 'S3 refused the request')} ({'; '.join(filter(None, (code, message)))})"
-        else:
-            code, text = of_class(error)
-        return StoreUnavailableError(
-            f"{operation} in {self.url} failed: {text}",
-            operation=operation,
-            table=self.url,
-            request_id=request_id,
-            code=code,
-        )

@@ -139,7 +139,9 @@ _BY_CLASS = {
 }
 
 # AWS quotes the signed headers to whoever signed wrongly, and the session token is one of them.
-_QUOTES_SECRETS = frozenset(code for code, (_, text) in _BY_CODE.items() if text is _SIGNATURE)
+QUOTES_SECRETS = frozenset(
+    ("AuthorizationHeaderMalformed", *(code for code, (_, text) in _BY_CODE.items() if text is _SIGNATURE))
+)
 
 CREDENTIAL_TROUBLE = frozenset(
     (
@@ -195,33 +197,60 @@ def translate(
         translated = TableMissingError(f"the DynamoDB table {table!r} {_GONE}")
     elif discovered and isinstance(translated, InvalidTableError) and not isinstance(translated, TableMissingError):
         translated = InvalidTableError(f"the DynamoDB table {table!r} {_OTHER_KEY}")
-    if getattr(translated, "code", None) not in _QUOTES_SECRETS:
+    if getattr(translated, "code", None) not in QUOTES_SECRETS:
         translated.__cause__ = error
     return translated
 
 
 def _translate(error: Exception, operation: str, table: str, key: str | None) -> Exception:
-    response = getattr(error, "response", None)
-    if not isinstance(response, dict):
-        code, text = (type(error).__name__, _OTHER) if _is_from_parser(error) else of_class(error)
-        return _unavailable(text, operation, table, key, code=code)
-    code, message = response["Error"].get("Code", ""), response["Error"].get("Message", "")
+    answer = answered(error)
+    code, message = (answer["Error"].get(name, "") for name in ("Code", "Message"))
     if code == "ConditionalCheckFailedException":
-        return ConditionNotMetError(response.get("Item"))
+        return ConditionNotMetError(answer.get("Item"))
     if code == "ResourceNotFoundException":
         return TableMissingError(f"the DynamoDB table {table!r} {_MISSING}")
     if code == "ValidationException" and any(text in message for text in _WRONG_KEY_TEXTS):
         return InvalidTableError(f"the DynamoDB table {table!r} {_WRONG_KEY}")
     if code == "ValidationException" and any(text in message for text in _TOO_LARGE_TEXTS):
         return ValueTooLargeError("the row is larger than the 400 KB of a DynamoDB item; store a smaller value")
+    where = f"on the DynamoDB table {table!r}"
     if code.isdigit():  # no error of DynamoDB's: botocore gives the HTTP status instead, and all of the page as message
-        return _unavailable(f"{_OTHER} (HTTP status {code})", operation, table, key, code=code)
-    request_id = response.get("ResponseMetadata", {}).get("RequestId")
-    text = _of_code(code, message, response).replace("{operation}", operation)
-    return _unavailable(text, operation, table, key, code=code, request_id=request_id)
+        text = f"{operation} {where} failed: {_OTHER} (HTTP status {code})"
+        return StoreUnavailableError(text, operation=operation, table=table, key=key, code=code)
+    _, text = _BY_CODE.get(code, (Cure.PEOPLE, "DynamoDB refused the request"))
+    return unavailable(error, operation, where, text.replace("{operation}", operation), table=table, key=key)
 
 
-def of_class(error: Exception) -> tuple[str, str]:
+def answered(error: Exception) -> dict[str, Any]:
+    """What a service answered that did not do what was asked; an empty error where there is no answer."""
+    response = getattr(error, "response", None)
+    return response if isinstance(response, dict) else {"Error": {}}
+
+
+def unavailable(
+    error: Exception, operation: str, where: str, text: str, *, table: str, key: str | None = None
+) -> StoreUnavailableError:
+    """Our error for what a service answered, which `text` explains, or for having had no answer."""
+    answer = answered(error)
+    code, message = answer["Error"].get("Code", ""), answer["Error"].get("Message", "")
+    if not answer["Error"]:
+        code, text = (type(error).__name__, _OTHER) if _is_from_parser(error) else _of_class(error)
+    elif code not in QUOTES_SECRETS:
+        # botocore names the member of ThrottlingException as the other two do not.
+        throttling = answer.get("ThrottlingReasons") or answer.get("throttlingReasons") or []
+        reasons = [str(reason.get("reason", "")) for reason in throttling]
+        text = f"{text} ({'; '.join(filter(None, (code, message, *reasons)))})"
+    return StoreUnavailableError(
+        f"{operation} {where} failed: {text}",
+        operation=operation,
+        table=table,
+        key=key,
+        request_id=answer.get("ResponseMetadata", {}).get("RequestId"),
+        code=code,
+    )
+
+
+def _of_class(error: Exception) -> tuple[str, str]:
     """Name and text of the nearest class in the table; others may quote what was sent and are only named."""
     name = type(error).__name__
     for known in type(error).__mro__:
@@ -239,18 +268,3 @@ def _is_from_parser(error: Exception) -> bool:
             return True
         trace = trace.tb_next
     return False
-
-
-def _of_code(code: str, message: str, response: dict[str, Any]) -> str:
-    _, text = _BY_CODE.get(code, (Cure.PEOPLE, "DynamoDB refused the request"))
-    if code in _QUOTES_SECRETS:
-        return text
-    # botocore names the member of ThrottlingException as the other two do not.
-    throttling = response.get("ThrottlingReasons") or response.get("throttlingReasons") or []
-    reasons = [str(reason.get("reason", "")) for reason in throttling]
-    return f"{text} ({'; '.join(filter(None, (code, message, *reasons)))})"
-
-
-def _unavailable(text: str, operation: str, table: str, key: str | None, **attributes: Any) -> StoreUnavailableError:
-    message = f"{operation} on the DynamoDB table {table!r} failed: {text}"
-    return StoreUnavailableError(message, operation=operation, table=table, key=key, **attributes)
