@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dynmemo.keys.encoding import Handler, Node
 
 
+_SERIES = Named(".index", ".name", "", ".attrs", "")
+_INDEX = Named(".names")
 _NUMBERS = "biufc"
 
 
@@ -32,7 +34,7 @@ def _frame(frame: pd.DataFrame) -> Node:
 
 def _series(series: pd.Series[Any]) -> Node:
     parts = (series.index, series.name, _added(series), _about(series), series.array)
-    return node(b"series", parts, Named(".index", ".name", "", ".attrs", ""))
+    return node(b"series", parts, _SERIES)
 
 
 def _index(index: pd.Index[Any]) -> Node:
@@ -42,7 +44,7 @@ def _index(index: pd.Index[Any]) -> Node:
         levels = [part for level, codes in zip(index.levels, index.codes, strict=True) for part in (level, codes)]
     else:
         levels = [_progression(index) or index.array]
-    return node(b"index", (list(index.names), _added(index), getattr(index, "freq", None), *levels), Named(".names"))
+    return node(b"index", (list(index.names), _added(index), getattr(index, "freq", None), *levels), _INDEX)
 
 
 def _added(value: Any) -> object:

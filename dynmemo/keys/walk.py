@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 import sys
 import types
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -49,7 +49,7 @@ class Open:
     begin: int
     """Of those that lead back to it in `Walk._circle`."""
     rest: Iterator[object]
-    parts: list[Any] = field(default_factory=list)
+    parts: list[Any]
     """Bytes, or another `Open` of the same circle."""
     cyclic: bool = False
     data: bytes = b""
@@ -161,7 +161,7 @@ class Walk:
         if number >= _DEEPEST:
             raise Refusal(type(value), f"nested more than {_DEEPEST:,} levels deep")
         self._open[mark] = number
-        self._stack.append(Open(value, *taken, number, len(self._circle), iter(taken[1])))
+        self._stack.append(Open(value, *taken, number, len(self._circle), iter(taken[1]), []))
         return None
 
     def _read(self, value: object) -> bytes | Node:
