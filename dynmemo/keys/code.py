@@ -13,8 +13,9 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from dynmemo.keys.encoding import Named, node
+from dynmemo.keys.encoding import node
 from dynmemo.keys.left_out import left_out_of_class
+from dynmemo.keys.objects import bound_builtin
 from dynmemo.keys.own import (
     SENT,
     is_found,
@@ -63,16 +64,6 @@ def pin(function: object, text: str) -> None:
 def by_name(thing: Any, walk: Walk) -> bytes | Node:
     """Functions, classes and modules by their names alone."""
     return node(b"name", (stable_name(thing),))
-
-
-def bound_builtin(thing: Any) -> Node | None:
-    """A method of an object written in C, with the object: None for any other thing."""
-    if not isinstance(thing, (types.BuiltinFunctionType, types.MethodWrapperType)):
-        return None
-    owner = getattr(thing, "__self__", None)
-    if owner is None or isinstance(owner, types.ModuleType):
-        return None
-    return node(b"bound", (thing.__name__, owner), Named("", ".__self__"))
 
 
 def take_apart(thing: Any, walk: Snapshot) -> bytes | Node:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from dynmemo.keys.encoding import ENTRIES, FIELDS, Fields, InWalk, Named, NoStableContent, Refusal, node, size
 from dynmemo.keys.left_out import attributes_left_out, hidden_name
 from dynmemo.keys.own import is_own_class, is_own_function, is_own_module, module_name, stable_name, type_name
-from dynmemo.keys.places import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -71,7 +70,6 @@ class Instance:
 MARKERS: dict[type, Handler] = {
     Part: lambda value: value.taken,
     Frozen: lambda value: value.taken,
-    Missing: lambda value: b"M",
     Instance: InWalk(lambda value, walk: walk.read_instance(value)),
 }
 
@@ -298,6 +296,16 @@ def _named_in(args: object) -> Iterable[object]:
             found = getattr(found, part, None)
         if found is not None:
             yield found
+
+
+def bound_builtin(thing: Any) -> Node | None:
+    """A method of an object written in C, with the object: None for any other thing."""
+    if not isinstance(thing, (types.BuiltinFunctionType, types.MethodWrapperType)):
+        return None
+    owner = getattr(thing, "__self__", None)
+    if owner is None or isinstance(owner, types.ModuleType):
+        return None
+    return node(b"bound", (thing.__name__, owner), Named("", ".__self__"))
 
 
 # -- objects that are known by their name --------------------------------------------------------------------

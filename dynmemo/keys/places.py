@@ -1,4 +1,7 @@
-"""Places: where a name leads to at the moment, and where the attributes asked of it are looked up."""
+"""Places: where a name leads to at the moment, where attributes asked of it are looked up, and whether it is still so.
+
+What leads to code and to immutable data is compared by identity; mutable data is digested.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,20 @@ import importlib.util
 import sys
 import types
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from operator import attrgetter, eq, is_, itemgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from dynmemo.keys.builtin import LEAVES
+from dynmemo.keys.encoding import NoStableContent
+from dynmemo.keys.objects import bound_builtin
 from dynmemo.keys.own import is_own_class, is_own_function, is_own_location, is_own_module
 from dynmemo.keys.reading import IMPORT, PARAMETER
+from dynmemo.keys.walk import Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, KeysView
+
+    from dynmemo.keys.encoding import Node
 
 
 class Missing:
@@ -191,3 +201,193 @@ def _will_be_own(top: str) -> bool:
     return spec is not None and is_own_location(
         spec.origin if spec.has_location else None, spec.submodule_search_locations
     )
+
+
+# -- whether places are as they were --------------------------------------------------------------------------
+
+_contents, _mro = attrgetter("cell_contents"), attrgetter("__mro__")
+
+
+class Space(NamedTuple):
+    """The names in a class, an object or on a function."""
+
+    mapping: Mapping[str, Any]
+    owner: object
+    left_out: frozenset[str]
+    names: frozenset[str]
+
+    def new(self) -> set[str]:
+        """The names that have come."""
+        return set(self.mapping) - self.names - self.left_out
+
+    def unchanged(self) -> bool:
+        """Whether the names that count are the same."""
+        return set(self.mapping) - self.left_out == self.names - self.left_out
+
+
+def by_identity(thing: Any, walk: Walk) -> bytes | Node:
+    """Functions, classes and modules as they are told apart within this process."""
+    return bound_builtin(thing) or b"K%d." % id(thing)
+
+
+class _TokenWalk(Walk):
+    """Reads what lies at a place, within this process."""
+
+    follows = True
+
+    @property
+    def strict(self) -> bool:
+        return False
+
+
+def token(place: Place) -> bytes:
+    """Changes with the content of a place; only within this process."""
+    value = place.get()
+    if value is MISSING:
+        return b"M"
+    leaf = LEAVES.get(type(value))
+    if leaf is not None:
+        return leaf(value)
+    try:
+        return _TokenWalk("", by_identity).encode(value)
+    except NoStableContent as refusal:
+        return b"refused " + refusal.type_name.encode()
+
+
+class Watch:
+    """What a walk has read, and whether it is still so.
+
+    Attributes:
+        lives: places of mutable data, each with the name and the token of its content.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[Mapping[str, Any], dict[str, object]]] = {}
+        self._absent: dict[int, tuple[KeysView[str], set[str]]] = {}
+        self._empty_cells: list[types.CellType] = []
+        self._cells: dict[int, tuple[types.CellType, object]] = {}
+        self._functions: list[tuple[types.FunctionType, types.CodeType]] = []
+        self._with_defaults: list[tuple[types.FunctionType, object, object]] = []
+        self.classes: list[type] = []
+        self.instances: list[object] = []
+        self.spaces: list[Space] = []
+        self.lives: dict[Key, list[Any]] = {}
+        self.places: dict[Key, tuple[Place, str, object]] = {}
+
+    # -- at every call ----------------------------------------------------------------------------
+
+    def unchanged(self) -> bool:
+        """Whether everything is as it was read."""
+        try:
+            for getter, holder, values in self._names:
+                if not all(map(is_, getter(holder), values)):
+                    return False
+        except KeyError:
+            return False
+        for keys, names in self._missing:
+            if not keys.isdisjoint(names):
+                return False
+        for function, code in self._functions:
+            if function.__code__ is not code:
+                return False
+        if any(self._empty) or not (self._plain or self._rest_unchanged()):
+            return False
+        return not self._lives or all(token(one[0]) == one[2] for one in self._lives)
+
+    def _rest_unchanged(self) -> bool:
+        for function, defaults, keyword_defaults in self._with_defaults:
+            if function.__defaults__ is not defaults or function.__kwdefaults__ is not keyword_defaults:
+                return False
+        try:
+            if not all(map(is_, map(_contents, self._cell_list), self._cell_values)):
+                return False
+        except ValueError:
+            return False
+        return (
+            all(map(is_, map(_mro, self.classes), self._mros))
+            and all(map(is_, map(type, self.instances), self._types))
+            and (all(map(eq, self._keys, self._key_names)) or all(space.unchanged() for space in self._filled))
+            and not any(map(_is_filled, self._empty_cells))
+        )
+
+    # -- at a walk --------------------------------------------------------------------------------
+
+    def function(self, function: types.FunctionType) -> None:
+        """Another code or other defaults would count."""
+        self._functions.append((function, function.__code__))
+        self._with_defaults.append((function, function.__defaults__, function.__kwdefaults__))
+
+    def same(self, place: Place, name: str, value: object) -> None:
+        """Another object at `place` would count."""
+        if isinstance(place.holder, types.CellType):
+            self._cells[id(place.holder)] = (place.holder, value)
+        elif not place.fixed:
+            self._found.setdefault(place.key[0], (place.holder, {}))[1][place.name] = value
+        else:
+            return
+        self.places[place.key] = (place, name, value)
+
+    def live(self, place: Place, name: str) -> None:
+        """Another content at `place` would count."""
+        if place.key not in self.lives:
+            # Before the content is used: what changes meanwhile is then seen by the next call.
+            self.lives[place.key] = [place, name, token(place)]
+
+    def absent(self, place: Place, name: str) -> None:
+        """Anything at `place` would count."""
+        if isinstance(place.holder, types.CellType):
+            self._empty_cells.append(place.holder)
+        else:
+            self._absent.setdefault(place.key[0], (place.holder.keys(), set()))[1].add(place.name)
+        self.places[place.key] = (place, name, MISSING)
+
+    def freeze(self) -> None:
+        """Everything was read."""
+        self._names = []
+        for holder, values in self._found.values():
+            names = list(values)
+            names *= 2 if len(names) == 1 else 1  # with one name, itemgetter gives no tuple
+            self._names.append((itemgetter(*names), holder, tuple(values[name] for name in names)))
+        self._missing = [(keys, tuple(names)) for keys, names in self._absent.values()]
+        self._cell_list = [cell for cell, _ in self._cells.values()]
+        self._cell_values = [value for _, value in self._cells.values()]
+        self._with_defaults = [one for one in self._with_defaults if one[1] is not None or one[2] is not None]
+        self._mros = list(map(_mro, self.classes))
+        self._types = list(map(type, self.instances))
+        self._lives = list(self.lives.values())
+        # A function has no attributes as a rule, and to ask for any in many of them is quicker than to compare.
+        self._empty = [space.mapping for space in self.spaces if type(space.mapping) is dict and not space.mapping]
+        self._filled = [space for space in self.spaces if type(space.mapping) is not dict or space.mapping]
+        self._keys = [space.mapping.keys() for space in self._filled]
+        self._key_names = [space.names for space in self._filled]
+        rest = (self._with_defaults, self._cells, self.classes, self.instances, self._filled, self._empty_cells)
+        self._plain = not any(rest)
+
+    def left(self, key: Key, token: bytes) -> None:
+        """A computation has left a place so, and what counts for it is the same."""
+        if key in self.lives:
+            self.lives[key][2] = token
+
+    def changed(self) -> list[tuple[Place, str, bytes, bytes]]:
+        """The places that are another now: place, name, what stood for them and what does."""
+        found: list[tuple[Place, str, bytes, bytes]] = []
+        for place, name, value in self.places.values():
+            now = place.get()
+            if now is not value:
+                before = token(place_of(value))
+                if before != (after := token(place)):
+                    found.append((place, name, before, after))
+        for space in self.spaces:
+            for name in space.new():
+                place = Place(space.mapping, name, space.owner)
+                if place.key not in self.places and place.key not in self.lives:
+                    found.append((place, name, b"M", token(place)))
+        for place, name, before in self._lives:
+            after = token(place)
+            if after != before:
+                found.append((place, name, before, after))
+        return found
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    return Place(cell).get() is not MISSING

@@ -8,23 +8,22 @@ from __future__ import annotations
 import functools
 import types
 from dataclasses import dataclass
-from operator import attrgetter, eq, is_, itemgetter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from blake3 import blake3
 
-from dynmemo.keys.builtin import LEAVES, is_immutable, report_cost
-from dynmemo.keys.code import asked_by, bound_builtin, take_apart
-from dynmemo.keys.encoding import NoStableContent, Order, Refusal, node, sized, text
+from dynmemo.keys.builtin import is_immutable, report_cost
+from dynmemo.keys.code import asked_by, take_apart
+from dynmemo.keys.encoding import Order, Refusal, node, sized, text
 from dynmemo.keys.left_out import attributes_left_out
-from dynmemo.keys.objects import Frozen, Instance, constant_name
+from dynmemo.keys.objects import Frozen, Instance, bound_builtin, constant_name
 from dynmemo.keys.own import LRU_CACHE, is_found, is_own_class, is_own_function, seen_through, stable_name
-from dynmemo.keys.places import MISSING, Place, attributes_of, is_plain_instance, place_of
+from dynmemo.keys.places import MISSING, Place, Space, Watch, attributes_of, is_plain_instance
 from dynmemo.keys.state import ANY, may_write, records
 from dynmemo.keys.walk import Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, KeysView, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dynmemo.keys.encoding import Node
     from dynmemo.keys.places import Key
@@ -36,7 +35,6 @@ Kind = Literal["function", "class", "global", "closure", "default", "package", "
 
 _FIXED = (staticmethod, classmethod, property, LRU_CACHE)
 _COPIED = frozenset(functools.WRAPPER_ASSIGNMENTS) | {"__annotations__", "__type_params__"}
-_contents, _mro = attrgetter("cell_contents"), attrgetter("__mro__")
 
 
 @dataclass(slots=True)
@@ -108,23 +106,6 @@ class Parts(Order):
     def left(self, top: Any, walk: Any) -> None:
         for read, data in zip(self.reads, top.parts, strict=True):
             read.data = data
-
-
-class Space(NamedTuple):
-    """The names in a class, an object or on a function."""
-
-    mapping: Mapping[str, Any]
-    owner: object
-    left_out: frozenset[str]
-    names: frozenset[str]
-
-    def new(self) -> set[str]:
-        """The names that have come."""
-        return set(self.mapping) - self.names - self.left_out
-
-    def unchanged(self) -> bool:
-        """Whether the names that count are the same."""
-        return set(self.mapping) - self.left_out == self.names - self.left_out
 
 
 def encoded(data: Any) -> bytes:
@@ -214,9 +195,7 @@ class Snapshot(Walk):
         if self._ignored and (place.key in self._ignored or (place.key[0], ANY) in self._ignored):
             self.left_out.add(name)
             return MISSING
-        forgiven = None
-        if self._state:
-            forgiven = records.forgiven(self._state, place.key, lambda: token(place))
+        forgiven = records.forgiven(self._state, place) if self._state else None
         if forgiven is not None:
             self.watch.live(place, name)
             self.state[place.key] = name
@@ -324,172 +303,6 @@ _BY_NAME = frozenset(
         types.MemberDescriptorType,
     )
 )
-
-
-def by_identity(thing: Any, walk: Walk) -> bytes | Node:
-    """Functions, classes and modules as they are told apart within this process."""
-    return bound_builtin(thing) or b"K%d." % id(thing)
-
-
-class _TokenWalk(Walk):
-    """Reads what lies at a place, within this process."""
-
-    follows = True
-
-    @property
-    def strict(self) -> bool:
-        return False
-
-
-def token(place: Place) -> bytes:
-    """Changes with the content of a place; only within this process."""
-    value = place.get()
-    leaf = LEAVES.get(type(value))
-    if leaf is not None:
-        return leaf(value)
-    try:
-        return _TokenWalk("", by_identity).encode(value)
-    except NoStableContent as refusal:
-        return b"refused " + refusal.type_name.encode()
-
-
-class Watch:
-    """What a walk has read, and whether it is still so.
-
-    Attributes:
-        lives: places of mutable data, each with the name and the token of its content.
-    """
-
-    def __init__(self) -> None:
-        self._found: dict[int, tuple[Mapping[str, Any], dict[str, object]]] = {}
-        self._absent: dict[int, tuple[KeysView[str], set[str]]] = {}
-        self._empty_cells: list[types.CellType] = []
-        self._cells: dict[int, tuple[types.CellType, object]] = {}
-        self._functions: list[tuple[types.FunctionType, types.CodeType]] = []
-        self._with_defaults: list[tuple[types.FunctionType, object, object]] = []
-        self.classes: list[type] = []
-        self.instances: list[object] = []
-        self.spaces: list[Space] = []
-        self.lives: dict[Key, list[Any]] = {}
-        self.places: dict[Key, tuple[Place, str, object]] = {}
-
-    # -- at every call ----------------------------------------------------------------------------
-
-    def unchanged(self) -> bool:
-        """Whether everything is as it was read."""
-        try:
-            for getter, holder, values in self._names:
-                if not all(map(is_, getter(holder), values)):
-                    return False
-        except KeyError:
-            return False
-        for keys, names in self._missing:
-            if not keys.isdisjoint(names):
-                return False
-        for function, code in self._functions:
-            if function.__code__ is not code:
-                return False
-        if any(self._empty) or not (self._plain or self._rest_unchanged()):
-            return False
-        return not self._lives or all(token(one[0]) == one[2] for one in self._lives)
-
-    def _rest_unchanged(self) -> bool:
-        for function, defaults, keyword_defaults in self._with_defaults:
-            if function.__defaults__ is not defaults or function.__kwdefaults__ is not keyword_defaults:
-                return False
-        try:
-            if not all(map(is_, map(_contents, self._cell_list), self._cell_values)):
-                return False
-        except ValueError:
-            return False
-        return (
-            all(map(is_, map(_mro, self.classes), self._mros))
-            and all(map(is_, map(type, self.instances), self._types))
-            and (all(map(eq, self._keys, self._key_names)) or all(space.unchanged() for space in self._filled))
-            and not any(map(_is_filled, self._empty_cells))
-        )
-
-    # -- at a walk --------------------------------------------------------------------------------
-
-    def function(self, function: types.FunctionType) -> None:
-        """Another code or other defaults would count."""
-        self._functions.append((function, function.__code__))
-        self._with_defaults.append((function, function.__defaults__, function.__kwdefaults__))
-
-    def same(self, place: Place, name: str, value: object) -> None:
-        """Another object at `place` would count."""
-        if isinstance(place.holder, types.CellType):
-            self._cells[id(place.holder)] = (place.holder, value)
-        elif not place.fixed:
-            self._found.setdefault(place.key[0], (place.holder, {}))[1][place.name] = value
-        else:
-            return
-        self.places[place.key] = (place, name, value)
-
-    def live(self, place: Place, name: str) -> None:
-        """Another content at `place` would count."""
-        if place.key not in self.lives:
-            # Before the content is used: what changes meanwhile is then seen by the next call.
-            self.lives[place.key] = [place, name, token(place)]
-
-    def absent(self, place: Place, name: str) -> None:
-        """Anything at `place` would count."""
-        if isinstance(place.holder, types.CellType):
-            self._empty_cells.append(place.holder)
-        else:
-            self._absent.setdefault(place.key[0], (place.holder.keys(), set()))[1].add(place.name)
-        self.places[place.key] = (place, name, MISSING)
-
-    def freeze(self) -> None:
-        """Everything was read."""
-        self._names = []
-        for holder, values in self._found.values():
-            names = list(values)
-            names *= 2 if len(names) == 1 else 1  # with one name, itemgetter gives no tuple
-            self._names.append((itemgetter(*names), holder, tuple(values[name] for name in names)))
-        self._missing = [(keys, tuple(names)) for keys, names in self._absent.values()]
-        self._cell_list = [cell for cell, _ in self._cells.values()]
-        self._cell_values = [value for _, value in self._cells.values()]
-        self._with_defaults = [one for one in self._with_defaults if one[1] is not None or one[2] is not None]
-        self._mros = list(map(_mro, self.classes))
-        self._types = list(map(type, self.instances))
-        self._lives = list(self.lives.values())
-        # A function has no attributes as a rule, and to ask for any in many of them is quicker than to compare.
-        self._empty = [space.mapping for space in self.spaces if type(space.mapping) is dict and not space.mapping]
-        self._filled = [space for space in self.spaces if type(space.mapping) is not dict or space.mapping]
-        self._keys = [space.mapping.keys() for space in self._filled]
-        self._key_names = [space.names for space in self._filled]
-        rest = (self._with_defaults, self._cells, self.classes, self.instances, self._filled, self._empty_cells)
-        self._plain = not any(rest)
-
-    def left(self, key: Key, token: bytes) -> None:
-        """A computation has left a place so, and what counts for it is the same."""
-        if key in self.lives:
-            self.lives[key][2] = token
-
-    def changed(self) -> list[tuple[Place, str, bytes, bytes]]:
-        """The places that are another now: place, name, what stood for them and what does."""
-        found: list[tuple[Place, str, bytes, bytes]] = []
-        for place, name, value in self.places.values():
-            now = place.get()
-            if now is not value:
-                before = token(place_of(value))
-                if before != (after := token(place)):
-                    found.append((place, name, before, after))
-        for space in self.spaces:
-            for name in space.new():
-                place = Place(space.mapping, name, space.owner)
-                if place.key not in self.places and place.key not in self.lives:
-                    found.append((place, name, b"M", token(place)))
-        for place, name, before in self._lives:
-            after = token(place)
-            if after != before:
-                found.append((place, name, before, after))
-        return found
-
-
-def _is_filled(cell: types.CellType) -> bool:
-    return Place(cell).get() is not MISSING
 
 
 class Tracker:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dynmemo._process import new_lock
 from dynmemo.keys.own import is_own_class, seen_through
-from dynmemo.keys.places import MISSING, attribute_place, is_plain_instance, place_of, start
+from dynmemo.keys.places import MISSING, attribute_place, is_plain_instance, place_of, start, token
 from dynmemo.keys.reading import BIND, HANDED, IMPORT, ITEM, ITEM_CALL, PARAMETER, Write
 from dynmemo.keys.source import read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dynmemo.keys.places import Key, Place
     from dynmemo.keys.reading import Chain
@@ -61,14 +61,14 @@ class _Records:
         self._lock = new_lock(self)
         self._known: dict[Key, _Record] = {}
 
-    def forgiven(self, function: int, key: Key, token: Callable[[], bytes]) -> bytes | None:
+    def forgiven(self, function: int, place: Place) -> bytes | None:
         """What stands for a place in the keys of `function`, None if the place counts as it is."""
-        record = self._known.get(key)
-        if record is not None and function in record.counted and record.left == token():
+        record = self._known.get(place.key)
+        if record is not None and function in record.counted and record.left == token(place):
             return record.counted[function]
         for one in reversed(running.get()):  # it is changed further while that computation goes on
-            if one.function == function and one.snapshot.may_be_written(key):
-                return one.snapshot.counted(key)
+            if one.function == function and one.snapshot.may_be_written(place.key):
+                return one.snapshot.counted(place.key)
         return None
 
     def changed(self, function: int, place: Place, before: bytes, after: bytes, counted: bytes) -> None:
