@@ -190,7 +190,7 @@ def _interleaved_hashes(rows: Array) -> list[bytes]:
 
 def _chunks(array: Array, width: int) -> Iterable[Array]:
     """`array` in C order, as contiguous pieces of about `width` bytes."""
-    if array.nbytes <= width and array.flags.c_contiguous:
+    if 0 < array.nbytes <= width and array.flags.c_contiguous:
         return (array.reshape(-1),)
     iterate: Any = np.nditer  # which the stubs know in part
     flags, count = ("external_loop", "buffered", "zerosize_ok"), max(1, width // max(1, array.itemsize))
