@@ -181,15 +181,18 @@ class ArgumentKeys:
         with contextlib.suppress(Exception):  # objects may do anything when looked at
             for name, value in [] if self._key is not None else self._bound_pairs(args, kwargs):
                 if not is_immutable(value) and name not in self._ignore and wanted(value):
-                    before.append((name, value, digest(value)))
+                    before.append((name, value, self._digest(value)))
         return lambda: self._look_again(before)
+
+    def _digest(self, value: object) -> str:
+        return digest_arguments([("", value)], self._code)[0]
 
     def _look_again(self, before: list[tuple[str, object, str]]) -> None:
         with contextlib.suppress(Exception):
             for name, value, then in before:
-                if (now := digest(value)) == then:
+                if (now := self._digest(value)) == then:
                     continue
-                unstable = digest(value) != now
+                unstable = self._digest(value) != now
                 self._notes[name] = "it has another digest each time" if unstable else "a computation changed it"
                 _once.warning((self._label, name, unstable), _UNSTABLE if unstable else _CHANGED, self._label, name)
 

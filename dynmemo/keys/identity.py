@@ -81,8 +81,8 @@ class Watching:
         """The computation is over: why its result must not be stored, empty if it may."""
         if self._mark is not None:
             running.reset(self._mark)
-        self._look_at_arguments()
         reasons = [self._look_at(snapshot) for snapshot in self._snapshots]
+        self._look_at_arguments()  # which knows by now what the code changes itself
         return self._reason or next(filter(None, reasons), "")
 
     def _look_at(self, snapshot: Snapshot) -> str:

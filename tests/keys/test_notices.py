@@ -27,6 +27,17 @@ class Model:
         return self.scale * x
 
 
+CALLS: list[int] = []
+
+
+class Counted:
+    """Whose code changes what it reads, which is its own state."""
+
+    def predict(self, x: int) -> int:
+        CALLS.append(x)
+        return len(CALLS) * 0 + x
+
+
 class Restless:
     """Which says something else each time it is asked what counts."""
 
@@ -111,6 +122,18 @@ def test_nothing_is_said_of_arguments_that_do_not_count(cache: Cache, caplog: py
 
     noted(1, [])
     predict(Model(1), 1)
+    assert caplog.messages == []
+
+
+def test_nothing_is_said_where_the_code_of_an_argument_changes_its_own_state(
+    cache: Cache, caplog: pytest.LogCaptureFixture
+) -> None:
+    @dynamo_cached(cache=cache)
+    def predict(model: Counted, x: int) -> int:
+        return model.predict(x)
+
+    assert [predict(Counted(), 1), predict(Counted(), 2), predict(Counted(), 1)] == [1, 2, 1]
+    assert predict.cache_info().hits == 1
     assert caplog.messages == []
 
 
