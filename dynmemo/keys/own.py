@@ -56,7 +56,8 @@ def is_own_module(name: object) -> bool:
     if name in MAIN_MODULES:
         return True
     module = sys.modules.get(name)
-    file, folders = getattr(module, "__file__", None), getattr(module, "__path__", None)
+    namespace = getattr(module, "__dict__", {})  # for a module's `__getattr__` may raise anything
+    file, folders = namespace.get("__file__"), namespace.get("__path__")
     if isinstance(file, str) or folders is not None:
         return is_own_location(file if isinstance(file, str) else None, folders)
     top = name.partition(".")[0]

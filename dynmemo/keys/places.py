@@ -140,15 +140,39 @@ def _module_place(module: types.ModuleType, name: str) -> Place | None:
         found = namespace.get(name)
         return Place(namespace, name) if isinstance(found, types.ModuleType) or _is_own_code(found) else None
     if name not in namespace:
-        if hasattr(module, "__path__"):  # ``from pkg import sub`` imports a submodule that nobody imported before
+        if "__path__" in namespace:  # ``from pkg import sub`` imports a submodule that nobody imported before
             _load(f"{module.__name__}.{name}", {})
         if name not in namespace and "__getattr__" in namespace:
-            try:
-                made: Any = getattr(module, name)
-            except Exception:  # noqa: BLE001 - it is the function's to fail, if it gets there
-                made = None
-            return Place({name: (namespace["__getattr__"], made)}, name, fixed=True)
+            return Place(_on_request(module, name), name, fixed=True)
     return Place(namespace, name)
+
+
+class OnRequest(Mapping[str, Any]):
+    """What a module's ``__getattr__`` gives as of now, with its code."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        self._module = module
+
+    def __getitem__(self, name: str) -> Any:
+        maker = vars(self._module)["__getattr__"]
+        try:
+            return maker, getattr(self._module, name)
+        except Exception:  # noqa: BLE001 - it is the function's to fail, if it gets there
+            return maker, None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def _on_request(module: types.ModuleType, name: str) -> Mapping[str, Any]:
+    live = OnRequest(module)
+    made, again = live[name], live[name]
+    # A function that is made anew for each who asks is told apart by its maker.
+    is_another = isinstance(made[1], (types.FunctionType, type)) and made[1] is not again[1]
+    return {name: made} if is_another else live
 
 
 def _is_own_code(value: object) -> bool:

@@ -183,6 +183,10 @@ class Snapshot(Walk):
             for top in self._stack
         )
 
+    def is_attribute(self) -> bool:
+        """Whether what is read now stands under a name that counts, in code or an own object that code leads to."""
+        return not self.strict and bool(self._stack) and isinstance(self._stack[-1].order, Parts)
+
     # -- what readers tell ------------------------------------------------------------------------
 
     def parts(self, kind: bytes, thing: object, name: str = "") -> Parts:

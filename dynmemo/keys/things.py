@@ -51,8 +51,10 @@ def _state(left_out: tuple[str, ...] = ()) -> Handler:
 # -- the standard library ------------------------------------------------------------------------------------
 
 
-def _sentinel(value: object) -> Node:
+def _sentinel(value: object, walk: Walk) -> Node:
     name = constant_name(value, everywhere=True)
+    if name is None and walk.is_attribute():
+        name = ""  # of a class or object, whose name for it counts
     if name is None:
         raise Refusal(object, "a bare object(), which only its identity tells from another", "Use a member of an Enum")
     return node(b"constant", (name,))
@@ -124,7 +126,7 @@ def _mock(value: Any, walk: Walk) -> bytes:
 _FIELD = ("name", "type", "default", "default_factory", "repr", "hash", "init", "compare", "metadata", "kw_only")
 
 _STANDARD: Final[dict[str, Handler]] = {
-    "builtins.object": _sentinel,
+    "builtins.object": InWalk(_sentinel),
     "_struct.Struct": _parts(b"struct", "format"),
     "_io.StringIO": _parts(b"text in memory", "getvalue()", "tell()"),
     "_io.BytesIO": _parts(b"bytes in memory", "getvalue()", "tell()"),

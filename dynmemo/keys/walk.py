@@ -99,6 +99,10 @@ class Walk:
         """Whether what is read now is (in) an argument."""
         return True
 
+    def is_attribute(self) -> bool:
+        """Whether what is read now stands under a name that counts, in code or an own object that code leads to."""
+        return False
+
     def instance(self, value: object) -> None:
         """An object of an own class was met."""
 

@@ -264,6 +264,36 @@ class TestWhoseCode:
             found.append(lab.fingerprint("import lablazy\ndef f(): return lablazy.anything"))
         assert found[0] != found[1]
 
+    def test_what_a_module_makes_on_request_is_asked_for_at_every_call(self, lab: Lab) -> None:
+        lazy = lab.module(
+            "VALUES = {'rate': 2}\ndef __getattr__(name): return globals()['VALUES'][name]", name="labasked"
+        )
+        identity = CodeIdentity(lab.module("import labasked\ndef f(): return labasked.rate").f)
+        before = identity.current()
+        lazy.VALUES = {"rate": 3}
+        assert identity.current() != before
+        lazy.VALUES = {"rate": 2}
+        assert identity.current() == before
+
+    def test_a_function_that_a_module_makes_anew_on_each_request_is_the_same(self, lab: Lab) -> None:
+        lab.module("def __getattr__(name): return lambda x: x + 1", name="labanew")
+        identity = CodeIdentity(lab.module("import labanew\ndef f(): return labanew.rate(1)").f)
+        identity.current()
+        watching = identity.watching()
+        watching.begin()
+        assert watching.end() == ""
+
+    def test_a_bare_object_under_a_name_of_a_class_or_instance_counts_by_the_name(self, lab: Lab) -> None:
+        text = """
+            class C:
+                MISSING = object()
+                def __init__(self): self.nothing = object()
+            INSTANCE = C()
+            def f(): return C.MISSING is INSTANCE.nothing
+            """
+        assert lab.fingerprint(text) == lab.fingerprint(text)
+        assert lab.fingerprint(text) != lab.fingerprint(text.replace("C.MISSING is", "C.MISSING is not"))
+
 
 class TestCachedHelpers:
     text = "from dynmemo import dynamo_cached\n%s\ndef g(): return %d\ndef f(): return g()"
