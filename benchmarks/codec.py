@@ -103,7 +103,7 @@ def _levels(name: str, value: object, seconds: float) -> None:
 
 
 def _write(codec: Codec, value: object) -> bytes:
-    return codec.dumps(value, key=KEY, computed_at=0.0, seconds=1.0, deadline=None)
+    return bytes(codec.dumps(value, key=KEY, computed_at=0.0, seconds=1.0, deadline=None))
 
 
 def _medians(candidates: Mapping[Name, Callable[[], object]], seconds: float) -> dict[Name, float]:

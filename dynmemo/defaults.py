@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import stat
-import tempfile
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import platformdirs
 
 from dynmemo._process import logger
 from dynmemo.cache import Cache
 from dynmemo.errors import InvalidOptionError
+from dynmemo.stores.files import cache_folder, temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 URL_VARIABLE = "DYNMEMO_URL"
 DISABLE_VARIABLE = "DYNMEMO_DISABLE"
@@ -163,49 +159,12 @@ def default_path() -> Path:
     Raises:
         InvalidOptionError: somebody else could write into that folder.
     """
-    return (_cache_folder() or _temporary_folder()) / "cache.db"
-
-
-def _cache_folder() -> Path | None:
-    if os.environ.get("HOME") == "" and not os.environ.get("XDG_CACHE_HOME"):
-        return None
-    try:
-        folder = platformdirs.user_cache_path("dynmemo", appauthor=False)
-        if not folder.is_absolute():  # it would be another one in every working directory
-            return None
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # RuntimeError: no HOME; older releases of platformdirs leave "~" as it is instead
-        return None
-    return folder
-
-
-def _temporary_folder() -> Path:
-    try:
-        folder = Path(tempfile.gettempdir(), f"dynmemo-{os.getuid() if hasattr(os, 'getuid') else 'user'}")
-    except OSError:
-        raise InvalidOptionError(
-            f"there is neither a home folder nor a temporary one to keep results in; set {URL_VARIABLE}"
-        ) from None
-    with suppress(OSError):  # it is there, or what follows says what is wrong
-        folder.mkdir(mode=0o700)
-    try:
-        status = folder.lstat()
-    except OSError:
-        status = None
-    is_private = status is not None and stat.S_ISDIR(status.st_mode)
-    if status is not None and hasattr(os, "getuid"):  # on Windows the temporary folder is the user's own
-        is_private = is_private and status.st_uid == os.getuid() and not status.st_mode & 0o077
-    if not is_private:
-        raise InvalidOptionError(
-            f"there is no home folder of ours to keep results in, and {folder} is not a folder of this user alone; "
-            f"set HOME, XDG_CACHE_HOME or {URL_VARIABLE}"
-        )
-    return folder
+    return (cache_folder() or temporary_folder()) / "cache.db"
 
 
 def _own_file() -> Cache:
     path = default_path()
-    if _cache_folder() is None:
+    if cache_folder() is None:
         logger.warning(
             "there is no home folder of ours, so dynmemo keeps results in %s, as long as temporary files are kept. "
             "Set HOME, XDG_CACHE_HOME or %s for another place.",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dynmemo.codec import Codec, Decoded
     from dynmemo.expiry import Lifetime
     from dynmemo.failures import Breaker, Trouble
-    from dynmemo.item import Expect
+    from dynmemo.item import Content, Expect
     from dynmemo.leases import Spot
 
 R = TypeVar("R")
@@ -151,7 +151,7 @@ class Entries:
 
     def judge(self, key: str, row: Item | None, *, kept: bool = False) -> Looked:
         """What the row read under `key` means. With `kept`, an expired value that is kept for errors is a hit, too."""
-        if row is None or row.value is None:
+        if row is None or (row.value is None and row.parts is None):
             return Looked(row)
         now, date = self._clock(), row.ttl_date
         if date is not None and now > date:
@@ -159,13 +159,16 @@ class Entries:
         is_kept = date is not None and row.stale_for is not None and now > date - row.stale_for
         if (is_kept and not kept) or (row.gen != self._last_generation() and row.gen != self.generation(row)):
             return Looked(row)
+        if row.value is None:
+            message = "the value lies outside of its row, and is missing there or is not the one that was written"
+            return Looked(row, unreadable=UnreadableValueError(message, cause="missing"))
         try:
             return Looked(row, self._loads(row.value, key=self._partition_key(key), now=now), None, is_kept)
         except UnreadableValueError as error:
             # The deadline that the envelope swears to has passed, though the row says otherwise: a plain miss.
             return Looked(row, unreadable=None if error.cause == "expired" else error)
 
-    def decode(self, key: str, content: bytes) -> Decoded:
+    def decode(self, key: str, content: bytes | Content) -> Decoded:
         """An object of its own from stored bytes. Raises `UnreadableValueError`."""
         return self._loads(content, key=self._partition_key(key), now=self._clock())
 
@@ -221,7 +224,7 @@ class Entries:
         later = None if dates.ttl_deadline is None else min(dates.ttl_deadline + self._stale_for, LATEST_TIME)
         return Dates(min(dates.ttl_date + self._stale_for, LATEST_TIME), later, dates.ttl_window)
 
-    def content(self, key: str, computed: Computed, deadline: int | None = None) -> bytes:
+    def content(self, key: str, computed: Computed, deadline: int | None = None) -> bytes | Content:
         """A result as it is stored.
 
         Raises:
@@ -240,7 +243,7 @@ class Entries:
             self.cache.check_size(len(content))
         return content
 
-    def row(self, content: bytes, dates: Dates, generation: str) -> Item:
+    def row(self, content: bytes | Content, dates: Dates, generation: str) -> Item:
         """The row of a result."""
         return Item(
             content,

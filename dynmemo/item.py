@@ -3,15 +3,108 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from dynmemo.stats import Meter
 
+Bytes = bytes | bytearray | memoryview
+
 LATEST_TIME = 253_402_300_799
 """The last Unix second that .NET's DateTimeOffset can express (9999-12-31T23:59:59Z)."""
+
+
+@runtime_checkable
+class Content(Protocol):
+    """A value that is not one bytes object: it lies in a file, or is still in several pieces."""
+
+    __slots__ = ()
+
+    @property
+    def identity(self) -> Hashable:
+        """What tells these very bytes from all others, so that they need be verified but once; None if nothing does."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __bytes__(self) -> bytes: ...
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the bytes are the same, also those of a bytes object."""
+        if isinstance(other, bytes | Content):
+            return len(self) == len(other) and bytes(self) == bytes(other)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(bytes(self))
+
+    def load(self, *, mapped: bool = True) -> memoryview:
+        """All bytes, in memory that is the caller's own and may be written to; a map of a file if `mapped` allows it.
+
+        Raises OSError.
+        """
+        ...
+
+    def pieces(self, end: int) -> Iterator[Bytes]:
+        """The bytes up to `end`, one after the other; each is good until the next is asked for. Raises OSError."""
+        ...
+
+
+class Pieces(Content):
+    """A value to be written, in pieces that lie in memory already: joining a large one would copy it.
+
+    They are the memory of the result itself. So who writes them `settle`s them, before anybody else gets hold of that.
+    """
+
+    __slots__ = ("_length", "_pieces", "_stored")
+
+    def __init__(self, pieces: Sequence[Bytes]) -> None:
+        self._pieces = pieces
+        self._length = sum(map(len, pieces))
+        self._stored: Content | None = None
+
+    @property
+    def identity(self) -> Hashable:
+        return None if self._stored is None else self._stored.identity
+
+    def settle(self, stored: Content | None) -> None:
+        """From now on the bytes are those of `stored`, or a copy."""
+        if stored is None and self._stored is None:
+            self._pieces = [bytes(self)]
+        elif stored is not None:
+            self._stored, self._pieces = stored, ()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self._pieces) if self._stored is None else bytes(self._stored)
+
+    def load(self, *, mapped: bool = True) -> memoryview:
+        if self._stored is not None:
+            return self._stored.load(mapped=mapped)
+        return memoryview(bytearray().join(self._pieces))
+
+    def pieces(self, end: int) -> Iterator[Bytes]:
+        if self._stored is not None:
+            yield from self._stored.pieces(end)
+        for piece in self._pieces:
+            yield piece[:end]
+            end -= min(end, len(piece))
+
+
+def pieces_of(value: bytes | Content) -> Iterable[Bytes]:
+    """All of a value, piece by piece."""
+    return [value] if isinstance(value, bytes) else value.pieces(len(value))
+
+
+def settled(value: bytes | Content) -> bytes:
+    """The whole value, which is then no longer the memory of a result."""
+    if isinstance(value, Pieces):
+        value.settle(None)
+    return bytes(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +120,8 @@ class Parts:
     digest: bytes
     """BLAKE3 of the whole value, 32 bytes."""
     location: str | None = None
-    """The URL of the one object outside the table that holds them; `count` is then 0."""
+    """The URL of the one object outside the table that holds them, or ``file`` for a file beside the database; `count`
+    is then 0."""
 
 
 class Item(NamedTuple):
@@ -37,7 +131,7 @@ class Item(NamedTuple):
     generation, a foreign row), which is a miss for every reader; an empty value is ``b""``.
     """
 
-    value: bytes | None = None
+    value: bytes | Content | None = None
     ttl_date: int | None = None
     """When the row expires; it is expired once the clock, with its fraction, is past this second."""
     ttl_deadline: int | None = None

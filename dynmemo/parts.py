@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from blake3 import blake3
 
 from dynmemo.errors import DynmemoError, StoreUnavailableError
 from dynmemo.expiry import TICKS_PER_SECOND, parse_timespan
-from dynmemo.item import LATEST_TIME, Parts, Refused
+from dynmemo.item import LATEST_TIME, Content, Parts, Pieces, Refused, pieces_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dynmemo.item import Item, Written
+
+Value = TypeVar("Value", bytes, Content)
 
 DAY = 86_400
 LEAST_SLIDING_SECONDS = 7 * DAY
@@ -29,6 +31,9 @@ SLIDING_WINDOWS = 30
 
 SMALLEST_PART = 256_000
 """Bytes that every part but the last has at least; a row that announces more parts than that gives is nonsense."""
+
+THREADS_FROM = 4_000_000
+"""Bytes from which waking other threads pays (on 2 processors they take no less time up to 10 MB)."""
 
 _WRITE_ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
 _PART_KEY = re.compile(r"(?P<row>.+)#(?P<write_id>[0-9a-f]{24})#[0-9]+", re.ASCII | re.DOTALL)
@@ -41,15 +46,15 @@ SERVER_FAILED = ("InternalServerError", "InternalFailure", "ServiceUnavailable")
 class Place(Protocol):
     """Where values lie outside of their rows."""
 
-    def plan(self, key: str, row: Item, value: bytes) -> tuple[Item, Parts]:
+    def plan(self, key: str, row: Item, value: bytes | Content) -> tuple[Item, Parts]:
         """The row with dates that the place can keep, and where the value will lie. Asks nothing of the place."""
         ...
 
-    def put(self, key: str, row: Item, parts: Parts, value: bytes) -> None:
+    def put(self, key: str, row: Item, parts: Parts, value: bytes | Content) -> None:
         """Keep a value as it was planned."""
         ...
 
-    def get(self, key: str, parts: Parts, *, again: bool = False) -> bytes | None:
+    def get(self, key: str, parts: Parts, *, again: bool = False) -> bytes | Content | None:
         """The value; None if it is missing, is not the one that was written, or lies in another place.
 
         `again` says that the first look may have come too early.
@@ -123,24 +128,43 @@ def owner(key: str) -> tuple[str, str] | None:
     return None if match is None else (match["row"], match["write_id"])
 
 
-def cut(value: bytes, write_id: str, size: int) -> Parts:
+def cut(value: bytes | Content, write_id: str, size: int) -> Parts:
     """What a row says of `value` when it lies in parts of `size` bytes."""
-    return Parts(write_id, -(-len(value) // size), len(value), blake3(value).digest())
+    return Parts(write_id, -(-len(value) // size), len(value), digest(value))
 
 
-def join(pieces: Sequence[bytes | None], parts: Parts) -> bytes | None:
-    """The value, with one copy; None when a piece is missing or they are not those that were written."""
-    if len(pieces) != parts.count:
-        return None
+def in_one(value: bytes | Content, write_id: str, location: str) -> Parts:
+    """What a row says of `value` when it lies in one object or file."""
+    return Parts(write_id, 0, len(value), digest(value), location)
+
+
+def digest(value: bytes | Content) -> bytes:
+    """BLAKE3 of a value, 32 bytes; of a large one by all processors."""
+    hasher = blake3(max_threads=blake3.AUTO if len(value) >= THREADS_FROM else 1)
+    for piece in pieces_of(value):
+        hasher.update(piece)
+    return hasher.digest()
+
+
+def join(pieces: Sequence[bytes | None], parts: Parts) -> Content | None:
+    """The value; None when a piece is missing or they are not those that were written."""
     present = [piece for piece in pieces if piece is not None]
-    if len(present) != parts.count or sum(map(len, present)) != parts.length:
+    if not len(pieces) == len(present) == parts.count:
         return None
-    return checked(b"".join(present), parts)
+    return checked(Pieces(present), parts)
 
 
-def checked(value: bytes, parts: Parts) -> bytes | None:
+def checked(value: Value, parts: Parts) -> Value | None:
     """`value` if it is the one that the row speaks of, else None."""
-    return value if len(value) == parts.length and blake3(value).digest() == parts.digest else None
+    return value if len(value) == parts.length and digest(value) == parts.digest else None
+
+
+def bytes_of(row: Item) -> bytes | None:
+    """The value of a row as one bytes object; None if it has none, or not the one that the row speaks of."""
+    if row.value is None or isinstance(row.value, bytes):
+        return row.value
+    value = bytes(row.value)
+    return value if row.parts is None else checked(value, row.parts)
 
 
 def is_plausible(parts: Parts) -> bool:

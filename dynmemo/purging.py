@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from dynmemo._process import Daemons
 from dynmemo.expiry import is_expired
@@ -54,7 +54,7 @@ class Purged:
     rows: int = 0
     """Rows deleted; one that was replaced in the meantime stays and does not count."""
     parts: int = 0
-    """Parts of large values deleted, with their rows or as orphans."""
+    """Parts of large values deleted, with their rows or as orphans; of SQLite's files the orphans."""
     read_units: float = 0.0
     """DynamoDB read capacity units consumed; other programs' rows are read as well. 0 on SQLite."""
     write_units: float = 0.0
@@ -95,6 +95,15 @@ def purge(
             generations(cache).renew(cache.store, computed)
         detach_computations(cache, fn or ALL)
     return done
+
+
+@runtime_checkable
+class KeepsFiles(Protocol):
+    """A store whose large values lie in files, where those without a row are found without a scan of rows."""
+
+    def remove_orphans(self, *, dry_run: bool = False) -> int:
+        """Delete what belongs to no row and whose write began more than an hour ago; how many."""
+        ...
 
 
 class _Choice:
@@ -173,6 +182,8 @@ class _Purge:
                 if of not in self._pointed:
                     self._remove_orphans(of, lost)
             self._settle(0)
+            if orphans and fn is None and isinstance(self._store, KeepsFiles):
+                self._count(0, self._store.remove_orphans(dry_run=self._dry_run))
         finally:
             self._pool.end()
         return self._so_far()

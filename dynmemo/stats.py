@@ -43,6 +43,8 @@ class CacheInfo(NamedTuple):
     """DynamoDB read capacity units consumed."""
     write_units: float
     """DynamoDB write capacity units consumed."""
+    copies: int = 0
+    """Large values that were read from a local copy instead of the table or S3."""
 
 
 COUNTERS = ("hits", "misses", "computed", "waited", "stale", "errors", "unreadable", "bypassed")
@@ -51,13 +53,18 @@ COUNTERS = ("hits", "misses", "computed", "waited", "stale", "errors", "unreadab
 class Meter:
     """Counts requests and DynamoDB capacity units; safe to share between threads."""
 
-    __slots__ = ("__weakref__", "_lock", "read_units", "requests", "write_units")
+    __slots__ = ("__weakref__", "_lock", "copies", "read_units", "requests", "write_units")
 
     def __init__(self) -> None:
         self._lock = new_lock(self)
-        self.requests = 0
+        self.requests = self.copies = 0
         self.read_units = 0.0
         self.write_units = 0.0
+
+    def count_copy(self) -> None:
+        """A large value was read from a local copy."""
+        with self._lock:
+            self.copies += 1
 
     def count(self, requests: int = 1, read_units: float = 0.0, write_units: float = 0.0) -> None:
         with self._lock:
@@ -78,7 +85,7 @@ class Stats(Meter):
     def reset(self) -> None:
         """Set every counter to zero."""
         with self._lock:
-            self.requests = 0
+            self.requests = self.copies = 0
             self.read_units = self.write_units = 0.0
             self._counts: dict[str, Any] = {**dict.fromkeys(COUNTERS, 0), "seconds_saved": 0.0}
 
@@ -109,5 +116,6 @@ class Stats(Meter):
                 requests=self.requests,
                 read_units=self.read_units,
                 write_units=self.write_units,
+                copies=self.copies,
                 **self._counts,
             )

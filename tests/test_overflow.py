@@ -12,6 +12,7 @@ import pytest
 from dynmemo import Cache, dynamo_cached
 from dynmemo.errors import DynmemoError, InvalidOptionError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Expect, Item, Refused, Written
+from dynmemo.parts import bytes_of
 from dynmemo.stats import Meter
 from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.dynamodb.connection import BULK
@@ -89,7 +90,7 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Buck
     if request.param == "sqlite":
         return lambda overflow: SqliteStore(tmp_path / "cache.db", overflow=overflow)
     endpoint, table = request.getfixturevalue("dynamodb_endpoint"), request.getfixturevalue("dynamodb_table")
-    return lambda overflow: DynamoDBStore(table, endpoint_url=endpoint, overflow=overflow)
+    return lambda overflow: DynamoDBStore(table, endpoint_url=endpoint, overflow=overflow, copies_max_bytes=0)
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def put(store: Store, item: Item, expect: Expect | None = None) -> None:
 def value(store: Store) -> bytes | None:
     item = store.read("k")
     assert item is not None
-    return item.value
+    return bytes_of(item)
 
 
 # --- the store ---

@@ -17,6 +17,7 @@ from dynmemo.cache.options import (
     CONSTRUCTORS,
     build_url,
     check_key,
+    checked_compression,
     checked_encrypt,
     checked_lease_seconds,
     checked_max_value_bytes,
@@ -30,6 +31,8 @@ from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLa
 from dynmemo.expiry import Lifetime
 from dynmemo.failures import WRITING, Breaker
 from dynmemo.item import Item
+from dynmemo.parts import bytes_of
+from dynmemo.stores.files import COPIES_MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Secret = str | bytes | Sequence[str | bytes]
 
-MAX_VALUE_BYTES = {"dynamodb": 64_000_000, "sqlite": 990_000_000}
+MAX_VALUE_BYTES = {"dynamodb": 64_000_000, "sqlite": None}
 """Of a cache that is not told otherwise. On DynamoDB a write of that size costs 62,500 write units (4 US cents on
 demand in 2026), which a new table takes in 16 s; SQLite holds no more in a row."""
 
@@ -68,8 +71,11 @@ class Cache:
             Empty means none.
         encrypt: also encrypt what decorated functions store (extra ``crypto``). Needs a secret.
         max_value_bytes: largest value in bytes that is accepted, as it is stored. Default: what the store can hold;
-            64,000,000 for `Cache.dynamodb`, where writing that much takes 62,500 write units, and 990,000,000 for
+            64,000,000 for `Cache.dynamodb`, where writing that much takes 62,500 write units; `max_bytes` for
             `Cache.sqlite`.
+        compression: of what decorated functions store: ``"zstd"`` where it gets smaller by that, ``"none"``, or
+            ``"auto"``: zstd where bytes cost money, on DynamoDB and S3, and none in SQLite, where it would take longer
+            than reading the bytes. What is stored can be read with any of them.
         default_ttl: used where no `ttl` is given. Default: entries never expire.
         refresh_after: part (0 to 1) of the sliding window that must have gone by before a read moves the
             date again. Default: 0 for `get` (every read, as .NET does), 0.1 for decorated functions, since
@@ -86,6 +92,7 @@ class Cache:
         secret: Secret | None = None,
         encrypt: bool = False,
         max_value_bytes: int | None = None,
+        compression: str = "auto",
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
         lease_seconds: Duration = LEASE_SECONDS,
@@ -96,6 +103,7 @@ class Cache:
         self.secrets = checked_secrets(secret)
         self.encrypt = checked_encrypt(encrypt, self.secrets)
         self.max_value_bytes = checked_max_value_bytes(max_value_bytes)
+        self.compress = checked_compression(compression) != "none"
         self.default_ttl = None if default_ttl is None else expiry.parse_lasting(default_ttl, "default_ttl", clock())
         self.refresh_after = checked_refresh_after(refresh_after)
         self.lease_seconds = checked_lease_seconds(lease_seconds)
@@ -113,9 +121,11 @@ class Cache:
         path: str | os.PathLike[str],
         *,
         max_bytes: int | None = None,
+        memory_map: bool = True,
         secret: Secret | None = None,
         encrypt: bool = False,
         max_value_bytes: int | None = None,
+        compression: str = "auto",
         overflow: str | None = None,
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
@@ -125,8 +135,12 @@ class Cache:
 
         Args:
             path: the file; a relative one is taken from the present working directory.
-            max_bytes: size of the file in bytes beyond which expired entries, then the least recently stored
-                ones are removed. Default: 5,000,000,000.
+            max_bytes: size of the file and of the values beside it in bytes beyond which expired entries, then the
+                least recently stored ones are removed. Default: 5,000,000,000.
+            memory_map: map large values into memory when they are read: arrays and frames are there at once, and take
+                memory only where they are looked at. Whoever truncates a file of the cache by hand kills the programs
+                that have it mapped. Default: yes, but not on network filesystems, and not with a secret, since what
+                was verified has to be what is read.
             overflow: ``"s3://bucket/prefix"``, where values beyond `max_value_bytes` are kept. Default: they are
                 refused.
 
@@ -151,11 +165,13 @@ class Cache:
         profile: str | None = None,
         endpoint_url: str | None = None,
         config: Config | None = None,
+        copies_max_bytes: int = COPIES_MAX_BYTES,
         client: DynamoDBClient | None = None,
         client_factory: Callable[[], DynamoDBClient] | None = None,
         secret: Secret | None = None,
         encrypt: bool = False,
         max_value_bytes: int | None = None,
+        compression: str = "auto",
         overflow: str | None = None,
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
@@ -174,6 +190,9 @@ class Cache:
                 (half).
             region, profile, endpoint_url: for boto3; default: its own chain of configuration.
             config: a `botocore.config.Config` whose settings replace dynmemo's (short timeouts, few retries).
+            copies_max_bytes: bytes of the copies of large values that are kept in the user's cache folder for all
+                processes of the user, so that a hit reads only the small row; 0 for no copies. They are what lies in
+                the table, encrypted values encrypted. Default: 2,000,000,000.
             client: a boto3 DynamoDB client to use as it is. Such a cache cannot be pickled.
             client_factory: called without arguments, once per process, for the client.
             overflow: ``"s3://bucket/prefix"``, where values beyond `max_value_bytes` are kept, with boto3's own
@@ -249,7 +268,7 @@ class Cache:
         if item is None:
             return None
         self.touch(self.store, key, item, 0.0 if self.refresh_after is None else self.refresh_after)
-        return item.value
+        return bytes_of(item)
 
     def set(self, key: str, value: bytes, *, ttl: Ttl | None = None, sliding: Duration | None = None) -> None:
         """Store `value` (bytes, bytearray or memoryview) under `key`, replacing what was there.
@@ -384,6 +403,8 @@ def _make(kind: str, arguments: dict[str, object]) -> Cache:
         shared = {name: of_store[name] for name in ("region", "profile", "config") if name in of_store}
         of_store["overflow"] = Bucket(arguments["overflow"], limit or 0, **shared)  # type: ignore[arg-type]  # checked by Bucket itself
         limit = None
+    elif kind == "sqlite" and of_cache.get("compression", "auto") == "auto":
+        of_cache["compression"] = "none"
     store = _store_of(kind)(**of_store)
     cache = Cache(store, **{**of_cache, "max_value_bytes": limit})  # type: ignore[arg-type]  # checked by Cache itself
     cache._recipe = (kind, arguments)

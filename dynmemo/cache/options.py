@@ -59,6 +59,9 @@ def checked_path(path: object) -> str:
         ) from None
 
 
+COMPRESSIONS = ("auto", "zstd", "none")
+
+
 def checked_secrets(secret: object) -> tuple[bytes, ...]:
     """The secrets given, or those of the environment; the first signs."""
     if secret is None:
@@ -91,6 +94,13 @@ def checked_encrypt(encrypt: object, secrets: tuple[bytes, ...]) -> bool:
         except ImportError:
             raise InvalidOptionError('encrypt=True needs the extra "crypto": pip install "dynmemo[crypto]"') from None
     return encrypt
+
+
+def checked_compression(name: object) -> str:
+    """The name of a compression."""
+    if name not in COMPRESSIONS:
+        raise InvalidOptionError(f"compression={name!r}: allowed are {', '.join(map(repr, COMPRESSIONS))}")
+    return str(name)
 
 
 def checked_max_value_bytes(limit: object) -> int | None:
@@ -139,8 +149,10 @@ def _duration(option: str, text: str) -> float:
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _PARSERS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
     "bool": ("true or false", lambda option, text: _BOOLEANS[text.lower()]),
+    "int": ("a whole number", _whole),
     "int | None": ("a whole number", _whole),
     "float | None": ("a number", lambda option, text: float(text)),
+    "str": ("a text", lambda option, text: text),
     "str | None": ("a text", lambda option, text: text),
     "Secret | None": ("a text", lambda option, text: text),
     "Duration": ("a duration", _duration),

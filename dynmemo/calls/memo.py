@@ -303,7 +303,9 @@ class Memo:
         own = Own(namespace, by_name=self.options.version is not None or self.options.code == "off")
         if cache is None:
             return Codec(self.options.serializer, own=own)
-        return Codec(self.options.serializer, secrets=cache.secrets, encrypt=cache.encrypt, own=own)
+        return Codec(
+            self.options.serializer, secrets=cache.secrets, encrypt=cache.encrypt, compress=cache.compress, own=own
+        )
 
     def _entries_in_force(self) -> Entries:
         """`entries`, for a call: it raises `OutOfOrder` where the environment names no cache that can be made."""

@@ -13,7 +13,7 @@ from dynmemo.errors import InvalidOptionError, UnreadableValueError, ValueTooLar
 from dynmemo.expiry import parse_wait
 from dynmemo.failures import OutOfOrder
 from dynmemo.generations import NO_GENERATION
-from dynmemo.item import Expect, Refused
+from dynmemo.item import Expect, Refused, settled
 from dynmemo.leases import (
     Lease,
     Spot,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dynmemo.calls import Options
     from dynmemo.calls.steps import Outcome, Steps, Story
     from dynmemo.entries import Entries, Looked
-    from dynmemo.item import Item
+    from dynmemo.item import Content, Item
     from dynmemo.leases import Flight
 
 
@@ -40,7 +40,7 @@ class Landed(NamedTuple):
     """What the leader of this process hands to those who wait in memory."""
 
     outcome: Outcome
-    content: bytes | None = None
+    content: bytes | Content | None = None
     """The result as stored, from which each of them makes an object of its own; None where it has no stored form."""
     is_stale: bool = False
     """Whether it has expired and stands in for a result that could not be computed."""
@@ -51,7 +51,7 @@ class Landed(NamedTuple):
 class Form(NamedTuple):
     """What a result is stored as."""
 
-    content: bytes | None = None
+    content: bytes | Content | None = None
     """The value as bytes; None when it has no stored form, or `cache_if` refused it."""
     row: Item | None = None
     """What to write; None if it is not to be stored."""
@@ -390,7 +390,8 @@ class Miss:
             self._stats.add("bypassed")
         if lease is not None and not lease.lost:
             yield Work(self._writing, lease.no_store, form.cause, is_needed=False)
-        return Landed(computed, form.content, is_for_all=lease is None or not lease.lost)
+        content = None if form.content is None else settled(form.content)
+        return Landed(computed, content, is_for_all=lease is None or not lease.lost)
 
     def _failed(self, outcome: Outcome, lease: Lease | None) -> Steps[Landed]:
         """Give the lease up, so that another may compute at once. An expired value kept for errors stands in."""

@@ -13,7 +13,8 @@ from dynmemo.errors import InvalidOptionError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dynmemo.codec.serializers import Bytes, Encoded
+    from dynmemo.codec.serializers import Encoded
+    from dynmemo.item import Bytes
 
 _TAG = b"dynmemo"
 """Entry of the schema's metadata, JSON: which type to restore, and what Arrow does not know of it."""

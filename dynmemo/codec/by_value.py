@@ -25,7 +25,7 @@ from dynmemo.keys.snapshots import class_code
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from dynmemo.codec.serializers import Bytes
+    from dynmemo.item import Bytes
 
 _HERE, _SPAWNED_MAIN = "__main__", "__mp_main__"
 
@@ -209,7 +209,7 @@ class Unpickler(pickle.Unpickler):
     for its methods, which see none of the later edits of what they use.
     """
 
-    def __init__(self, file: io.BytesIO, own: Own, buffers: Iterable[bytearray] = ()) -> None:
+    def __init__(self, file: io.BytesIO, own: Own, buffers: Iterable[Bytes] = ()) -> None:
         super().__init__(file, buffers=buffers)
         self._own = own
         self._taken: set[int] = set()

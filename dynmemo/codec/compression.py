@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-    from dynmemo.codec.serializers import Bytes
+    from dynmemo.item import Bytes
 
 LEVEL = 3
 """Measured on forecast frames (benchmarks/codec.py): higher levels cost much time for hardly a byte."""
@@ -40,32 +40,50 @@ def compress(chunks: Sequence[Bytes], length: int) -> list[Bytes] | None:
 
 
 class Reader:
-    """A payload in the pieces that are asked for, together never more than the `length` announced."""
+    """A payload in the pieces that are asked for, together never more than the `length` announced.
 
-    __slots__ = ("_at", "_data", "_left")
+    Args:
+        data: the envelope.
+        start, end: where its payload begins and ends.
+        length: bytes of the payload as they were announced.
+        alignment: at multiples of how many bytes in the envelope buffers begin.
+        is_own: whether the memory of the envelope is the value's alone, so that buffers need no copies.
+    """
 
-    def __init__(self, data: memoryview, length: int) -> None:
+    __slots__ = ("_alignment", "_at", "_data", "_is_own", "_left")
+
+    def __init__(
+        self, data: memoryview, start: int, end: int, length: int, *, alignment: int = 1, is_own: bool = False
+    ) -> None:
         self._left = length
-        self._data = data
-        self._at = 0
+        self._data = data[:end]
+        self._at = start
+        self._alignment = alignment
+        self._is_own = is_own
 
-    def take(self, count: int) -> bytearray:
-        """The next `count` bytes, in memory of their own."""
+    def take(self, count: int) -> Bytes:
+        """The next `count` bytes."""
         if count > self._left:
             raise UnreadableValueError("the payload is longer than announced", cause="format")
         self._left -= count
         return self._take(count)
+
+    def take_buffer(self, count: int) -> Bytes:
+        """The next `count` bytes, in memory of their own that an array may live in."""
+        self.take(-self._at % self._alignment)
+        found = self.take(count)
+        return found if self._is_own or isinstance(found, bytearray) else bytearray(found)
 
     def finish(self) -> None:
         """Raise if anything is left."""
         if self._left or self._more():
             raise UnreadableValueError("the payload is not as long as announced", cause="format")
 
-    def _take(self, count: int) -> bytearray:
+    def _take(self, count: int) -> Bytes:
         if count > len(self._data) - self._at:
             raise UnreadableValueError("the payload is cut off", cause="format")
         self._at += count
-        return bytearray(self._data[self._at - count : self._at])
+        return self._data[self._at - count : self._at]
 
     def _more(self) -> bool:
         return self._at < len(self._data)
@@ -76,8 +94,8 @@ class ZstdReader(Reader):
 
     __slots__ = ("_decompressor",)
 
-    def __init__(self, data: memoryview, length: int) -> None:
-        super().__init__(data, length)
+    def __init__(self, data: memoryview, start: int, end: int, length: int) -> None:
+        super().__init__(data, start, end, length)
         self._decompressor = _zstd().ZstdDecompressor()
 
     def _take(self, count: int) -> bytearray:
@@ -105,9 +123,9 @@ class ZstdReader(Reader):
         return piece
 
 
-def decompress(data: memoryview, length: int) -> bytearray:
+def decompress(data: memoryview, start: int, end: int, length: int) -> Bytes:
     """Exactly `length` bytes, or `UnreadableValueError`."""
-    reader = ZstdReader(data, length)
+    reader = ZstdReader(data, start, end, length)
     whole = reader.take(length)
     reader.finish()
     return whole

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
-    from dynmemo.codec.serializers import Bytes
+    from dynmemo.item import Bytes
 
 _SALT_SIZE = 16
 _NONCE_SIZE = 12

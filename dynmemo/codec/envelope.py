@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from functools import partial
 from hmac import compare_digest
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,11 +18,14 @@ from dynmemo.codec.by_value import Own
 from dynmemo.codec.refusal import CannotSerialize
 from dynmemo.codec.serializers import BUFFERS, BY_VALUE
 from dynmemo.errors import UnreadableValueError
+from dynmemo.item import Pieces
+from dynmemo.parts import THREADS_FROM
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
-    from dynmemo.codec.serializers import Bytes, Serializer
+    from dynmemo.codec.serializers import Serializer
+    from dynmemo.item import Bytes, Content
 
 MAGIC = b"\x9ddynmemo"
 VERSION = 1
@@ -31,7 +35,8 @@ SIGNED = 0x01
 ENCRYPTED = 0x02
 ZSTD = 0x04
 HAS_DEADLINE = 0x20
-_UNKNOWN_FLAGS = ~0x3F
+ALIGNED = 0x40
+_UNKNOWN_FLAGS = ~0x7F
 
 NO_PYTHON = (0, 0)
 NO_KEY_ID = bytes(4)
@@ -41,8 +46,16 @@ _FIXED = struct.Struct("<8sBBBB4sddqQB")
 _FIXED_SIZE = _FIXED.size
 _unpack = _FIXED.unpack_from
 
+ALIGNMENT = 64
+"""Buffers of arrays begin at multiples of so many bytes, as NumPy, Arrow and processors like them."""
+
 MAX_LENGTH = 2_000_000_000
-"""Bytes of the largest payload before compression: what lies beyond is neither written nor decompressed."""
+"""Bytes of the largest payload that is compressed, or decompressed: a few stored bytes may announce any length."""
+
+WHOLE_BELOW = 32_000
+"""Bytes below which an envelope is joined; a larger one stays in pieces, so that a file can be written from them."""
+
+_MOST_VERIFIED = 10_000
 
 _THIS_PYTHON = (sys.version_info.major, sys.version_info.minor)
 
@@ -131,21 +144,21 @@ _MODE = SIGNED | ENCRYPTED
 class Seal:
     """Makes the trailer: a plain BLAKE3 digest, or with a secret a keyed one."""
 
-    __slots__ = ("_hasher", "encryption_key", "key_id")
+    __slots__ = ("_hasher", "_new_hasher", "encryption_key", "key_id")
 
     def __init__(self, secret: bytes | None = None) -> None:
+        self._new_hasher = blake3 if secret is None else partial(blake3, key=_derive(_MAC_CONTEXT, secret))
+        self._hasher = self._new_hasher()
         if secret is None:
-            self._hasher = blake3()
             self.key_id = NO_KEY_ID
             self.encryption_key = b""
         else:
-            self._hasher = blake3(key=_derive(_MAC_CONTEXT, secret))
             self.key_id = _derive(_KEY_ID_CONTEXT, secret)[:4]
             self.encryption_key = _derive(_ENCRYPTION_CONTEXT, secret)
 
-    def trailer(self, key: bytes, *body: Bytes) -> bytes:
+    def trailer(self, key: bytes, body: Iterable[Bytes], *, is_large: bool = False) -> bytes:
         """Over the key with its length, then everything in the envelope before the trailer."""
-        hasher = self._hasher.copy()
+        hasher = self._new_hasher(max_threads=blake3.AUTO) if is_large else self._hasher.copy()
         hasher.update(len(key).to_bytes(8, "little") + key)
         for chunk in body:
             hasher.update(chunk)
@@ -169,13 +182,14 @@ class Codec:
         serializer: ``"pickle"``, ``"json"``, ``"arrow"``, ``"bytes"``, or an object with `name`, `dumps` and `loads`.
         secrets: the first signs what is written, all are accepted; without any the trailer is a plain digest.
         encrypt: encrypt as well (AES-256-GCM), for which there must be a secret.
+        compress: compress what gets smaller by it.
         own: the classes and functions that this program defines, for values that hold some.
 
     Raises:
         InvalidOptionError: for an option that is not allowed, or an extra that is not installed.
     """
 
-    __slots__ = ("_format", "_mode", "_own", "_seals")
+    __slots__ = ("_compress", "_format", "_mode", "_own", "_seals", "_verified")
 
     def __init__(
         self,
@@ -183,6 +197,7 @@ class Codec:
         *,
         secrets: Sequence[bytes] = (),
         encrypt: bool = False,
+        compress: bool = True,
         own: Own | None = None,
     ) -> None:
         self._own = own or Own()
@@ -190,21 +205,28 @@ class Codec:
         self._seals = [Seal(secret) for secret in secrets] or [Seal()]
         # The flags that every envelope must have: the configuration decides, never the bytes.
         self._mode = (SIGNED if secrets else 0) | (ENCRYPTED if encrypt else 0)
+        self._compress = compress
+        self._verified: dict[tuple[str, Hashable], None] = {}
 
-    def dumps(self, value: object, *, key: str, computed_at: float, seconds: float, deadline: int | None) -> bytes:
+    def dumps(
+        self, value: object, *, key: str, computed_at: float, seconds: float, deadline: int | None
+    ) -> bytes | Pieces:
         """The envelope of a result, to be stored under the partition key `key` and nowhere else.
 
+        That of a large one lies in the memory of `value`, so it is to be stored before `value` is handed out.
         Raises `CannotSerialize` for a result that has no stored form.
         """
         place, seal = key.encode(), self._seals[0]
         try:
             chunks, flags = self._format.encode(value)
             length = sum(map(len, chunks))
-            if length > MAX_LENGTH:
-                raise CannotSerialize(f"the result takes {length} bytes, more than the {MAX_LENGTH} allowed")
-            smaller = compression.compress(chunks, length) if length >= compression.SMALLEST else None
+            is_worth_it = self._compress and compression.SMALLEST <= length <= MAX_LENGTH
+            smaller = compression.compress(chunks, length) if is_worth_it else None
             if smaller is not None:
                 chunks, flags = smaller, flags | ZSTD
+            elif flags & BUFFERS and not self._mode & ENCRYPTED:
+                chunks, flags = _aligned(chunks, _FIXED_SIZE + len(self._format.name)), flags | ALIGNED
+                length = sum(map(len, chunks))
             python = _THIS_PYTHON if flags & BY_VALUE else NO_PYTHON
             flags |= self._mode
             header = write_header(
@@ -213,12 +235,16 @@ class Codec:
             if flags & ENCRYPTED:
                 chunks = encryption.encrypt(seal.encryption_key, _about(place, header), chunks)
             body = [header, *chunks]
-            return b"".join([*body, seal.trailer(place, *body)])
+            body.append(seal.trailer(place, body, is_large=length >= THREADS_FROM))
+            return b"".join(body) if length < WHOLE_BELOW else Pieces(body)
         except MemoryError:
             raise CannotSerialize("there is not enough memory to serialize the result") from None
 
-    def loads(self, data: Bytes, *, key: str, now: float) -> Decoded:
+    def loads(self, data: Bytes | Content, *, key: str, now: float) -> Decoded:
         """The result in an envelope that was read under `key` at `now` (Unix seconds).
+
+        A file is mapped, and found right once for as long as it is that file. With a secret it is read and verified
+        every time, since what was verified must be what is unpickled.
 
         Raises `UnreadableValueError`, whatever is wrong with it; its `cause` is one word out of
         ``format``, ``digest``, ``secret``, ``encryption``, ``expired``, ``serializer``, ``python``, ``length``,
@@ -228,16 +254,30 @@ class Codec:
         that the value's own code asks for, since nothing tells the two apart.
         """
         try:
-            header = read_header(data)
-            view, place = memoryview(data), key.encode()
-            seal = self._seal_of(header, view, place)
+            identity: Hashable = None
+            if isinstance(data, bytes | bytearray | memoryview):
+                view, is_own = memoryview(data), False
+            else:
+                view, is_own = data.load(mapped=not self._mode), True
+                identity = None if self._mode else data.identity
+            header, place = read_header(view), key.encode()
+            if identity is not None and (key, identity) in self._verified:
+                seal = self._seals[0]
+            elif identity is None or isinstance(data, bytes | bytearray | memoryview):
+                seal = self._seal_of(header, place, [view[:-TRAILER_SIZE]], view[-TRAILER_SIZE:])
+            else:
+                # Not through the map: all of the file would count as memory of this process.
+                body = data.pieces(len(view) - TRAILER_SIZE)
+                seal = self._seal_of(header, place, body, view[-TRAILER_SIZE:])
+                self._remember(key, identity)
             if header.deadline is not None and now > header.deadline:
                 raise UnreadableValueError("the value's deadline has passed", cause="expired")
             start = _FIXED_SIZE + len(header.serializer)
-            payload = view[start:-TRAILER_SIZE]
+            end = len(view) - TRAILER_SIZE
             if header.flags & ENCRYPTED:
-                payload = encryption.decrypt(seal.encryption_key, _about(place, view[:start]), payload)
-            return Decoded(self._decode(header, payload), header.computed_at, header.seconds)
+                view = encryption.decrypt(seal.encryption_key, _about(place, view[:start]), view[start:end])
+                start, end, is_own = 0, len(view), False
+            return Decoded(self._decode(header, view, start, end, is_own), header.computed_at, header.seconds)
         except UnreadableValueError:
             raise
         except MemoryError as error:
@@ -249,15 +289,15 @@ class Codec:
             message = f"the value cannot be decoded here: {_why(error)}"
             raise UnreadableValueError(message, cause=self._format.cause) from error
 
-    def _seal_of(self, header: Header, data: memoryview, key: bytes) -> Seal:
-        """The seal under which `data` was written for `key`; nothing may be decoded before this."""
+    def _seal_of(self, header: Header, key: bytes, body: Iterable[Bytes], trailer: Bytes) -> Seal:
+        """The seal under which an envelope was written for `key`; nothing may be decoded before this."""
         if header.flags & _MODE != self._mode:
             raise self._wrong_mode(header)
         is_known = False
         for seal in self._seals:
             if seal.key_id == header.key_id:
                 is_known = True
-                if compare_digest(seal.trailer(key, data[:-TRAILER_SIZE]), data[-TRAILER_SIZE:]):
+                if compare_digest(seal.trailer(key, body, is_large=header.length >= THREADS_FROM), trailer):
                     return seal
         if is_known:
             raise UnreadableValueError(
@@ -274,7 +314,13 @@ class Codec:
         what = "encrypted and encrypt= is off" if header.encrypted else "not encrypted and encrypt= is on"
         return UnreadableValueError(f"the stored value is {what}", cause="encryption")
 
-    def _decode(self, header: Header, payload: memoryview) -> object:
+    def _remember(self, key: str, identity: Hashable) -> None:
+        if len(self._verified) >= _MOST_VERIFIED:
+            self._verified.clear()
+        self._verified[key, identity] = None
+
+    def _decode(self, header: Header, data: memoryview, start: int, end: int, is_own: bool) -> object:
+        """The value of the payload from `start` to `end`; `is_own` says that it may live in the memory of `data`."""
         flags, length, stored_with = header.flags, header.length, header.serializer
         if stored_with != self._format.name:
             raise UnreadableValueError(
@@ -283,22 +329,37 @@ class Codec:
         if flags & BY_VALUE and header.python != _THIS_PYTHON:
             was = ".".join(map(str, header.python))
             raise UnreadableValueError(f"the value contains code that only Python {was} can load", cause="python")
-        if length > MAX_LENGTH:
+        if flags & ZSTD and length > MAX_LENGTH:
             raise UnreadableValueError(f"the value has {length} bytes, more than are allowed", cause="length")
         is_pickle, code = stored_with == "pickle", bool(flags & BY_VALUE)
         if flags & BUFFERS:
             if not is_pickle:  # else bytes for a harmless serializer would be unpickled
                 raise UnreadableValueError("only pickled values have buffers", cause="format")
-            kind = compression.ZstdReader if flags & ZSTD else compression.Reader
-            return serializers.load_with_buffers(kind(payload, length), self._own, code=code)
-        whole: Bytes = payload
+            reader: compression.Reader
+            if flags & ZSTD:
+                reader = compression.ZstdReader(data, start, end, length)
+            else:
+                alignment = ALIGNMENT if flags & ALIGNED else 1
+                reader = compression.Reader(data, start, end, length, alignment=alignment, is_own=is_own)
+            return serializers.load_with_buffers(reader, self._own, code=code)
+        whole: Bytes = data[start:end]
         if flags & ZSTD:
-            whole = compression.decompress(payload, length)
-        elif len(payload) != length:
+            whole = compression.decompress(data, start, end, length)
+        elif len(whole) != length:
             raise UnreadableValueError("the payload is not as long as announced", cause="format")
         if code and is_pickle:
             return serializers.load_pickle(whole, self._own, code=True)
         return self._format.decode(whole)
+
+
+def _aligned(chunks: Sequence[Bytes], start: int) -> list[Bytes]:
+    """Index, pickle and buffers, which begin at `start` of the envelope, with zeros before each buffer."""
+    padded: list[Bytes] = list(chunks[:2])
+    at = start + sum(map(len, padded))
+    for buffer in chunks[2:]:
+        padded += (bytes(-at % ALIGNMENT), buffer)
+        at += -at % ALIGNMENT + len(buffer)
+    return padded
 
 
 def _about(key: bytes, header: Bytes) -> bytes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dynmemo.codec.by_value import Unpickler, pickler, spawned_main
 from dynmemo.codec.refusal import CannotSerialize, refuse, type_name, where
 from dynmemo.errors import InvalidOptionError
+from dynmemo.item import Bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from dynmemo.codec.by_value import Own
     from dynmemo.codec.compression import Reader
 
-Bytes = bytes | bytearray | memoryview
 Encoded = tuple[list[Bytes], int]
 """What a serializer made of a value: the payload in pieces, and the flags that say how to read it."""
 
@@ -230,7 +230,7 @@ def dump_pickle(value: object, own: Own) -> Encoded:
         storing.reset(token)
 
 
-def load_pickle(payload: Bytes, own: Own, *, code: bool = False, buffers: Iterable[bytearray] = ()) -> object:
+def load_pickle(payload: Bytes, own: Own, *, code: bool = False, buffers: Iterable[Bytes] = ()) -> object:
     """The value of a stream; `code` says that classes and functions may have been pickled by value."""
     if code or own.is_named_in(payload):
         return Unpickler(io.BytesIO(payload), own, buffers).load()
@@ -241,7 +241,7 @@ def load_with_buffers(reader: Reader, own: Own, *, code: bool) -> object:
     """Count of buffers, length of the stream, lengths of the buffers, then all of them. The value owns the buffers."""
     (count,) = _COUNT.unpack(reader.take(_COUNT.size))
     lengths = [_LENGTH.unpack(reader.take(_LENGTH.size))[0] for _ in range(count + 1)]
-    stream, *buffers = [reader.take(length) for length in lengths]
+    stream, *buffers = reader.take(lengths[0]), *(reader.take_buffer(length) for length in lengths[1:])
     reader.finish()
     return load_pickle(stream, own, code=code, buffers=buffers)
 

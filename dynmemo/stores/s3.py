@@ -8,12 +8,10 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from blake3 import blake3
-
 from dynmemo import parts as of
 from dynmemo._process import Once
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError
-from dynmemo.item import Parts
+from dynmemo.item import settled
 from dynmemo.stores.dynamodb import connection
 from dynmemo.stores.dynamodb.connection import BULK, Connection
 from dynmemo.stores.dynamodb.errors import CREDENTIAL_TROUBLE, QUOTES_SECRETS, answered, unavailable
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
     from botocore.config import Config
 
-    from dynmemo.item import Item
+    from dynmemo.item import Content, Item, Parts
     from dynmemo.stats import Meter
 
 _URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[^?#]*?))?/*", re.ASCII)
@@ -83,16 +81,16 @@ class Bucket:
         twin._meters = (*self._meters, meter)
         return twin
 
-    def takes(self, value: bytes | None) -> bool:
+    def takes(self, value: bytes | Content | None) -> bool:
         """Whether a value is so large that it goes there."""
         return value is not None and len(value) > self.above
 
-    def plan(self, key: str, row: Item, value: bytes) -> tuple[Item, Parts]:
+    def plan(self, key: str, row: Item, value: bytes | Content) -> tuple[Item, Parts]:
         write_id = of.new_write_id(time.time())
-        return row, Parts(write_id, 0, len(value), blake3(value).digest(), self.url + write_id)
+        return row, of.in_one(value, write_id, self.url + write_id)
 
-    def put(self, key: str, row: Item, parts: Parts, value: bytes) -> None:
-        self._call("put_object", parts.write_id, Body=value)
+    def put(self, key: str, row: Item, parts: Parts, value: bytes | Content) -> None:
+        self._call("put_object", parts.write_id, Body=settled(value))
 
     def get(self, key: str, parts: Parts, *, again: bool = False) -> bytes | None:
         if not self._is_ours(parts):

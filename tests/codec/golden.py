@@ -36,6 +36,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "pickle": ("pickle", DAY),
     "pickle-zstd": ("pickle", [TEXT]),
     "pickle-buffers": ("pickle", np.random.default_rng(0).integers(0, 256, 16_384, "u1")),
+    "pickle-aligned": ("pickle", [np.arange(3000), np.random.default_rng(0).integers(0, 256, 16_384, "u1")]),
     "pickle-buffers-zstd": ("pickle", [np.arange(4096), np.zeros(4096)]),
     "json": ("json", DATA),
     "json-zstd": ("json", {"text": TEXT}),
@@ -55,13 +56,16 @@ class Trend(enum.Enum):
     UP = 1
 
 
+NO_LONGER_WRITTEN = {"pickle-buffers-plain", "pickle-buffers-signed"}
+"""Buffers that do not begin at multiples of 64 bytes."""
+
 NAMES = [f"{value}-{protection}" for value, protection in itertools.product(VALUES, OPTIONS)]
 
 
 def codec_and_value(name: str) -> tuple[Codec, object]:
     what, protection = name.rsplit("-", 1)
     serializer, value = VALUES[what]
-    return Codec(serializer, **OPTIONS[protection]), value
+    return Codec(serializer, compress=what != "pickle-aligned", **OPTIONS[protection]), value
 
 
 def load(name: str) -> bytes:

@@ -26,7 +26,7 @@ SECRET = b"correct horse battery staple"
 
 
 def write(codec: Codec, value: object, key: str = KEY, deadline: int | None = DEADLINE) -> bytes:
-    return codec.dumps(value, key=key, computed_at=COMPUTED_AT, seconds=SECONDS, deadline=deadline)
+    return bytes(codec.dumps(value, key=key, computed_at=COMPUTED_AT, seconds=SECONDS, deadline=deadline))
 
 
 def read(codec: Codec, data: bytes, key: str = KEY, now: float = NOW) -> Decoded:
@@ -51,7 +51,7 @@ def forge(
     seal = seal or Seal()
     length = len(payload) if length is None else length
     header = write_header(Header(flags, NO_PYTHON, seal.key_id, COMPUTED_AT, SECONDS, None, length, serializer))
-    return header + payload + seal.trailer(KEY.encode(), header, payload)
+    return header + payload + seal.trailer(KEY.encode(), [header, payload])
 
 
 def resealed(body: bytes) -> bytes:

@@ -43,7 +43,7 @@ def test_an_envelope_is_written_as_before(name: str) -> None:
     assert write(codec, value) == golden.load(name)
 
 
-@pytest.mark.parametrize("name", golden.NAMES)
+@pytest.mark.parametrize("name", [name for name in golden.NAMES if name not in golden.NO_LONGER_WRITTEN])
 def test_a_header_says_the_same_as_before(name: str) -> None:
     codec, value = golden.codec_and_value(name)
     before, now = read_header(golden.load(name)), read_header(write(codec, value))

@@ -162,7 +162,7 @@ FRAME = "pd.DataFrame({'mean': [1.5, None], 'model': ['x', None], 'n': [1, 2]}, 
 WRITE_FRAME = f"""
 import sys, pandas as pd
 from dynmemo.codec import Codec
-sys.stdout.buffer.write(Codec().dumps({FRAME}, key={KEY!r}, computed_at=1.0, seconds=1.0, deadline=None))
+sys.stdout.buffer.write(bytes(Codec().dumps({FRAME}, key={KEY!r}, computed_at=1.0, seconds=1.0, deadline=None)))
 """
 
 
@@ -298,7 +298,7 @@ def make():
 Local = make()
 
 def through(value):
-    data = Codec().dumps(value, key={KEY!r}, computed_at=1.0, seconds=1.0, deadline=None)
+    data = bytes(Codec().dumps(value, key={KEY!r}, computed_at=1.0, seconds=1.0, deadline=None))
     return Codec().loads(data, key={KEY!r}, now={NOW!r}).value
 
 import numpy

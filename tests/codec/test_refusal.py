@@ -142,12 +142,6 @@ def test_too_deep_a_nesting_is_refused() -> None:
             deep = deep.pop()
 
 
-def test_a_result_too_large_is_refused_with_both_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynmemo.codec.envelope.MAX_LENGTH", 1000)
-    with pytest.raises(CannotSerialize, match="takes 1001 bytes, more than the 1000 allowed"):
-        write(Codec("bytes"), bytes(1001))
-
-
 def test_running_out_of_memory_while_pickling_is_a_refusal() -> None:
     class Huge:
         def __reduce__(self) -> str:

@@ -149,3 +149,11 @@ def test_the_header_tells_about_a_value_without_decoding_it() -> None:
     assert (header.computed_at, header.seconds, header.deadline) == (COMPUTED_AT, SECONDS, DEADLINE)
     assert (header.serializer, header.flags & ZSTD, header.length) == ("json", ZSTD, 5004)
     assert (header.signed, header.encrypted) == (True, False)
+
+
+def test_what_is_too_large_to_be_decompressed_with_certainty_is_not_compressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynmemo.codec.envelope.MAX_LENGTH", 3000)
+    codec = Codec("bytes")
+    flags = [read_header(write(codec, bytes(length))).flags & ZSTD for length in (3000, 3001)]
+    assert flags == [ZSTD, 0]
+    assert round_trip(codec, bytes(3001)) == bytes(3001)

@@ -15,6 +15,7 @@ import pytest
 
 import dynmemo
 from dynmemo import Cache, InvalidOptionError, StoreUnavailableError, UnhashableArgumentError, dynamo_cached
+from dynmemo.parts import bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -557,7 +558,9 @@ def test_rubbish_under_the_key_is_a_miss_that_is_overwritten(cache: Cache, caplo
     row = cache.store.read(key)
     assert row is not None
     assert row.value is not None
-    rubbish = row._replace(value=row.value[:-1] + bytes([row.value[-1] ^ 1]))
+    stored = bytes_of(row)
+    assert stored is not None
+    rubbish = row._replace(value=stored[:-1] + bytes([stored[-1] ^ 1]))
     cache.store.write(key, rubbish)
     with caplog.at_level(logging.WARNING, "dynmemo"):
         assert one() == 1

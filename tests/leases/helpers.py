@@ -9,6 +9,7 @@ from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item
 from dynmemo.leases import Lease, Leases, Spot, Verdict, Waited, Watch
 from dynmemo.leases.lease import Schedule
+from dynmemo.parts import bytes_of
 from tests.clock import Clock
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def call(leases: Leases, flights: Flights[bytes | Exception], key: str, compute:
     """A call of a decorated function with the key `key`: a hit, a wait, or a computation that is shared."""
     row = leases.store.read(key)
     if row is not None and row.value is not None:
-        return row.value
+        return bytes_of(row) or b""
     while True:
         flight, leads = flights.join(key)
         if leads:
@@ -142,7 +143,7 @@ def lead(leases: Leases, key: str, row: Item | None, compute: Callable[[], bytes
         if isinstance(answer, Lease):
             return under(answer, compute)
         row = answer.row
-    return row.value
+    return bytes_of(row) or b""
 
 
 def under(lease: Lease, compute: Callable[[], bytes]) -> bytes:

@@ -33,12 +33,12 @@ NEW = random.Random(2).randbytes(5_000_000)
 @pytest.fixture
 def store(dynamodb_table: str, bulk_client: DynamoDBClient) -> DynamoDBStore:
     """Straight to the engine."""
-    return DynamoDBStore(dynamodb_table, **NAMES, client_factory=lambda: bulk_client)  # type: ignore[arg-type]
+    return DynamoDBStore(dynamodb_table, **NAMES, client_factory=lambda: bulk_client, copies_max_bytes=0)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def proxied(dynamodb_table: str, proxy: Proxy) -> DynamoDBStore:
-    return DynamoDBStore(dynamodb_table, **NAMES, endpoint_url=proxy.endpoint)  # type: ignore[arg-type]
+    return DynamoDBStore(dynamodb_table, **NAMES, endpoint_url=proxy.endpoint, copies_max_bytes=0)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 
 from dynmemo import parts as of
 from dynmemo.item import Expect, Item, Refused, Written
+from dynmemo.parts import bytes_of
 from dynmemo.stores.dynamodb import DynamoDBStore
 from tests.proxy import Rewrite, Stall
 
@@ -33,7 +34,8 @@ from dynmemo.item import Item
 from dynmemo.stores.dynamodb import DynamoDBStore
 
 table, endpoint, seed = sys.argv[1:]
-store = DynamoDBStore(table, partition_key_name="id", ttl_attribute_name="ttl_date", endpoint_url=endpoint)
+options = {"partition_key_name": "id", "ttl_attribute_name": "ttl_date", "copies_max_bytes": 0}
+store = DynamoDBStore(table, endpoint_url=endpoint, **options)
 store.write("k", Item(random.Random(int(seed)).randbytes(5_000_000), fn="f"))
 """
 
@@ -44,7 +46,7 @@ def value(seed: int) -> bytes:
 
 @pytest.fixture
 def store(dynamodb_table: str, bulk_client: DynamoDBClient) -> DynamoDBStore:
-    return DynamoDBStore(dynamodb_table, **NAMES, client_factory=lambda: bulk_client)  # type: ignore[arg-type]
+    return DynamoDBStore(dynamodb_table, **NAMES, client_factory=lambda: bulk_client, copies_max_bytes=0)  # type: ignore[arg-type]
 
 
 def orphans(store: DynamoDBStore) -> list[str]:
@@ -134,7 +136,7 @@ def test_readers_beside_two_writers_see_one_whole_value_or_a_miss(store: DynamoD
         while not done.is_set():
             row = store.read("k")
             assert row is not None
-            seen.append(row.value)
+            seen.append(bytes_of(row))
 
     with ThreadPoolExecutor(4) as pool:
         readers = [pool.submit(read) for _ in range(2)]

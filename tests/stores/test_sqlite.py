@@ -384,8 +384,7 @@ def test_damage_that_cannot_be_moved_away_is_said_with_what_to_do(path: Path, st
 def test_a_value_that_the_file_cannot_hold_is_too_large(path: Path, store: SqliteStore) -> None:
     with closing(SqliteStore(path, max_bytes=1_000_000)) as small, pytest.raises(ValueTooLargeError, match="1,000,000"):
         small.write("k", Item(value=bytes(1_000_000)))
-    with pytest.raises(ValueTooLargeError, match="999,000,000"):
-        store.write("k", Item(value=bytes(1_000_000_000)))
+    put(store, "k", Item(value=bytes(1_000_000)))
 
 
 @pytest.mark.parametrize("max_bytes", [0, -1, 999_999, 5e9, True, "5 GB", None])

@@ -16,6 +16,7 @@ import pytest
 
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused, Written
+from dynmemo.parts import bytes_of
 from dynmemo.stores.sqlite import SqliteStore, file, schema
 from tests.stores.contract import existing, put
 
@@ -39,7 +40,7 @@ def increment(store: SqliteStore, key: str) -> None:
     """Add one by compare-and-set."""
     row = store.read(key)
     while True:
-        count = int(row.value or b"0") if row else 0
+        count = int(bytes_of(row) or b"0") if row else 0
         answer = store.write(key, Item(value=str(count + 1).encode()), Expect.seen(row))
         if isinstance(answer, Written):
             return
@@ -277,6 +278,7 @@ def test_a_writer_that_dies_within_its_commit_leaves_a_file_that_others_can_use(
     import resource
 
     monkeypatch.setattr(schema, "is_remote", lambda path: True)
+    monkeypatch.setattr("dynmemo.stores.sqlite.FILE_FROM", 10**9)
     store = SqliteStore(path)
     put(store, "k", Item(value=bytes(100_000)))
     length = path.stat().st_size

@@ -1,4 +1,4 @@
-"""How much of the disk the SQLite file takes, and what goes when it is too much."""
+"""How much of the disk the SQLite file takes, and what goes when it is too much; all values lie in rows."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ LIMIT = 20_000_000
 VALUE = bytes(100_000)
 LOG = 4_500_000
 """What the write-ahead log holds: 1,000 pages of 4,096 bytes, and the write that fills it up."""
+
+
+@pytest.fixture(autouse=True)
+def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statements, "FILE_FROM", 10**9)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from dynmemo import parts as of
-from dynmemo.errors import InvalidTableError, StoreUnavailableError, ValueTooLargeError
+from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Refused, Written
 from dynmemo.stores.dynamodb import connection, rows
 from dynmemo.stores.dynamodb.batches import Batches, PartRows, pages
@@ -23,6 +23,7 @@ from dynmemo.stores.dynamodb.errors import (
     translate,
 )
 from dynmemo.stores.dynamodb.table import discover
+from dynmemo.stores.files import COPIES_MAX_BYTES, Copies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -74,6 +75,7 @@ class DynamoDBStore:
         profile: str | None = None,
         endpoint_url: str | None = None,
         config: Config | None = None,
+        copies_max_bytes: int = COPIES_MAX_BYTES,
         client: DynamoDBClient | None = None,
         client_factory: Callable[[], DynamoDBClient] | None = None,
         overflow: Bucket | None = None,
@@ -101,6 +103,9 @@ class DynamoDBStore:
         self._connection = Connection(make, names, own=own, given_client=client is not None)
         self._pace, self._bulk_pace = connection.QUICK, connection.BULK
         self._overflow = overflow
+        if type(copies_max_bytes) is not int or copies_max_bytes < 0:
+            raise InvalidOptionError(f"copies_max_bytes={copies_max_bytes!r} is no size; give a number of bytes from 0")
+        self._copies = Copies(copies_max_bytes)
         self._meters: tuple[Meter, ...] = ()
 
     @property
@@ -144,7 +149,14 @@ class DynamoDBStore:
             if item.value is None or rows.size(row) <= rows.LARGEST_ROW:
                 return self._put(key, row, expect)
             place = self._part_rows()
-        return of.write_outside(place, key, item, lambda small: self._put(key, self._row(key, small), expect))
+
+        def put(small: Item) -> Written | Refused:
+            answer = self._put(key, self._row(key, small), expect)
+            if isinstance(answer, Written) and small.parts is not None and item.value is not None:
+                self._copies.keep(small.parts, item.value)
+            return answer
+
+        return of.write_outside(place, key, item, put)
 
     def renew(self, key: str, etag: str, ttl_date: int, lease_waits: str | None = None) -> bool:
         return self._conditional("update_item", key, rows.renewal(etag, ttl_date, lease_waits, self._names().ttl))
@@ -229,7 +241,15 @@ class DynamoDBStore:
         """The row with its value, wherever that lies."""
         if item is None or item.parts is None:
             return item
-        return of.whole(self._places(), key, item, partial(self._read, key, consistent=True))
+        kept = self._copies.get(item.parts)
+        if kept is not None:
+            for meter in self._meters:
+                meter.count_copy()
+            return item._replace(value=kept)
+        row = of.whole(self._places(), key, item, partial(self._read, key, consistent=True))
+        if row is not None and row.parts is not None and row.value is not None:
+            self._copies.keep(row.parts, row.value)
+        return row
 
     def _put(self, key: str, row: Row, expect: Expect | None) -> Written | Refused:
         """Put one row."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dynmemo import parts as of
 from dynmemo._process import Daemons
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, ValueTooLargeError
-from dynmemo.item import Item
+from dynmemo.item import Item, settled
 from dynmemo.stores.dynamodb import rows
 from dynmemo.stores.dynamodb.connection import LONGEST_KEY
 from dynmemo.stores.dynamodb.errors import THROTTLED
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from dynmemo.item import Parts
+    from dynmemo.item import Content, Parts
     from dynmemo.stores.dynamodb.connection import Connection, Names
     from dynmemo.stores.dynamodb.rows import Row
 
@@ -195,14 +195,14 @@ class PartRows:
         self._names = names
         self._prefix = prefix
 
-    def plan(self, key: str, row: Item, value: bytes) -> tuple[Item, Parts]:
+    def plan(self, key: str, row: Item, value: bytes | Content) -> tuple[Item, Parts]:
         row = of.with_deadline(row)
         write_id = of.new_write_id(time.time())
         return row, of.cut(value, write_id, self._part_size(key, row, write_id, len(value)))
 
-    def put(self, key: str, row: Item, parts: Parts, value: bytes) -> None:
+    def put(self, key: str, row: Item, parts: Parts, value: bytes | Content) -> None:
         size = self._part_size(key, row, parts.write_id, len(value))
-        view = memoryview(value)
+        view = memoryview(settled(value))
 
         def put(group: range) -> None:
             pieces = ((n, bytes(view[n * size : (n + 1) * size])) for n in group)
@@ -210,17 +210,14 @@ class PartRows:
 
         in_parallel(put, _groups(parts.count))
 
-    def get(self, key: str, parts: Parts, *, again: bool = False) -> bytes | None:
+    def get(self, key: str, parts: Parts, *, again: bool = False) -> Content | None:
         if not of.is_plausible(parts):
             return None
 
         # Parts never change, so the first look is of the cheap kind, whatever the store is set up for.
         def get(group: range) -> list[bytes | None]:
             keys = [self._key(key, parts, n) for n in group]
-            found = {
-                row[self._names.key]["S"]: rows.decode(row, self._names.ttl).value
-                for row in self._batches.get(keys, consistent=again)
-            }
+            found = {row[self._names.key]["S"]: rows.value_of(row) for row in self._batches.get(keys, consistent=again)}
             return [found.get(key) for key in keys]
 
         pieces = in_parallel(get, _groups(parts.count))

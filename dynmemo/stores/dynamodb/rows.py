@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dynmemo.item import Item, Parts
+from dynmemo.item import Item, Parts, settled
 
 if TYPE_CHECKING:
     from dynmemo.item import Expect
@@ -44,7 +44,7 @@ def encode(item: Item, ttl_name: str, etag: str) -> Row:
         "etag": {"S": etag},
     }
     if item.value is not None:
-        row["value"] = {"B": item.value}
+        row["value"] = {"B": settled(item.value)}
     for name in _TEXTS:
         text = getattr(item, name)
         if text is not None:
@@ -56,6 +56,12 @@ def encode(item: Item, ttl_name: str, etag: str) -> Row:
     if item.parts is not None:
         row["parts"] = {"M": _encode_parts(item.parts)}
     return row
+
+
+def value_of(row: Row) -> bytes | None:
+    """The value of a row, None if it has none."""
+    value: bytes | None = _typed(row, "value", "B")
+    return value
 
 
 def decode(row: Row, ttl_name: str) -> Item:

@@ -7,26 +7,33 @@ import json
 import os
 import sqlite3
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from dynmemo import parts as of
 from dynmemo.errors import InvalidOptionError, ValueTooLargeError
-from dynmemo.item import Expect, Item, Parts, Refused, Written
+from dynmemo.item import Expect, Item, Parts, Pieces, Refused, Written, pieces_of, settled
+from dynmemo.stores.files import ValueFiles
 from dynmemo.stores.sqlite import schema
 from dynmemo.stores.sqlite.file import SqliteFile, Tries
-from dynmemo.stores.sqlite.upkeep import PAUSE, clear_bite, compact, make_room
+from dynmemo.stores.sqlite.schema import IN_FILE
+from dynmemo.stores.sqlite.upkeep import PAUSE, bytes_in_files, clear_bite, compact, delete_gone, make_room, orphans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from dynmemo.item import Content
     from dynmemo.stats import Meter
     from dynmemo.stores.s3 import Bucket
 
 LEAST_MAX_BYTES = 1_000_000
-LARGEST_VALUE = 999_000_000
-"""Bytes; SQLite's own limit for a row is 1,000,000,000."""
+FILE_FROM = 64_000
+"""Bytes from which a value lies in a file: from there on reading a file takes less time than reading a row."""
+
+SWEEP_SECONDS = 600.0
+"""How often a process that makes room also looks for files that belong to no row."""
 
 LOOK_SECONDS = 1.0
 """How long reads may go on in a file that was removed or replaced; writes notice at once."""
@@ -40,7 +47,7 @@ _Row = tuple[object, ...]
 
 _COLUMNS = ", ".join(schema.ATTRIBUTES)
 _BUT_VALUE = ", ".join("NULL" if name == "value" else name for name in schema.ATTRIBUTES)
-_ETAG, _PARTS = schema.ATTRIBUTES.index("etag"), schema.ATTRIBUTES.index("parts")
+_VALUE, _ETAG, _PARTS = map(schema.ATTRIBUTES.index, ("value", "etag", "parts"))
 
 _STORED = (*schema.ATTRIBUTES, "stored_at", "size", "key")
 _ASSIGNED = _STORED[:-1]
@@ -78,16 +85,18 @@ _SCAN_FN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn = ? AND {_PAGE}"  # 
 
 
 class SqliteStore:
-    """Rows in one SQLite file (`dynmemo.item.Store`).
+    """Rows in one SQLite file, large values in a folder beside it (`dynmemo.item.Store`).
 
     Args:
         path: the file. It is created private to the user (mode 0600, new folders 0700) when it is missing, and refused
             when it is not ours. On a network filesystem a rollback journal takes the place of the
             write-ahead log: slower, but safe there.
-        max_bytes: size of the file beyond which a write also removes expired rows, then the least recently stored
-            ones, never more than 256 KB beyond twice what it adds, so that nobody waits for it. Generations are never
-            removed, leases only when expired. The write-ahead log comes on top, and what it held when the limit
+        max_bytes: size of file and folder beyond which a write also removes expired rows, then the least recently
+            stored ones, never more than 256 KB beyond twice what it adds, so that nobody waits for it. Generations are
+            never removed, leases only when expired. The write-ahead log comes on top, and what it held when the limit
             was reached: some 8 MB together.
+        memory_map: whether large values are mapped into memory when they are read, which takes no time and memory until
+            they are looked at. On a network filesystem they never are.
         clock: gives Unix seconds.
         busy_timeout: seconds to wait while another process keeps the file locked; a call takes at most twice that.
         overflow: where values are kept that are too large for this store.
@@ -98,6 +107,7 @@ class SqliteStore:
         path: str | os.PathLike[str],
         *,
         max_bytes: int = 5_000_000_000,
+        memory_map: bool = True,
         clock: Callable[[], float] = time.time,
         busy_timeout: float = 5.0,
         overflow: Bucket | None = None,
@@ -107,7 +117,10 @@ class SqliteStore:
                 f"max_bytes must be a whole number of bytes from {LEAST_MAX_BYTES:,} on, not {max_bytes!r}"
             )
         self._file = SqliteFile(Path(os.path.abspath(path)), busy_timeout)  # noqa: PTH100  collapses ".." too
+        self._folder = ValueFiles(self._file.path.with_name(f"{self._file.path.name}.values"))
+        self._memory_map = memory_map
         self._max_bytes = max_bytes
+        self._sweep_at = 0.0
         self._clock = clock
         self._overflow = overflow
         self._meters: tuple[Meter, ...] = ()
@@ -139,6 +152,8 @@ class SqliteStore:
         if cursor is not None:
             try:
                 row = cursor.execute(_READ_HIT, (PREFIX + key,)).fetchone()
+                if row is not None and row[_PARTS] is not None:
+                    row = cursor.execute(_READ, (PREFIX + key,)).fetchone()
             except BaseException as error:
                 file.drop(cursor)
                 if not isinstance(error, sqlite3.Error):
@@ -149,8 +164,9 @@ class SqliteStore:
                     file.close_idle()
                 if row is None:
                     return None
-                if row[_PARTS] is None:
-                    return Item(*row)
+                if row[_PARTS] is not None:
+                    return self._whole(key, _item(row))
+                return Item(*row)
         return self._whole(key, self._reread(key))
 
     def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
@@ -172,10 +188,17 @@ class SqliteStore:
             return of.write_outside(self._overflow, key, item, lambda row: self.write(key, row, expect))
         self._count()
         size = self._size(key, item)
+        if item.value is not None and len(item.value) >= FILE_FROM:
+            return of.write_outside(_Beside(self), key, item, lambda row: self._put(key, row, size, expect))
+        return self._put(key, item, size, expect)
+
+    def _put(self, key: str, item: Item, size: int, expect: Expect | None) -> Written | Refused:
         before = self._outside(key)
         etag = os.urandom(16).hex()
         values: list[object] = [*item, int(self._clock() * 1e6), size, PREFIX + key]
         values[_ETAG] = etag
+        if item.value is not None:
+            values[_VALUE] = settled(item.value)
         if item.parts is not None:
             values[_PARTS] = _parts_text(item.parts)
         if expect is None:
@@ -192,8 +215,10 @@ class SqliteStore:
                 # The row may have changed since it was in the way.
                 if expect is None or not _meets(row, expect):
                     return Refused(row)
-            if self._file.size > self._max_bytes:
+            if self._file.size + (0 if item.parts is None else bytes_in_files(cursor)) > self._max_bytes:
+                self._sweep(cursor)
                 make_room(cursor, self._max_bytes, size, self._clock())
+            delete_gone(cursor, self._folder)
             return Written(etag)
 
         answer = self._run(act, "write", key)
@@ -233,8 +258,13 @@ class SqliteStore:
         while rows := self._run(bite, "remove_all"):
             removed += rows
             time.sleep(PAUSE)
-        self._run(compact, "remove_all")
+        self._run(partial(compact, folder=self._folder), "remove_all")
         return removed
+
+    def remove_orphans(self, *, dry_run: bool = False) -> int:
+        """Delete files that belong to no row and whose write began more than an hour ago; how many."""
+        names = self._run(partial(orphans, folder=self._folder, now=time.time()), "remove_orphans")
+        return len(names) if dry_run else sum(map(self._folder.remove, names))
 
     def patient(self) -> Self:
         return self  # who writes waits for no longer than `busy_timeout` for the others
@@ -309,9 +339,20 @@ class SqliteStore:
 
     def _whole(self, key: str, row: Item | None) -> Item | None:
         """The row with its value, wherever that lies."""
-        if row is None or row.parts is None or self._overflow is None:
+        if row is None or row.parts is None:
             return row
-        return of.whole([self._overflow], key, row, partial(self._reread, key))
+        places: list[of.Place] = [_Beside(self)]
+        if self._overflow is not None:
+            places.append(self._overflow)
+        return of.whole(places, key, row, partial(self._reread, key))
+
+    def _sweep(self, cursor: sqlite3.Cursor) -> None:
+        """Delete the files of writers that were killed, now and then."""
+        now = time.monotonic()
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_SECONDS
+            for name in orphans(cursor, self._folder, time.time()):
+                self._folder.remove(name)
 
     def _outside(self, key: str) -> Parts | None:
         """Where the value of the standing row lies, if that can be outside of it."""
@@ -330,15 +371,56 @@ class SqliteStore:
 
     def _size(self, key: str, item: Item) -> int:
         size = len(item.value or b"") + len(key)
-        largest = min(self._max_bytes, LARGEST_VALUE)
-        if size > largest:
-            raise ValueTooLargeError(f"the value has {size:,} bytes with its key; {self.location} takes {largest:,}")
+        if size > self._max_bytes:
+            raise ValueTooLargeError(
+                f"the value has {size:,} bytes with its key; {self.location} takes {self._max_bytes:,}"
+            )
         return size
 
     def _change(self, operation: str, key: str, statement: str, *values: object) -> bool:
         """Whether the statement changed the row."""
         self._count()
-        return self._run(lambda cursor: cursor.execute(statement, values).rowcount > 0, operation, key)
+
+        def act(cursor: sqlite3.Cursor) -> bool:
+            changed = cursor.execute(statement, values).rowcount > 0
+            if operation == "remove":
+                delete_gone(cursor, self._folder)
+            return changed
+
+        return self._run(act, operation, key)
+
+
+class _Beside:
+    """The folder beside the file of a store, for values too large for a row; a `dynmemo.parts.Place`.
+
+    The rows are what leads to the files. The database itself notes which files no row leads to any more (see
+    `schema`), so `delete` has to do only with values that got no row.
+    """
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+
+    def plan(self, key: str, row: Item, value: bytes | Content) -> tuple[Item, Parts]:
+        return row, of.in_one(value, of.new_write_id(time.time()), IN_FILE)
+
+    def put(self, key: str, row: Item, parts: Parts, value: bytes | Content) -> None:
+        self._store._run(lambda cursor: self._store._folder.write(parts.write_id, pieces_of(value)), "write", key)
+        if isinstance(value, Pieces):
+            value.settle(self.get(key, parts))
+
+    def get(self, key: str, parts: Parts, *, again: bool = False) -> Content | None:
+        if parts.location != IN_FILE or of.began_at(parts.write_id) is None:
+            return None
+        with suppress(OSError):  # as good as missing
+            is_mapped = self._store._memory_map and not self._store._file.is_remote
+            found = self._store._folder.open(parts.write_id, mapped=is_mapped)
+            if found is not None and len(found) == parts.length:
+                return found
+        return None
+
+    def delete(self, key: str, parts: Parts) -> None:
+        with suppress(OSError):  # eviction or purge deletes it later
+            self._store._folder.remove(parts.write_id)
 
 
 def after_all(prefix: str) -> str:

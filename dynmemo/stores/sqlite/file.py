@@ -89,7 +89,8 @@ class SqliteFile:
         """The last file that was seen to be ours."""
         self._lock = threading.Lock()
         self._held = False
-        self._remote = False
+        self.is_remote = False
+        """Whether it lies on a network filesystem; known once there is a connection."""
         self._open: weakref.WeakValueDictionary[int, _Connection] = weakref.WeakValueDictionary()
         self._lost: list[_Connection] = []
         _files[id(self)] = self
@@ -164,14 +165,14 @@ class SqliteFile:
             raise schema.refusal(self.path, "is not an SQLite database")
         if status.st_size:
             schema.check(self.path)
-        self._remote = schema.is_remote(self.path)
+        self.is_remote = schema.is_remote(self.path)
         return (status.st_dev, status.st_ino)
 
     def _configure(self, connection: sqlite3.Connection) -> None:
         # A network filesystem shares no memory between machines, and the write-ahead log needs that. There the
         # journal is truncated rather than deleted: a client that has cached the journal's absence would miss the one
         # that a crashed client left, but not one that is always there.
-        schema.prepare(connection, self.path, "TRUNCATE" if self._remote else "WAL")
+        schema.prepare(connection, self.path, "TRUNCATE" if self.is_remote else "WAL")
         # No PRAGMA mmap_size, though it would halve the time of reading 100 KB: who truncates a mapped file kills
         # every process that reads it.
         connection.execute("PRAGMA synchronous = NORMAL")

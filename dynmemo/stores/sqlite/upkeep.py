@@ -6,10 +6,13 @@ from contextlib import suppress
 from sqlite3 import Error
 from typing import TYPE_CHECKING
 
+from dynmemo.parts import began_at
 from dynmemo.stores.sqlite.schema import BY_AGE, pragma
 
 if TYPE_CHECKING:
     from sqlite3 import Cursor
+
+    from dynmemo.stores.files import ValueFiles
 
 BITE_BYTES = 256_000
 BITE_ROWS = 64
@@ -21,6 +24,9 @@ PAUSE = 0.001
 """Seconds between two bites of clearing, in which other writers get the file."""
 COMPACT_BYTES = 32_000_000
 """What may be left of a cleared file if it is to be compacted at once, which takes some 10 ms per MB that is left."""
+
+ORPHAN_SECONDS = 3600.0
+"""A file without a row is taken for what a killed writer left once its write began so long ago."""
 
 ROW_BYTES = 300
 """What a row takes beside its key and value, about."""
@@ -35,11 +41,11 @@ _DELETE = "DELETE FROM entries WHERE id = ?"
 
 
 def make_room(cursor: Cursor, max_bytes: int, added: int, now: float) -> None:
-    """Remove a bite of rows if the file holds more than `max_bytes`: more than was `added`, but not much more."""
+    """Remove a bite of rows if database and files hold more than `max_bytes`: more than was `added`, not much more."""
     try:
         cursor.execute("BEGIN IMMEDIATE")
         length, free = _sizes(cursor)
-        goal = min(length - free - max_bytes, 2 * added + BITE_BYTES)
+        goal = min(length - free + bytes_in_files(cursor) - max_bytes, 2 * added + BITE_BYTES)
         if goal > 0:
             goal -= _delete(cursor, _EXPIRED, (now, BITE_ROWS), goal)[1]
         if goal > 0:
@@ -64,13 +70,53 @@ def clear_bite(cursor: Cursor, fn: str | None, stored_until: int) -> int:
     return rows
 
 
-def compact(cursor: Cursor) -> None:
-    """Give free pages back to the system where that is quick; elsewhere the next writes fill them."""
+def compact(cursor: Cursor, folder: ValueFiles) -> None:
+    """Give free pages back to the system where that is quick, elsewhere the next writes fill them; and all files."""
+    while delete_gone(cursor, folder):
+        pass
     length, free = _sizes(cursor)
     if free > length // 2 and length - free <= COMPACT_BYTES:
         with suppress(Error):  # the rows are gone, which is what was asked
             cursor.execute("VACUUM")
             cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+
+def bytes_in_files(cursor: Cursor) -> int:
+    """Bytes of all values that lie in files beside the database."""
+    (total,) = cursor.execute("SELECT bytes FROM files").fetchone()
+    return int(total)
+
+
+def delete_gone(cursor: Cursor, folder: ValueFiles) -> int:
+    """Delete some of the files whose rows are gone; how many. What cannot be deleted now is left to the next writer."""
+    gone = cursor.execute("SELECT parts FROM gone LIMIT 1000").fetchall()
+    if not gone:
+        return 0
+    deleted: list[tuple[str]] = []
+    try:
+        deleted += [(text,) for (text,) in gone if folder.remove(text.split('"')[1])]
+        cursor.execute("BEGIN IMMEDIATE")
+        cursor.executemany("DELETE FROM gone WHERE parts = ?", deleted)
+        cursor.execute("COMMIT")
+    except (Error, OSError):
+        if cursor.connection.in_transaction:
+            cursor.execute("ROLLBACK")
+        return 0
+    return len(deleted)
+
+
+def orphans(cursor: Cursor, folder: ValueFiles, now: float) -> list[str]:
+    """The files that no row leads to and whose write began more than `ORPHAN_SECONDS` ago."""
+    found = []
+    for name, _ in folder.listing():
+        write_id = name.split(".")[0]
+        began = began_at(write_id)
+        if began is None or began > now - ORPHAN_SECONDS:
+            continue
+        of_it = (f'["{write_id}"', f'["{write_id}#')  # between these two lies what begins with the first
+        if cursor.execute("SELECT 1 FROM entries WHERE parts >= ? AND parts < ?", of_it).fetchone() is None:
+            found.append(name)
+    return found
 
 
 def _sizes(cursor: Cursor) -> tuple[int, int]:

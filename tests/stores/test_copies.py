@@ -1,0 +1,123 @@
+"""Local copies of values that lie outside of their rows: never stale, never damaged, and no more than allowed."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from dynmemo import Cache, dynamo_cached
+from dynmemo.errors import InvalidOptionError
+from dynmemo.parts import in_one
+from dynmemo.stores.files import Copies
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dynmemo.item import Parts
+
+LARGE = random.Random(1).randbytes(1_500_000)
+SECRET = "a secret of the fleet's, long enough"
+
+
+def parts_of(value: bytes) -> Parts:
+    return in_one(value, "0" * 24, "elsewhere")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "copies"
+
+
+def test_a_copy_is_found_by_the_digest_in_the_row(folder: Path) -> None:
+    Copies(10_000_000, folder).keep(parts_of(LARGE), LARGE)
+    another_process = Copies(10_000_000, folder)
+    assert another_process.get(parts_of(LARGE)) == LARGE
+    assert another_process.get(parts_of(LARGE + b"new")) is None
+
+
+@pytest.mark.parametrize("harm", ["short", "damaged", "damaged and dated back"])
+def test_a_damaged_copy_is_none_and_goes(folder: Path, harm: str) -> None:
+    copies = Copies(10_000_000, folder)
+    copies.keep(parts_of(LARGE), LARGE)
+    assert copies.get(parts_of(LARGE)) is not None
+    (file,) = folder.iterdir()
+    before = file.stat()
+    if harm == "short":
+        os.truncate(file, 1000)
+    else:
+        file.write_bytes(b"x" * len(LARGE))
+    if harm == "damaged and dated back":
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert copies.get(parts_of(LARGE)) is None
+    copies.keep(parts_of(LARGE), LARGE)
+    assert copies.get(parts_of(LARGE)) == LARGE
+
+
+def test_the_least_recently_used_copies_go(folder: Path) -> None:
+    values = [bytes([n]) * 1_000_000 for n in range(4)]
+    copies = Copies(3_500_000, folder)
+    for n, value in enumerate(values[:3]):
+        copies.keep(parts_of(value), value)
+        hours_ago = time.time() - 3600 * (10 - n)
+        os.utime(folder / parts_of(value).digest.hex(), (hours_ago, hours_ago))
+    assert Copies(3_500_000, folder).get(parts_of(values[0])) is not None  # used now
+    copies.keep(parts_of(values[3]), values[3])
+    assert [copies.get(parts_of(value)) is not None for value in values] == [True, False, True, True]
+
+
+def test_what_is_larger_than_all_copies_may_be_is_not_copied(folder: Path) -> None:
+    Copies(1_000_000, folder).keep(parts_of(LARGE), LARGE)
+    Copies(0, folder).keep(parts_of(b"v"), b"v")
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("given", [-1, 1.5, True, "2 GB"])
+def test_a_size_that_is_none_is_refused(given: object) -> None:
+    with pytest.raises(InvalidOptionError, match="copies_max_bytes"):
+        Cache.dynamodb("table", copies_max_bytes=given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{}, {"secret": SECRET}, {"secret": SECRET, "encrypt": True}], ids=str)
+def test_a_hit_reads_the_row_and_the_copy(
+    dynamodb_endpoint: str, dynamodb_table: str, clean_environment: Path, options: dict[str, object]
+) -> None:
+    first = Cache.dynamodb(dynamodb_table, endpoint_url=dynamodb_endpoint, **options)  # type: ignore[arg-type]
+    second = Cache.dynamodb(dynamodb_table, endpoint_url=dynamodb_endpoint, **options)  # type: ignore[arg-type]
+    noise = np.random.default_rng(1).normal(size=200_000)
+    computed = []
+
+    def load() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        computed.append(1)
+        return noise
+
+    with closing(first), closing(second):
+        one, two = (dynamo_cached(cache=cache, name="load", version=1)(load) for cache in (first, second))
+        one()
+        hits = [two(), two(), one()]
+        hits[0][:] = 0.0  # the caller's own
+        assert (two() == noise).all()
+        assert [(hit == noise).all() for hit in hits] == [False, True, True]
+        assert len(computed) == 1
+        before = two.cache_info()
+        two()
+        after = two.cache_info()
+    assert (after.requests - before.requests, after.read_units - before.read_units) == (1, 1.0)
+    assert after.copies - before.copies == 1
+    (copy,) = (clean_environment / "dynmemo" / "copies").iterdir()
+    assert (noise.tobytes()[:64] in copy.read_bytes()) == ("encrypt" not in options)
+
+
+def test_a_replaced_value_is_never_served_from_its_old_copy(dynamodb_endpoint: str, dynamodb_table: str) -> None:
+    with closing(Cache.dynamodb(dynamodb_table, endpoint_url=dynamodb_endpoint)) as cache:
+        cache.set("k", LARGE)
+        assert cache.get("k") == LARGE
+        cache.set("k", LARGE[::-1])
+        assert cache.get("k") == LARGE[::-1]
+        cache.remove("k")
+        assert cache.get("k") is None

@@ -1,0 +1,219 @@
+"""Values of SQLite that lie in files beside the database: when they come, and when they go."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynmemo.errors import StoreUnavailableError
+from dynmemo.item import Expect, Item, Pieces, Refused
+from dynmemo.parts import bytes_of, new_write_id
+from dynmemo.stores import sqlite
+from dynmemo.stores.sqlite import FILE_FROM, SqliteStore
+from tests.clock import Clock
+from tests.stores.contract import existing, put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LARGE = bytes(range(256)) * (FILE_FROM // 128)
+LIMIT = 20_000_000
+HOUR = 3600
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cache.db"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(1_000_000.0, step=0.001)
+
+
+@pytest.fixture
+def store(path: Path, clock: Clock) -> Iterator[SqliteStore]:
+    store = SqliteStore(path, max_bytes=LIMIT, clock=clock)
+    yield store
+    store.close()
+
+
+def files(path: Path) -> list[Path]:
+    folder = path.with_name("cache.db.values")
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+def counted(path: Path) -> tuple[int, int]:
+    """The bytes that the database believes to lie in files, and the files that it still has to delete."""
+    with closing(sqlite3.connect(path)) as connection:
+        (total,) = connection.execute("SELECT bytes FROM files").fetchone()
+        (gone,) = connection.execute("SELECT count(*) FROM gone").fetchone()
+    return total, gone
+
+
+@pytest.mark.parametrize(("length", "count"), [(FILE_FROM - 1, 0), (FILE_FROM, 1)])
+def test_a_value_from_the_bound_on_lies_in_a_file(path: Path, store: SqliteStore, length: int, count: int) -> None:
+    put(store, "k", Item(value=bytes(length), fn="f"))
+    assert len(files(path)) == count
+    assert existing(store, "k").value == bytes(length)
+
+
+def test_whoever_ends_a_row_ends_its_file(path: Path, store: SqliteStore) -> None:
+    for key in ("replaced by small", "replaced by large", "removed", "cleared", "stays"):
+        put(store, key, Item(value=LARGE, fn="g" if key == "stays" else "f"))
+    assert len(files(path)) == 5
+    put(store, "replaced by small", Item(value=b"small", fn="g"))
+    assert len(files(path)) == 4
+    put(store, "replaced by large", Item(value=LARGE + b"more", fn="g"))
+    assert len(files(path)) == 4
+    store.remove("removed")
+    assert len(files(path)) == 3
+    store.remove_all("f")
+    assert [len(file.read_bytes()) for file in files(path)].count(len(LARGE)) == 1
+    assert counted(path) == (2 * len(LARGE) + 4 + len("stays") + len("replaced by large"), 0)
+
+
+def test_a_refused_write_leaves_no_file(path: Path, store: SqliteStore) -> None:
+    put(store, "k", Item(value=b"first"))
+    answer = store.write("k", Item(value=LARGE), Expect())
+    assert isinstance(answer, Refused)
+    assert answer.row is not None
+    assert answer.row.value == b"first"
+    assert files(path) == []
+
+
+def test_pieces_are_those_of_the_file_once_they_are_written(store: SqliteStore) -> None:
+    memory = bytearray(LARGE)
+    value = Pieces([memoryview(memory)[:1000], memoryview(memory)[1000:]])
+    put(store, "k", Item(value=value))
+    memory[:4] = b"else"
+    assert bytes(value) == bytes(value.load()) == LARGE
+
+
+@pytest.mark.parametrize("harm", ["missing", "short", "damaged"])
+def test_a_file_that_is_not_what_it_was_is_no_value(path: Path, store: SqliteStore, harm: str) -> None:
+    put(store, "k", Item(value=LARGE))
+    (file,) = files(path)
+    if harm == "missing":
+        file.unlink()
+    elif harm == "short":
+        os.truncate(file, 1000)
+    else:
+        file.write_bytes(b"x" * len(LARGE))
+    assert bytes_of(existing(store, "k")) is None
+    put(store, "k", Item(value=LARGE))
+    assert bytes_of(existing(store, "k")) == LARGE
+
+
+def test_a_row_that_was_replaced_while_it_was_read_leads_to_the_new_file(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, "k", Item(value=LARGE))
+    stale = existing(store, "k")
+    assert stale.parts is not None
+    put(store, "k", Item(value=LARGE + b"new"))
+    again = store._whole("k", Item(parts=stale.parts))
+    assert again is not None
+    assert again.value == LARGE + b"new"
+
+
+def test_files_count_as_room_and_the_oldest_go_first(path: Path, store: SqliteStore) -> None:
+    most = 0
+    for n in range(600):
+        put(store, f"k{n}", Item(value=bytes(100_000), fn="f"))
+        most = max(most, sum(file.stat().st_size for file in files(path)))
+    assert LIMIT * 0.9 < most < LIMIT + 500_000
+    left = len(files(path))
+    assert [f"k{n}" for n in range(600) if store.read(f"k{n}") is not None] == [f"k{n}" for n in range(600 - left, 600)]
+    assert path.stat().st_size < 1_000_000
+
+
+def test_what_a_killed_writer_left_is_found_after_an_hour(path: Path, store: SqliteStore) -> None:
+    put(store, "k", Item(value=LARGE))
+    old, young = new_write_id(time.time() - 2 * HOUR), new_write_id(time.time())
+    for name in (old, f"{old}.12ab34cd.new", young):
+        (path.with_name("cache.db.values") / name).write_bytes(b"left")
+    assert store.remove_orphans(dry_run=True) == 2
+    assert store.remove_orphans() == 2
+    assert len(files(path)) == 2
+    assert existing(store, "k").value == LARGE
+
+
+def test_eviction_finds_what_a_killed_writer_left(path: Path, store: SqliteStore) -> None:
+    put(store, "k", Item(value=LARGE))
+    left = path.with_name("cache.db.values") / new_write_id(time.time() - 2 * HOUR)
+    left.write_bytes(b"left")
+    for n in range(2 * LIMIT // 100_000):
+        put(store, f"k{n}", Item(value=bytes(100_000)))
+    assert not left.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("moment", ["before the file is renamed", "before the row is written", "before files go"])
+def test_a_writer_that_is_killed_harms_nobody(
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    put(store, "k", Item(value=LARGE))
+    store.close()
+    child = os.fork()
+    if not child:
+
+        def die(*args: object, **options: object) -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        if moment == "before the file is renamed":
+            monkeypatch.setattr("pathlib.Path.replace", die)
+        elif moment == "before the row is written":
+            monkeypatch.setattr(SqliteStore, "_put", die)
+        else:
+            monkeypatch.setattr(sqlite, "delete_gone", die)
+        store.write("k", Item(value=LARGE + b"new"))
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    new = moment == "before files go"
+    assert existing(store, "k").value == LARGE + (b"new" if new else b"")
+    put(store, "other", Item(value=b"small"))
+    assert len(files(path)) == (1 if new else 2)
+    assert counted(path)[1] == 0
+
+
+def test_a_file_of_an_earlier_release_learns_of_files(path: Path) -> None:
+    with closing(SqliteStore(path)) as store:
+        put(store, "old", Item(value=b"in a row", fn="f"))
+    with closing(sqlite3.connect(path)) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        connection.execute("DROP TABLE files")
+        connection.execute("DROP TABLE gone")
+        connection.execute("DROP INDEX entries_by_parts")
+        connection.commit()
+    with closing(SqliteStore(path)) as store:
+        put(store, "new", Item(value=LARGE, fn="f"))
+        assert existing(store, "old").value == b"in a row"
+        assert existing(store, "new").value == LARGE
+        store.remove("new")
+    assert files(path) == []
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, "k", Item(value=b"small"))
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("dynmemo.stores.files._write", full)
+        with pytest.raises(StoreUnavailableError, match="space"):
+            store.write("k", Item(value=LARGE))
+    assert files(path) == []
+    assert existing(store, "k").value == b"small"
