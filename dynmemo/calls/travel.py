@@ -30,8 +30,7 @@ from dynmemo.codec.serializers import storing
 from dynmemo.defaults import adopt, configured_cache, default_cache
 from dynmemo.errors import DynmemoError, InvalidOptionError
 from dynmemo.keys.identity import CodeIdentity
-from dynmemo.keys.source import structure
-from dynmemo.keys.written import take_written, written
+from dynmemo.keys.source import structure, take_written, written
 
 if TYPE_CHECKING:
     from dynmemo.calls import Options

@@ -10,18 +10,19 @@ import __future__
 
 import ast
 import linecache
+import pickle
 import struct
 import sys
 import types
 import warnings
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import blake3
 
 from dynmemo._process import new_lock
-from dynmemo.keys.own import MAIN_MODULES, SENT
+from dynmemo.keys.own import MAIN_MODULES, SENT, is_own_file
 from dynmemo.keys.reading import FUNCTIONS, nested, read_bytecode, read_tree
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 
     from dynmemo.keys.reading import FunctionNode, Reading
 
-FUTURE_FLAGS = 0
+_FUTURE_FLAGS = 0
 """Of a code object, those that say which ``__future__`` features were in force."""
 for _feature in __future__.all_feature_names:
-    FUTURE_FLAGS |= getattr(__future__, _feature).compiler_flag
+    _FUTURE_FLAGS |= getattr(__future__, _feature).compiler_flag
 
 _known: dict[int, tuple[weakref.ref[types.CodeType], Reading]] = {}
 _travelled: dict[str, Reading] = {}
@@ -144,10 +145,10 @@ def _likely_files(namespace: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(file, str):
         yield file
     if namespace.get("__name__") in MAIN_MODULES:
-        yield from reversed(cells_with(""))
+        yield from reversed(_cells_with(""))
 
 
-def cells_with(word: str) -> list[str]:
+def _cells_with(word: str) -> list[str]:
     """The cells of this notebook, or texts of this prompt, in which `word` stands."""
     # Cells have no time of change.
     known: dict[str, Any] = dict(linecache.cache)
@@ -183,19 +184,7 @@ def _texts(filename: str, namespace: Mapping[str, Any]) -> Iterator[str]:
         yield "".join(fresh)
 
 
-def written_in(filename: str, namespace: Mapping[str, Any], flags: int) -> dict[str, Reading]:
-    """What is read of every function and lambda that is written in a file or cell, by the structure of its code.
-
-    Args:
-        filename: as code objects have it.
-        namespace: the globals of what is written there.
-        flags: of `FUTURE_FLAGS`.
-    """
-    text = next(_texts(filename, namespace), None)
-    return {} if text is None else _sources.all_in(text, flags)
-
-
-def text_mark(filename: str, namespace: Mapping[str, Any]) -> object:
+def _mark(filename: str, namespace: Mapping[str, Any]) -> object:
     """What changes when the text of a file or cell does."""
     linecache.checkcache(filename)
     linecache.getlines(filename, _about(namespace))
@@ -237,7 +226,7 @@ class _Source:
 
     def find(self, code: types.CodeType) -> _Candidate | None:
         """The function that compiles to `code`, of several the one nearest to its line."""
-        flags, line = code.co_flags & FUTURE_FLAGS, code.co_firstlineno
+        flags, line = code.co_flags & _FUTURE_FLAGS, code.co_firstlineno
         key = (flags, structure(code))
         # The statements with a function of its name, the one at the line of the code first.
         indices = sorted(self._by_name.get(code.co_name, ()), key=lambda index: not self._spans(index, line))
@@ -380,3 +369,104 @@ class _Sources:
 
 
 _sources = _Sources()
+
+
+# -- what is written here, for processes that get the bytecode of it and not the source ----------------------------
+# A decorated function that is sent by value takes along what is needed for its own fingerprint. But its arguments,
+# which it does not see, may be instances of any class that is sent by value too: of ``__main__``, or of a module that
+# the user registered for that. So what is read of everything that is written there goes along as well.
+
+_MOST_RECEIVED = 16
+_MOST_WRAPPERS = 100
+_Text: TypeAlias = tuple[str, int, object]
+"""A file or cell, the flags for its ``__future__`` features, and what changes with its text."""
+
+_texts_read: dict[_Text, dict[str, Reading]] = {}
+_whole: dict[frozenset[_Text], bytes] = {}
+"""The one pickle of all that is written now."""
+_received: dict[bytes, bytes] = {}
+"""What came from others, by its digest, to be passed on."""
+
+
+def written() -> tuple[bytes, ...]:
+    """What is written here, and what others sent; for `take_written`. Quick once it was asked for."""
+    try:
+        mine = _written_here()
+    except Exception:  # noqa: BLE001 - what a namespace holds may do anything; then arguments may miss over there
+        mine = b""
+    return tuple(blob for blob in (mine, *_received.values()) if blob)
+
+
+def take_written(blobs: Sequence[bytes]) -> None:
+    """Take what `written` gave in another process."""
+    for blob in blobs:
+        mark = blake3.blake3(blob).digest()
+        if mark in _received:
+            continue
+        install(pickle.loads(blob))
+        while len(_received) >= _MOST_RECEIVED:
+            _received.pop(next(iter(_received)), None)
+        _received[mark] = blob
+
+
+def _written_here() -> bytes:
+    namespaces = {text: namespace for namespace in _namespaces() for text in _texts_in(namespace)}
+    key = frozenset(namespaces)
+    blob = _whole.get(key)
+    if blob is None:
+        for text in _texts_read.keys() - key:
+            _texts_read.pop(text, None)
+        found: dict[str, Reading] = {}
+        for text, namespace in namespaces.items():
+            if text not in _texts_read:
+                content = next(_texts(text[0], namespace), None)
+                _texts_read[text] = {} if content is None else _sources.all_in(content, text[1])
+            found |= _texts_read[text]
+        blob = pickle.dumps(found, pickle.HIGHEST_PROTOCOL) if found else b""
+        _whole.clear()
+        _whole[key] = blob
+    return blob
+
+
+def _namespaces() -> Iterator[dict[str, Any]]:
+    """Those of the modules whose functions and classes go by value."""
+    names = {"__main__"}
+    cloudpickle = sys.modules.get("cloudpickle")
+    if cloudpickle is not None:
+        registered = tuple(cloudpickle.list_registry_pickle_by_value())
+        names |= {name for name in list(sys.modules) for of in registered if name == of or name.startswith(f"{of}.")}
+    for name in sorted(names):
+        module = sys.modules.get(name)
+        if type(module) is types.ModuleType:
+            yield vars(module)
+
+
+def _texts_in(namespace: dict[str, Any]) -> set[_Text]:
+    """The files and cells from which the functions of a namespace come."""
+    found = {(code.co_filename, code.co_flags & _FUTURE_FLAGS) for code in _codes(namespace)}
+    if namespace.get("__name__") in MAIN_MODULES:
+        of_cells = {flags for _, flags in found} or {0}
+        found |= {(name, flags) for name in _cells_with("lambda") for flags in of_cells}
+    return {(name, flags, _mark(name, namespace)) for name, flags in found if name != SENT and is_own_file(name)}
+
+
+def _codes(namespace: dict[str, Any]) -> Iterator[types.CodeType]:
+    """Of the functions of a namespace, and of the methods of its classes."""
+    for thing in list(namespace.values()):
+        # The real type decides: some objects say of themselves that they are something else, or raise when asked.
+        for one in list(vars(thing).values()) if issubclass(type(thing), type) else [thing]:
+            for function in _functions_of(one):
+                if function.__globals__ is namespace:
+                    yield function.__code__
+
+
+def _functions_of(thing: Any) -> Iterator[types.FunctionType]:
+    if type(thing) in (staticmethod, classmethod):
+        thing = thing.__func__
+    elif type(thing) is property:
+        thing = thing.fget
+    for _ in range(_MOST_WRAPPERS):
+        if type(thing) is not types.FunctionType:
+            return
+        yield thing
+        thing = thing.__dict__.get("__wrapped__")
