@@ -34,6 +34,9 @@ from dynmemo.item import Item
 from dynmemo.parts import bytes_of
 from dynmemo.stores.files import COPIES_MAX_BYTES
 
+# Not when it is first needed: a handler of signals that calls a function meanwhile would find half of it.
+from dynmemo.stores.sqlite import SqliteStore
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -413,8 +416,6 @@ def _make(kind: str, arguments: dict[str, object]) -> Cache:
 
 def _store_of(kind: str) -> Callable[..., Store]:
     if kind == "sqlite":
-        from dynmemo.stores.sqlite import SqliteStore
-
         return SqliteStore
     if kind == "dynamodb":
         from dynmemo.stores.dynamodb import DynamoDBStore

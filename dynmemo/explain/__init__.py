@@ -14,6 +14,7 @@ from dynmemo.explain.explanation import Explanation
 from dynmemo.generations import generations
 from dynmemo.keys import lease_key
 from dynmemo.leases import Verdict
+from dynmemo.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,8 +123,6 @@ def _when(moment: float) -> str:
 
 def _stored(entries: Entries | None, fn: str) -> Iterator[Stored]:
     """The calls in a local store; a shared one would be read, and billed, as a whole."""
-    from dynmemo.stores.sqlite import SqliteStore
-
     if entries is None or not isinstance(entries.store, SqliteStore):
         return
     try:

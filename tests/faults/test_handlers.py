@@ -152,3 +152,45 @@ print("done")
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
 def test_no_call_waits_for_a_lease_of_a_computation_that_was_interrupted(tmp_path: Path) -> None:
     assert printed("-c", INTERRUPTED, str(tmp_path / "cache.db")) == "done\n"
+
+
+FIRST_CALL = """
+import faulthandler, sys, tempfile
+faulthandler.dump_traceback_later(100, exit=True)
+from dynmemo import Cache, dynamo_cached
+from dynmemo.stores.sqlite import SqliteStore
+
+def first_call(moment):
+    # The first call of a cache, within which another one comes as from a handler of signals; how many moments it has.
+    # One that comes within a transaction computes without the cache, after it has waited for itself.
+    cache = Cache(SqliteStore(tempfile.mkdtemp(dir=sys.argv[1]) + "/cache.db", busy_timeout=0.01))
+    moments = 0
+
+    @dynamo_cached(cache=cache, version=1)
+    def double(x):
+        return 2 * x
+
+    def handler(*_):
+        nonlocal moments
+        moments += 1
+        if moments == moment:
+            sys.setprofile(None)
+            assert double(5) == 10
+
+    sys.setprofile(handler)
+    try:
+        assert double(1) == 2
+    finally:
+        sys.setprofile(None)
+    assert [double(1), double(5)] == [2, 10]
+    cache.close()
+    return moments
+
+for moment in range(1, first_call(0), 41):
+    first_call(moment)
+print("done")
+"""
+
+
+def test_a_handler_may_call_in_the_middle_of_the_first_call(tmp_path: Path) -> None:
+    assert printed("-c", FIRST_CALL, str(tmp_path)) == "done\n"

@@ -46,7 +46,7 @@ _ADVICE = {
 }
 
 _files: weakref.WeakValueDictionary[int, SqliteFile] = weakref.WeakValueDictionary()
-_creating = threading.Lock()
+_creating = threading.RLock()
 
 
 class _Connection(sqlite3.Connection):
@@ -87,7 +87,7 @@ class SqliteFile:
         """Bytes of the file when it was last looked at."""
         self._ours: Identity | None = None
         """The last file that was seen to be ours."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._held = False
         self.is_remote = False
         """Whether it lies on a network filesystem; known once there is a connection."""
@@ -204,7 +204,7 @@ class SqliteFile:
         # Kept for ever: to close them in this child would undo what the parent is doing.
         self._lost += _referents(self._open)
         self._open = weakref.WeakValueDictionary()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
 
 class Tries:
@@ -347,7 +347,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     global _creating
-    _creating = threading.Lock()
+    _creating = threading.RLock()
     for file in _referents(_files):
         file.after_fork_in_child()
 
