@@ -83,6 +83,9 @@ ATTRIBUTES: Final[dict[str, dict[str, str]]] = {
     # What was assumed of a symbol comes with the name.
     "sympy.core.basic.Basic": {"_mhash": "depends on PYTHONHASHSEED", "_assumptions": _CACHE},
     "botocore.model.ShapeResolver": {"_shape_cache": _CACHE},
+    "polars.dataframe.frame.DataFrame": {"_df": "whose content is read"},
+    "polars.series.series.Series": {"_s": "whose content is read"},
+    "polars.lazyframe.frame.LazyFrame": {"_ldf": "whose content is read"},
     "argparse.ArgumentParser": {"_negative_number_matcher": "the same in all"},
     "traitlets.traitlets.HasTraits": {"_cross_validation_lock": _LOCK},
 }

@@ -88,6 +88,15 @@ def own_state(value: object) -> dict[str, object]:
     return {name: one for name, one in state.items() if name not in left_out}
 
 
+def added(value: object, package: str) -> tuple[object, ...]:
+    """What a class from outside of `package` adds to one of it: itself, and attributes of its own."""
+    cls: Any = type(value)
+    base = next(one for one in cls.__mro__ if isinstance(type_within(one, package), str))
+    if base is cls:
+        return ()
+    return cls, attributes({name: one for name, one in own_state(value).items() if not hasattr(base, name)})
+
+
 def object_reader(cls: type) -> Handler:
     """How instances of `cls` are taken apart when nobody said anything else."""
     if issubclass(cls, enum.Enum):

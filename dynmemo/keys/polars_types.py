@@ -14,18 +14,22 @@ from blake3 import blake3
 
 from dynmemo.keys.builtin import numbers
 from dynmemo.keys.encoding import ITEMS, Columns, node, typed
+from dynmemo.keys.objects import added
 
 if TYPE_CHECKING:
     from dynmemo.keys.encoding import Handler, Node
 
 
 def _series(value: pl.Series) -> Node:
-    return node(b"polars series", (value.name, _instance(value.dtype), len(value), *_parts(value)))
+    return node(
+        b"polars series", (value.name, _instance(value.dtype), len(value), *_parts(value), *added(value, "polars"))
+    )
 
 
 def _frame(value: pl.DataFrame) -> Node:
-    series = value.get_columns()
-    return node(b"polars frame", (value.height, *series), Columns("", labels=value.columns))
+    first = (value.height, *added(value, "polars"))
+    order = Columns(*[""] * len(first), labels=value.columns)
+    return node(b"polars frame", (*first, *value.get_columns()), order)
 
 
 def _dtype(value: pl.DataType) -> Node:
@@ -47,7 +51,7 @@ def _instance(dtype: Any) -> object:
 TYPES: Final[dict[type, Handler]] = {
     pl.Series: _series,
     pl.DataFrame: _frame,
-    pl.LazyFrame: lambda value: node(b"polars plan", (value.serialize(),)),
+    pl.LazyFrame: lambda value: node(b"polars plan", (value.serialize(), *added(value, "polars"))),
     pl.Expr: lambda value: node(b"polars expression", (value.meta.serialize(),)),
     pl.DataType: _dtype,
 }

@@ -17,7 +17,7 @@ from blake3 import blake3
 from dynmemo.keys.builtin import LEAVES
 from dynmemo.keys.encoding import ELEMENTS, Fields, InWalk, Named, Refusal, node, size, typed
 from dynmemo.keys.left_out import attributes_left_out
-from dynmemo.keys.objects import attributes, constant_name, own_state, read_object, type_within
+from dynmemo.keys.objects import added, attributes, constant_name, own_state, read_object, type_within
 from dynmemo.keys.own import type_name
 
 if TYPE_CHECKING:
@@ -219,17 +219,18 @@ def _about_tensors(value: Any) -> Node:
 
 def _variable(value: Any) -> Node:
     parts = (value.dims, value.attrs, value.values, value.encoding or None)
-    return node(b"xarray variable", parts, Named("", ".attrs", ".values", ".encoding"))
+    return node(b"xarray variable", (*parts, *added(value, "xarray")), Named("", ".attrs", ".values", ".encoding"))
 
 
 def _data_array(value: Any) -> Node:
     parts = (value.name, value.variable, _variables(value.coords), list(value.xindexes))
-    return node(b"xarray array", parts, Named(".name", ".variable", ".coords"))
+    return node(b"xarray array", (*parts, *added(value, "xarray")), Named(".name", ".variable", ".coords"))
 
 
 def _dataset(value: Any) -> Node:
     parts = (value.attrs, _variables(value.data_vars), _variables(value.coords), value.encoding or None)
-    return node(b"xarray set", (*parts, list(value.xindexes)), Named(".attrs", ".data_vars", ".coords", ".encoding"))
+    order = Named(".attrs", ".data_vars", ".coords", ".encoding")
+    return node(b"xarray set", (*parts, list(value.xindexes), *added(value, "xarray")), order)
 
 
 def _variables(named: Any) -> dict[object, object]:

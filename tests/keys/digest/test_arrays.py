@@ -126,6 +126,17 @@ def test_a_subclass_of_a_frame_is_told_apart() -> None:
     assert len({digest(table) for table in (first, second, pd.DataFrame({"a": [1]}))}) == 3
 
 
+def test_a_subclass_of_a_polars_frame_or_a_dataset_is_told_apart() -> None:
+    pl, xr = pytest.importorskip("polars"), pytest.importorskip("xarray")
+    frame: Any = type("Weather", (pl.DataFrame,), {"warm": lambda self: self["a"] > 1})
+    dataset: Any = type("Field", (xr.Dataset,), {"__slots__": ("station",)})
+    for base, cls, content in ((pl.DataFrame, frame, {"a": [1]}), (xr.Dataset, dataset, {"a": ("x", [1])})):
+        first, second, bare = cls(content), cls(content), cls(content)
+        first.station, second.station = "SEA", "PDX"
+        assert len({digest(one) for one in (base(content), bare, first, second)}) == 4
+        assert digest(cls(content)) == digest(bare)
+
+
 PROGRAM = """
 import sys
 from dynmemo.keys.digest import digest
