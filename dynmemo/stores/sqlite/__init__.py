@@ -210,6 +210,7 @@ class SqliteStore:
             values += (expect.etag, expect.beat, expect.beat)
 
         def act(cursor: sqlite3.Cursor) -> Written | Refused:
+            changes = cursor.connection.total_changes
             while not cursor.execute(statement, values).rowcount:
                 row = _fetch(cursor, PREFIX + key)
                 # The row may have changed since it was in the way.
@@ -218,7 +219,7 @@ class SqliteStore:
             if self._file.size + (0 if item.parts is None else bytes_in_files(cursor)) > self._max_bytes:
                 self._sweep(cursor)
                 make_room(cursor, self._max_bytes, size, self._clock())
-            delete_gone(cursor, self._folder)
+            self._delete_gone(cursor, changes)
             return Written(etag)
 
         answer = self._run(act, "write", key)
@@ -354,6 +355,16 @@ class SqliteStore:
             for name in orphans(cursor, self._folder, time.time()):
                 self._folder.remove(name)
 
+    def _delete_gone(self, cursor: sqlite3.Cursor, changes: int) -> None:
+        """Delete the files that this call made superfluous, and once a second what others have left.
+
+        A connection had made so many `changes` before. A trigger that notes a file makes another one beside the row's.
+        """
+        now = time.monotonic()
+        if now >= self._file.tidy_at or cursor.connection.total_changes > changes + 1:
+            self._file.tidy_at = now + LOOK_SECONDS
+            delete_gone(cursor, self._folder)
+
     def _outside(self, key: str) -> Parts | None:
         """Where the value of the standing row lies, if that can be outside of it."""
         if self._overflow is None:
@@ -382,10 +393,10 @@ class SqliteStore:
         self._count()
 
         def act(cursor: sqlite3.Cursor) -> bool:
-            changed = cursor.execute(statement, values).rowcount > 0
-            if operation == "remove":
-                delete_gone(cursor, self._folder)
-            return changed
+            changes = cursor.connection.total_changes
+            is_changed = cursor.execute(statement, values).rowcount > 0
+            self._delete_gone(cursor, changes)
+            return is_changed
 
         return self._run(act, operation, key)
 

@@ -83,6 +83,8 @@ class SqliteFile:
         """Cursors that nobody uses now."""
         self.look_at = 0.0
         """When (monotonic) a read has to look again which file the path names."""
+        self.tidy_at = 0.0
+        """When (monotonic) a writer has to look again for files whose rows are gone."""
         self.size = 0
         """Bytes of the file when it was last looked at."""
         self._ours: Identity | None = None
@@ -99,6 +101,7 @@ class SqliteFile:
         """Close the connections; those in use as soon as they are not."""
         with self._lock:
             self.identity = None
+            self.tidy_at = 0.0
         self.close_idle()
 
     def drop(self, cursor: sqlite3.Cursor) -> None:
