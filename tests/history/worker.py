@@ -37,7 +37,7 @@ from tests.history.records import Log
 from tests.history.store import Watch, cache_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dynmemo import Cache
 
@@ -190,16 +190,13 @@ class Worker:
     # -- one call ---------------------------------------------------------------------------------------------
 
     def _call(self, fn: str, x: int, how: str = "call", *, interruptible: bool = False) -> None:
-        function = FUNCTIONS[fn]
-        name = self._next()
-        current_call.set(name)
-        self.log.say("call", name, fn, x, how)
+        name, function = self._called(fn, x, how)
         value: Any = None
         error: BaseException | None = None
         try:
             try:
                 self._is_armed = interruptible
-                value = (function if how == "call" else getattr(function, how))(x)
+                value = function(x)
             finally:
                 self._is_armed = False
         except BaseException as caught:  # noqa: BLE001 - all of them are noted
@@ -208,17 +205,21 @@ class Worker:
         self._returned(name, fn, x, how, value, error)
 
     async def _call_async(self, fn: str, x: int, how: str = "call") -> None:
-        function = FUNCTIONS[fn]
-        name = self._next()
-        current_call.set(name)
-        self.log.say("call", name, fn, x, how)
+        name, function = self._called(fn, x, how)
         value: Any = None
         error: BaseException | None = None
         try:
-            value = await (function if how == "call" else getattr(function, how))(x)
+            value = await function(x)
         except BaseException as caught:  # noqa: BLE001 - all of them are noted
             error = caught
         self._returned(name, fn, x, how, value, error)
+
+    def _called(self, fn: str, x: int, how: str) -> tuple[str, Callable[[int], Any]]:
+        name = self._next()
+        current_call.set(name)
+        self.log.say("call", name, fn, x, how)
+        function = FUNCTIONS[fn]
+        return name, function if how == "call" else getattr(function, how)
 
     def _returned(self, name: str, fn: str, x: int, how: str, value: Any, error: BaseException | None) -> None:
         if isinstance(error, Failure):
@@ -244,7 +245,7 @@ class Worker:
             kind = "cache_clear"  # this one sets the counters to zero as well
         name = self._next()
         self.log.say("forget", name, kind, fn, x if kind == "invalidate" else None)
-        try:
+        with self._forgetting(name):
             if kind == "invalidate":
                 function.invalidate(x)
             elif kind == "cache_clear":
@@ -253,16 +254,18 @@ class Worker:
                 dynmemo.clear(f"history.{fn}")
             else:
                 dynmemo.purge(f"history.{fn}")
-        except DynmemoError:
-            self.log.say("end", name, "failed")
-        else:
-            self.log.say("end", name, "done")
 
     async def _invalidate_async(self, fn: str, x: int) -> None:
         name = self._next()
         self.log.say("forget", name, "invalidate", fn, x)
-        try:
+        with self._forgetting(name):
             await FUNCTIONS[fn].invalidate(x)
+
+    @contextlib.contextmanager
+    def _forgetting(self, name: str) -> Iterator[None]:
+        """Note whether the store took it."""
+        try:
+            yield
         except DynmemoError:
             self.log.say("end", name, "failed")
         else:
