@@ -20,11 +20,11 @@ OTHERS = [version for version in ("3.11", "3.12", "3.13", "3.14") if version != 
 _GIVEN = [path for path in os.environ.get("DYNMEMO_OTHER_PYTHONS", "").split(os.pathsep) if path]
 
 
-def printed(
+def ran(
     *arguments: str, python: str = sys.executable, folder: Path = ROOT, stdin: str = "", **variables: str
-) -> str:
-    """What Python prints when it starts in `folder` with these arguments and these variables of the environment."""
-    done = subprocess.run(
+) -> subprocess.CompletedProcess[str]:
+    """Python after it ran in `folder` with these arguments and these variables of the environment."""
+    return subprocess.run(
         [python, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1", **variables},
@@ -34,6 +34,13 @@ def printed(
         timeout=120,
         check=False,
     )
+
+
+def printed(
+    *arguments: str, python: str = sys.executable, folder: Path = ROOT, stdin: str = "", **variables: str
+) -> str:
+    """What Python prints when it ran so; it must not fail."""
+    done = ran(*arguments, python=python, folder=folder, stdin=stdin, **variables)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,9 +1,8 @@
-"""The demo and the command line, from outside."""
+"""The demo, from outside."""
 
 from __future__ import annotations
 
 import io
-import os
 import re
 import subprocess
 import sys
@@ -14,34 +13,10 @@ import pytest
 from rich.console import Console
 
 from dynmemo import Cache, demo
+from tests.pythons import ran
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-PROGRAM = """
-import sys
-from dynmemo import dynamo_cached
-
-@dynamo_cached(name="mine.double")
-def double(number):
-    return 2 * number
-
-@dynamo_cached(name="mine.triple")
-def triple(number):
-    return 3 * number
-
-double(1), triple(1)
-print(double.cache_info().hits, triple.cache_info().hits)
-"""
-
-
-def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "80", "PYTHONUTF8": "1", **variables}
-    return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, check=False)
-
-
-def dynmemo(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return run("-m", "dynmemo", *arguments, **variables)
 
 
 def shell(text: str, purpose: str) -> str:
@@ -52,12 +27,6 @@ def shell(text: str, purpose: str) -> str:
     return subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout
 
 
-def without(package: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command line where `package` is not installed."""
-    start = f"import sys; sys.modules[{package!r}] = None; from dynmemo.__main__ import main; main()"
-    return run("-c", start, *arguments)
-
-
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{(tmp_path / 'cache.db').as_posix()}"
@@ -65,13 +34,13 @@ def url(tmp_path: Path) -> str:
 
 @pytest.mark.slow
 def test_workers_compute_each_forecast_once_and_the_next_run_computes_nothing(url: str) -> None:
-    first = dynmemo("demo", "--url", url, "--workers", "3")
+    first = ran("-m", "dynmemo", "demo", "--url", url, "--workers", "3", COLUMNS="80")
     assert first.returncode == 0, first.stdout + first.stderr
     assert "4 forecasts computed, each once; " in first.stdout
     assert len(re.findall(r"computed \d", first.stdout)) == 4
     assert len(re.findall(r"(hit|waited) \d", first.stdout)) == 3 * 4 * 2 - 4
 
-    second = dynmemo("demo", "--url", url, "--workers", "2")
+    second = ran("-m", "dynmemo", "demo", "--url", url, "--workers", "2", COLUMNS="80")
     assert second.returncode == 0, second.stdout + second.stderr
     assert "Nothing computed" in second.stdout
     assert len(re.findall(r"hit \d", second.stdout)) == 2 * 4 * 2
@@ -141,44 +110,3 @@ def test_what_lies_in_dynamodb_is_looked_at_with_the_aws_command() -> None:
         "aws dynamodb scan --table-name weather --region eu-west-1 --endpoint-url http://localhost:8000 "
         '--query "Items[].[id.S, ttl_date.N]" --output table'
     )
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("redis://localhost", "InvalidOptionError: a cache URL starts with"),
-        ("dynamodb://t?region=eu-west-1&endpoint_url=http://127.0.0.1:9", "StoreUnavailableError: "),
-    ],
-)
-def test_a_cache_that_does_not_work_is_one_line_and_a_failed_command(url: str, said: str) -> None:
-    done = dynmemo("demo", "--url", url)
-    assert done.returncode == 1
-    assert done.stderr.startswith(said)
-    assert done.stderr.count("\n") == 1
-
-
-def test_clear_forgets_one_function_by_name_or_all(url: str, tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-
-    def hits() -> list[str]:
-        return run(str(program), DYNMEMO_URL=url).stdout.split()
-
-    assert hits() == ["0", "0"]
-    assert hits() == ["1", "1"]
-    assert "Forgot all results of mine.double" in dynmemo("clear", "mine.double", "--url", url).stdout
-    assert hits() == ["0", "1"]
-    assert "Forgot the results of all functions" in dynmemo("clear", DYNMEMO_URL=url).stdout
-    assert hits() == ["0", "0"]
-
-
-def test_the_command_line_says_what_to_install() -> None:
-    done = without("typer", "clear")
-    assert done.returncode == 1
-    assert done.stderr == 'typer is not installed; run: pip install "dynmemo[cli]"\n'
-
-
-def test_the_demo_says_what_to_install() -> None:
-    done = without("statsmodels", "demo")
-    assert done.returncode == 1
-    assert done.stderr == 'statsmodels is not installed; run: pip install "dynmemo[demo]"\n'

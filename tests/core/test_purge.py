@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from typer.testing import CliRunner
 
 import dynmemo
 from dynmemo import Cache, InvalidOptionError, StoreUnavailableError, dynamo_cached
-from dynmemo.__main__ import app
 from dynmemo.item import Item, Parts, Written
 from dynmemo.parts import new_write_id, owner, part_key
 from dynmemo.purging import SAMPLE_ROWS, SEGMENTS, purge
 from dynmemo.stores.sqlite import PAGE
 from tests.proxy import Proxy, denied, error
-from tests.pythons import printed
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -320,106 +313,6 @@ def test_purging_while_others_write_changes_no_result(cache: Cache) -> None:
     assert deleted >= 30
     info = one.cache_info()
     assert (info.errors, info.unreadable) == (0, 0)
-
-
-def command(*arguments: str) -> str:
-    """What the command prints."""
-    try:
-        done = CliRunner().invoke(app, ["purge", *arguments], catch_exceptions=False)
-    finally:
-        dynmemo.configure(None)
-    assert done.exit_code == 0, done.output
-    return done.output
-
-
-def command_in(folder: Path, *arguments: str, exit_code: int = 0) -> str:
-    """The same in a process of its own that starts in `folder`; what it prints, or its error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dynmemo", "purge", *arguments],
-        env={**os.environ, "PYTHONUTF8": "1"},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    assert done.returncode == exit_code, done.stderr
-    return done.stderr if exit_code else done.stdout
-
-
-def test_the_command_counts_deletes_and_says_so(tmp_path: Path) -> None:
-    file = tmp_path / "cache.db"
-    cache, url = Cache.sqlite(file), f"sqlite:///{file.as_posix()}"
-    numbers(cache)(1), numbers(cache, "mine.two")(1)
-    assert command("--dry-run", "--url", url).startswith("Would delete 2 entries and 0 parts of 4 looked at in ")
-    assert command("--expired", "--superseded", "--orphans", "--url", url).startswith("Deleted 0 entries and 0 parts")
-    assert command("mine.two", "--url", url).startswith("Deleted 1 entries and 0 parts of 2 looked at in ")
-    said = command("--url", url)
-    assert said.startswith("Deleted 1 entries")
-    assert "units" not in said
-    cache.close()
-
-
-def test_the_command_imports_a_function_to_know_its_present_code(tmp_path: Path) -> None:
-    program = (
-        "from dynmemo import dynamo_cached\n"
-        "class Model:\n"
-        "    @dynamo_cached(cache='sqlite:///own.db')\n"
-        "    @staticmethod\n"
-        "    def fit(x): return x + {}\n"
-        "if __name__ == '__main__':\n"
-        "    import weather; weather.Model.fit(1)\n"
-    )
-    for number in (1, 2):  # the second is an edit
-        (tmp_path / "weather.py").write_text(program.format(number))
-        printed("weather.py", folder=tmp_path)
-    by_name = ["weather.Model.fit", "--superseded", "--url", "sqlite:///own.db"]
-    assert command_in(tmp_path, *by_name).startswith("Deleted 0 entries")
-    imported = ["weather.Model.fit", "--superseded", "--import"]
-    assert command_in(tmp_path, *imported, "--dry-run").startswith("Would delete 1 entries and 0 parts of 3 looked")
-    assert command_in(tmp_path, *imported).startswith("Deleted 1 entries")
-    assert command_in(tmp_path, *imported).startswith("Deleted 0 entries and 0 parts of 2 looked")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--import"], "--import needs a NAME"),
-        (["nowhere.f", "--import"], "nowhere.f cannot be imported from this folder (No module named 'nowhere')"),
-        (["json.dumps", "--import"], "purge() takes a function decorated with dynamo_cached"),
-    ],
-)
-def test_the_command_says_what_cannot_be_imported(arguments: list[str], message: str, tmp_path: Path) -> None:
-    said = command_in(tmp_path, *arguments, "--url", "sqlite:///own.db", exit_code=1)
-    assert said.startswith(f"InvalidOptionError: {message}")
-    assert said.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "asks"), [([], True), (["--yes"], False), (["f"], False), (["--expired"], False)]
-)
-def test_the_command_asks_on_a_terminal_before_everything_goes(
-    arguments: list[str], asks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = f"sqlite:///{(tmp_path / 'cache.db').as_posix()}"
-    put(Cache.from_url(url), "f:-:a", Item(b"", 1, 1, fn="f", gen="g"))
-    monkeypatch.setattr("dynmemo.__main__.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
-    try:
-        done = CliRunner().invoke(app, ["purge", "--url", url, *arguments], input="n\n")
-    finally:
-        dynmemo.configure(None)
-    assert ("Delete the results of all functions" in done.output) is asks
-    assert (keys(Cache.from_url(url)) == {"f:-:a"}) is asks
-    assert done.exit_code == int(asks)
-
-
-def test_the_command_tells_the_units_of_dynamodb(dynamodb_endpoint: str, dynamodb_table: str) -> None:
-    url = f"dynamodb://{dynamodb_table}?region=eu-west-1&endpoint_url={dynamodb_endpoint}"
-    cache = Cache.from_url(url)
-    numbers(cache)(1)
-    assert re.search(r"; write units: about [1-5]\.", command("--dry-run", "--url", url))
-    assert "; write units: 1." in command("--url", url)
-    cache.close()
 
 
 def filled(cache: Cache, rows: int) -> set[str]:
