@@ -164,6 +164,7 @@ class Snapshot(Walk):
         self._state = state
         self._ignored = ignored
         self._instances: dict[int, Instance] = {}
+        self._holders: dict[int, list[tuple[Key, str]]] = {}
         self._kept: list[object] = []  # an id in a token is its own only as long as the thing lives
         self.root = seen_through(thing)
         self.data = self.encode(Instance(self.root, name) if is_plain_instance(self.root) else self.root)
@@ -219,17 +220,19 @@ class Snapshot(Walk):
         return value
 
     def instance(self, value: object) -> None:
-        """An object of an own class was met inside of data."""
+        """An object of an own class was met inside of data, which its methods may change."""
         self._instances.setdefault(id(value), Instance(value, ""))
+        self._holders.setdefault(id(value), []).extend(self._place_now())
 
     def foreign(self) -> None:
         """An object of a package was met, whose methods are not read: they may change what holds it."""
-        for top in reversed(self._stack):
-            if isinstance(top.order, Parts):
-                read = top.order.reads[len(top.parts)]
-                if read.place is not None:
-                    self.of_packages[read.place.key] = read.name
-                return
+        self.of_packages.update(self._place_now())
+
+    def _place_now(self) -> list[tuple[Key, str]]:
+        """The place of what is being read, with its name; empty if it has none."""
+        top = next((one for one in reversed(self._stack) if isinstance(one.order, Parts)), None)
+        read = None if top is None else top.order.reads[len(top.parts)]  # type: ignore[attr-defined]
+        return [] if read is None or read.place is None else [(read.place.key, read.name)]
 
     def read_instance(self, instance: Instance) -> Node:
         """An object that a name leads to: the class, and every attribute as a place of its own."""
@@ -267,6 +270,8 @@ class Snapshot(Walk):
         classes = [parts.thing for parts in self.nodes if isinstance(parts.thing, type)]
         for key, name in may_write(self.functions, [one.thing for one in self._instances.values()], classes):
             found.setdefault(key, name)
+            for holder, its_name in self._holders.get(key[0], ()):
+                found.setdefault(holder, its_name)
         return found
 
     def may_be_written(self, key: Key) -> bool:

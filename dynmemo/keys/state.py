@@ -116,6 +116,7 @@ _CHANGES_GIVEN = frozenset(
 )
 """Functions that change what they are given."""
 _OF_THE_CLASS = frozenset({"__new__", "__init_subclass__", "__class_getitem__"})
+_OF_NEW_ONES = frozenset({"__init__", "__post_init__", "__setstate__"})
 _MAKERS = frozenset({"__init__", "__new__", "__call__"})
 ANY: Final = None
 """Instead of a name in the key of a place: any attribute of the object."""
@@ -139,14 +140,21 @@ def may_write(
                 continue
             for owner, name, is_given in owners.get(id(function), ()) if _is_first(function, write.chain) else ():
                 chain = write.chain[1:]
-                if not is_given and chain[:1] == ("__class__",):
-                    chain = chain[1:]
-                elif not is_given and chain != ("*",):
-                    continue
+                if not is_given and chain != ("*",):
+                    if chain[:1] == ("__class__",):
+                        chain = chain[1:]
+                    elif not _is_of_class(owner, chain, write.how):
+                        continue
                 yield from _changed(place_of(owner), chain, write.how, ".".join((name, *chain)))
             place = start(function, write.chain[0])
             if place is not None:
                 yield from _changed(place, write.chain[1:], write.how, spoken(write.chain).removesuffix(".*"))
+
+
+def _is_of_class(cls: Any, chain: Chain, how: str) -> bool:
+    """Whether what a method changes by its instance lies in the class."""
+    is_bound = how == BIND and len(chain) == 1
+    return bool(chain) and not is_bound and any(chain[0] in vars(base) for base in cls.__mro__)
 
 
 def spoken(chain: Chain) -> str:
@@ -162,6 +170,8 @@ def _owners(instances: Iterable[object], classes: Iterable[type]) -> dict[int, l
         for base in cls.__mro__:
             for attribute, member in vars(base).items() if base not in {object, type} else ():
                 is_given = always or isinstance(member, classmethod) or attribute in _OF_THE_CLASS
+                if attribute in _OF_NEW_ONES and not isinstance(owner, type):
+                    continue
                 found.setdefault(id(_method_of(member)), []).append((owner, name, is_given))
 
     for one in instances:
@@ -255,8 +265,12 @@ def _changed(place: Place, chain: Chain, how: str, name: str) -> Iterator[tuple[
         is_last = index + 1 == len(chain)
         if is_last and how == BIND and isinstance(value, type):
             yield (id(value), attribute), name  # it is bound there, whatever the bases have
-        if inside.get() is MISSING and not is_last:
-            return
+        if inside.get() is MISSING and not (is_last and how == BIND):  # it is looked up in the class
+            of_class = attribute_place(type(value), attribute)
+            if of_class is not None and of_class.get() is not MISSING:
+                inside = of_class
+            elif not is_last:
+                return
         place = inside
     value = seen_through(place.get())
     method = how.removeprefix(ITEM_CALL)

@@ -124,7 +124,7 @@ STATE = {
     "an attribute set by a function that a method gives the object": (
         "def bump(o): o.n += 1\nclass M:\n    def __init__(self): self.n = 0\n    def go(self): bump(self)\n"
         "m = M()\ndef f():\n    m.go()",
-        "M.n",
+        "m.n",
     ),
     "a list given to a function that is given as well": (
         "c = []\ndef fill(c): c.append(1)\ndef call(g, c): g(c)\ndef f():\n    call(fill, c)",
@@ -137,6 +137,14 @@ STATE = {
     "generators of random numbers in a list": (
         "import random\nrs = [random.Random(1)]\ndef f():\n    for r in rs: r.random()",
         "rs",
+    ),
+    "an own object in a table": (
+        "class C:\n    def __init__(self): self.n = 0\n    def inc(self): self.n += 1\nt = {'a': [C()]}\ndef f():\n    t['a'][0].inc()",
+        "t",
+    ),
+    "a list of a class, by an instance": (
+        "class M:\n    made = []\n    def __init__(self): self.made.append(1)\ndef f():\n    M()",
+        "M.made",
     ),
     "a column": ("import pandas as pd\nd = pd.DataFrame({'x': [1]})\ndef f():\n    d[len(d.columns)] = 1", "d"),
     "a frame in place": (
@@ -156,6 +164,14 @@ MEANWHILE = {
     ),
     "an object of a package that is only asked for attributes": (
         "import argparse\nc = argparse.Namespace(rate=1)\ndef edit():\n    c.rate = 2\ndef f():\n    return c.rate",
+        "c",
+    ),
+    "an object whose constructor alone sets its attributes": (
+        "class M:\n    def __init__(self): self.rate = 1\nc = M()\ndef edit():\n    c.rate = 2\ndef f():\n    return c.rate",
+        "c.rate",
+    ),
+    "a table of such objects": (
+        "class M:\n    def __init__(self): self.rate = 1\nc = [M()]\ndef edit():\n    c[0].rate = 2\ndef f():\n    return c[0].rate",
         "c",
     ),
     "a frame of which a mean is taken": (
