@@ -146,11 +146,12 @@ def _state_reader(cls: type) -> Handler:
     is_silent = is_own and vars(cls).keys().isdisjoint(_HOOKS[:2])
     bare = False  # known to have no more than attributes
 
-    def plain(value: Any, fields: list[object]) -> Node:
+    def plain(value: Any, fields: dict[str, object]) -> Node:
         if not fields and is_own and equality is object.__eq__:
             # Nothing but its identity tells it from another one.
             return node(b"bare", (cls, constant_name(value, everywhere=False)))
-        return b"o" + size(len(fields)), [cls, *fields], _PLAIN
+        # Twice the number, for a name and a value of each.
+        return b"o" + size(2 * len(fields)), [cls, *chain.from_iterable(fields.items())], _PLAIN
 
     def read(value: Any, walk: Walk) -> bytes | Node:
         nonlocal bare
@@ -229,27 +230,20 @@ def _has_hooks(cls: type) -> bool:
     return own or cls in copyreg.dispatch_table or any(hasattr(cls, name) for name in _COPY_HOOKS)
 
 
-def _fields(state: object, left_out: frozenset[str], *, custom: bool) -> list[object] | None:
-    """Names and values of a state that is `__dict__`, slots or both; None for a state of another form.
+def _fields(state: Any, left_out: frozenset[str], *, custom: bool) -> dict[str, object] | None:
+    """The attributes in a state that is `__dict__`, slots or both; None for a state of another form.
 
     Only a state that is not `custom` may be a pair of the two; in a class of one's own a pair is just a pair.
     """
-    if type(state) is tuple and len(state) == 2 and not custom:
-        parts: tuple[object, ...] = state
-        if all(type(part) is dict for part in state):
-            parts = ({**state[0], **state[1]},)  # in a copy of a class with slots, an attribute may be in both
-    else:
-        parts = (state,)
-    fields: list[object] = []
-    for part in parts:
+    is_pair = type(state) is tuple and len(state) == 2 and not custom
+    found: dict[str, object] = {}
+    for part in state if is_pair else (state,):
         if part is None and not custom:
             continue
         if type(part) is not dict or not all(type(name) is str for name in part):
             return None
-        if not left_out.isdisjoint(part):
-            part = {name: value for name, value in part.items() if name not in left_out}
-        fields += chain.from_iterable(part.items())
-    return fields
+        found = {**found, **part}  # in a copy of a class with slots, an attribute may be in both
+    return found if left_out.isdisjoint(found) else {name: found[name] for name in found if name not in left_out}
 
 
 def _take_reduced_apart(
@@ -268,7 +262,7 @@ def _take_reduced_apart(
     children = [
         _maker(function),
         args,
-        state if fields is None else attributes(dict(zip(fields[::2], fields[1::2], strict=True))),  # type: ignore[arg-type]
+        state if fields is None else attributes(fields),
         None if items is None else list(items),
         None if pairs is None else Part(node(b"pairs", list(chain.from_iterable(pairs)), ENTRIES)),
         None if setter is None else _maker(setter),
