@@ -157,10 +157,10 @@ logging.basicConfig(format="%(message)s", stream=sys.stdout)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 cache = Cache.sqlite(sys.argv[1])
 @dynamo_cached(cache=cache, version=1, name="f")
-def f(x): return bytes([x]) + __import__("random").Random(x).randbytes(300_000)
+def f(x): return bytes([x]) + __import__("random").Random(x).randbytes(20_000)  # small enough for a row
 f(0)
 resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-assert [f(x)[0] for x in range(8)] == list(range(8))
+assert [f(x)[0] for x in range(60)] == list(range(60))
 print("HITS", f.cache_info().hits, "ERRORS", f.cache_info().errors > 0)
 """
 
