@@ -52,6 +52,8 @@ class Open:
     parts: list[Any]
     """Bytes, or another `Open` of the same circle."""
     cyclic: bool = False
+    back: Open | None = None
+    """Which open value that was, once its own children are through."""
     data: bytes = b""
     """Once its circle is closed."""
 
@@ -154,7 +156,7 @@ class Walk:
         met = self._stack[again] if again is not None else self._in_circle.get(mark)
         if met is not None:
             met.cyclic = met.cyclic or again is not None
-            self._stack[-1].low = min(self._stack[-1].low, met.low if again is None else again)
+            self._stack[-1].low = min(self._stack[-1].low, self._leads_back_to(met) if again is None else again)
             return met
         taken = self._read(value)
         if isinstance(taken, bytes):
@@ -167,6 +169,14 @@ class Walk:
         self._open[mark] = number
         self._stack.append(Open(value, *taken, number, len(self._circle), iter(taken[1]), []))
         return None
+
+    def _leads_back_to(self, member: Open) -> int:
+        """The place in the stack of the open value that a member of a circle leads back to, also through others."""
+        known = member
+        while member.back is not None:
+            member = member.back
+        known.back = member
+        return self._open[id(member.value)]
 
     def _read(self, value: object) -> bytes | Node:
         kind = type(value)
@@ -188,6 +198,7 @@ class Walk:
         order = top.order
         order.left(top, self)
         if top.low < number:  # it belongs to the circle of an open value
+            top.back = self._stack[top.low]
             self._circle.append(top)
             self._in_circle[id(top.value)] = top
             self._stack[-1].low = min(self._stack[-1].low, top.low)

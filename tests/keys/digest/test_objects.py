@@ -7,6 +7,7 @@ import enum
 import functools
 import os
 import pickle
+import random
 import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -305,6 +306,30 @@ def test_cycles_are_told_apart_beyond_the_first_steps() -> None:
     assert digest(ring(*"aaaaaaaab")) != digest(ring(*"aaaaaaaac"))
     assert digest(ring("a", "a")) == digest(ring("a", "a"))
     assert digest([family(), 1]) != digest([family(), 2])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_lists_that_lead_to_each_other_in_any_way_have_a_digest(seed: int) -> None:
+    def made() -> list[object]:
+        chance = random.Random(seed)
+        lists: list[list[object]] = [[number] for number in range(6)]
+        for _ in range(14):
+            chance.choice(lists).append(chance.choice(lists))
+        return lists[0]
+
+    assert digest(made()) == digest(made())
+
+
+def test_a_circle_may_be_met_again_beside_what_it_was_found_through() -> None:
+    def made(last: str) -> list[object]:
+        inner: list[object] = []
+        outer: list[object] = [inner, last]
+        root: list[object] = [outer, [inner]]
+        inner.append(outer)
+        outer.append(root)
+        return root
+
+    assert digest(made("a")) == digest(made("a")) != digest(made("b"))
 
 
 def test_a_cycle_within_a_set_has_no_order() -> None:
