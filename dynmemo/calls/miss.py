@@ -388,14 +388,14 @@ class Miss:
             self._trouble.not_stored(form.cause, form.reason)
         else:
             self._stats.add("bypassed")
-        if lease is not None and not lease.lost:
+        if lease is not None:
             yield Work(self._writing, lease.no_store, form.cause, is_needed=False)
         content = None if form.content is None else settled(form.content)
         return Landed(computed, content, is_for_all=lease is None or not lease.lost)
 
     def _failed(self, outcome: Outcome, lease: Lease | None) -> Steps[Landed]:
         """Give the lease up, so that another may compute at once. An expired value kept for errors stands in."""
-        if lease is not None and not lease.lost:
+        if lease is not None:
             yield Work(self._writing, lease.give_up, is_needed=False)
         is_for_all = lease is None or not lease.lost
         if self._options.stale_if_error is not None and isinstance(outcome, Failed) and not _is_interruption(outcome):
