@@ -15,12 +15,13 @@ from dynmemo.generations import generations
 from dynmemo.item import LATEST_TIME, Item, Refused
 from dynmemo.keys import lease_key
 from dynmemo.leases import Leases, flights
+from dynmemo.near import TellsChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from dynmemo.cache import Cache
-    from dynmemo.codec import Codec, Decoded
+    from dynmemo.codec import Codec, Decoded, Opened
     from dynmemo.expiry import Lifetime
     from dynmemo.failures import Breaker, Trouble
     from dynmemo.item import Content, Expect
@@ -99,7 +100,9 @@ class Entries:
         self._overwritten: dict[Hashable, float] = {}
         # The way of every hit: looked up once.
         self._read, self._partition_key = self.store.read, self.store.partition_key
-        self._loads, self._clock = codec.loads, cache.clock
+        self._open, self._decode, self._clock = codec.open, codec.decode, cache.clock
+        self._near = cache.near
+        self._version = self.store.version if isinstance(self.store, TellsChanges) else None
         self._refresh_after = REFRESH_AFTER if cache.refresh_after is None else cache.refresh_after
 
     def ask(self, circuit: Breaker, do: Callable[..., Any], *args: Any, is_needed: bool = True, **kwargs: Any) -> Any:
@@ -131,7 +134,13 @@ class Entries:
 
     def look_up(self, key: str, *, slides: bool = True, consistent: bool = False, kept: bool = False) -> Looked:
         """Read a row and judge it; a hit moves its sliding window if it `slides`."""
-        looked = self.judge(key, self._read(key, consistent=consistent), kept=kept)
+        version = None if self._version is None else self._version()
+        near = None if version is None else self._near.get(key, version)
+        if near is None:
+            looked = self.judge(key, self._read(key, consistent=consistent), kept=kept, version=version)
+        else:
+            self.trouble.stats.count()
+            looked = self.judge(key, near.row, kept=kept, opened=near.opened)
         row = looked.row
         if row is not None and row.ttl_window is not None and looked.decoded is not None and slides:
             self._slide(key, row)
@@ -149,8 +158,21 @@ class Entries:
         """What the row that refused a claim at `spot` means: a hit, or what to go on from."""
         return self.judge(spot.key, row) if spot.key == spot.value_key else Looked(row)
 
-    def judge(self, key: str, row: Item | None, *, kept: bool = False) -> Looked:
-        """What the row read under `key` means. With `kept`, an expired value that is kept for errors is a hit, too."""
+    def judge(
+        self,
+        key: str,
+        row: Item | None,
+        *,
+        kept: bool = False,
+        opened: Opened | None = None,
+        version: object = None,
+    ) -> Looked:
+        """What the row read under `key` means. With `kept`, an expired value that is kept for errors is a hit, too.
+
+        Args:
+            opened: the row's value, where it is a near entry.
+            version: of the store when the row was read or before, where the row may become a near entry.
+        """
         if row is None or (row.value is None and row.parts is None):
             return Looked(row)
         now, date = self._clock(), row.ttl_date
@@ -163,14 +185,18 @@ class Entries:
             message = "the value lies outside of its row, and is missing there or is not the one that was written"
             return Looked(row, unreadable=UnreadableValueError(message, cause="missing"))
         try:
-            return Looked(row, self._loads(row.value, key=self._partition_key(key), now=now), None, is_kept)
+            if opened is None:
+                opened = self._open(row.value, key=self._partition_key(key))
+                if version is not None and row.parts is None:
+                    self._near.put(key, row, opened, version)
+            return Looked(row, self._decode(opened, now=now), None, is_kept)
         except UnreadableValueError as error:
             # The deadline that the envelope swears to has passed, though the row says otherwise: a plain miss.
             return Looked(row, unreadable=None if error.cause == "expired" else error)
 
     def decode(self, key: str, content: bytes | Content) -> Decoded:
         """An object of its own from stored bytes. Raises `UnreadableValueError`."""
-        return self._loads(content, key=self._partition_key(key), now=self._clock())
+        return self._decode(self._open(content, key=self._partition_key(key)), now=self._clock())
 
     def is_due(self, looked: Looked, part: float) -> bool:
         """Whether the last `part` (0 to 1) of a hit's life, from computing to deadline, has begun."""

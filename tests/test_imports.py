@@ -30,6 +30,7 @@ ROOMS = [
     "keys",
     "codec",
     "stores",
+    "near",
     "cache",
     "defaults",
     "leases",

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynmemo import expiry
 from dynmemo._process import Once
@@ -21,6 +21,7 @@ from dynmemo.cache.options import (
     checked_encrypt,
     checked_lease_seconds,
     checked_max_value_bytes,
+    checked_near_max_bytes,
     checked_path,
     checked_refresh_after,
     checked_secrets,
@@ -31,6 +32,7 @@ from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLa
 from dynmemo.expiry import Lifetime
 from dynmemo.failures import WRITING, Breaker
 from dynmemo.item import Item
+from dynmemo.near import NEAR_MAX_BYTES, Near
 from dynmemo.parts import bytes_of
 from dynmemo.stores.files import COPIES_MAX_BYTES
 
@@ -79,6 +81,8 @@ class Cache:
         compression: of what decorated functions store: ``"zstd"`` where it gets smaller by that, ``"none"``, or
             ``"auto"``: zstd where bytes cost money, on DynamoDB and S3, and none in SQLite, where it would take longer
             than reading the bytes. What is stored can be read with any of them.
+        near_max_bytes: bytes of small entries in SQLite that a process keeps in memory once it has read and verified
+            them, and uses as long as the file has not changed; 0 for none. Default: 32,000,000.
         default_ttl: used where no `ttl` is given. Default: entries never expire.
         refresh_after: part (0 to 1) of the sliding window that must have gone by before a read moves the
             date again. Default: 0 for `get` (every read, as .NET does), 0.1 for decorated functions, since
@@ -96,6 +100,7 @@ class Cache:
         encrypt: bool = False,
         max_value_bytes: int | None = None,
         compression: str = "auto",
+        near_max_bytes: int = NEAR_MAX_BYTES,
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
         lease_seconds: Duration = LEASE_SECONDS,
@@ -106,6 +111,7 @@ class Cache:
         self.secrets = checked_secrets(secret)
         self.encrypt = checked_encrypt(encrypt, self.secrets)
         self.max_value_bytes = checked_max_value_bytes(max_value_bytes)
+        self.near: Near[Any] = Near(checked_near_max_bytes(near_max_bytes))
         self.compress = checked_compression(compression) != "none"
         self.default_ttl = None if default_ttl is None else expiry.parse_lasting(default_ttl, "default_ttl", clock())
         self.refresh_after = checked_refresh_after(refresh_after)
@@ -129,6 +135,7 @@ class Cache:
         encrypt: bool = False,
         max_value_bytes: int | None = None,
         compression: str = "auto",
+        near_max_bytes: int = NEAR_MAX_BYTES,
         overflow: str | None = None,
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
@@ -175,6 +182,7 @@ class Cache:
         encrypt: bool = False,
         max_value_bytes: int | None = None,
         compression: str = "auto",
+        near_max_bytes: int = NEAR_MAX_BYTES,
         overflow: str | None = None,
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,

@@ -112,6 +112,13 @@ def checked_max_value_bytes(limit: object) -> int | None:
     return limit
 
 
+def checked_near_max_bytes(limit: object) -> int:
+    """The bytes of near entries, 0 for none."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise InvalidOptionError(f"near_max_bytes={limit!r} is no size; give a number of bytes from 0")
+    return limit
+
+
 def checked_lease_seconds(given: object) -> float:
     """Seconds of a lease."""
     seconds = expiry.parse_duration(given, "lease_seconds")

@@ -165,6 +165,17 @@ class Seal:
         return hasher.digest()
 
 
+class Opened(NamedTuple):
+    """A verified envelope: its payload lies from `start` to `end` of `data`."""
+
+    header: Header
+    data: memoryview
+    start: int
+    end: int
+    is_own: bool
+    """Whether the memory of `data` is this reader's alone, so that a value may live in it."""
+
+
 class Decoded(NamedTuple):
     """A stored value, and what its envelope tells of it."""
 
@@ -241,7 +252,11 @@ class Codec:
             raise CannotSerialize("there is not enough memory to serialize the result") from None
 
     def loads(self, data: Bytes | Content, *, key: str, now: float) -> Decoded:
-        """The result in an envelope that was read under `key` at `now` (Unix seconds).
+        """The result in an envelope that was read under `key` at `now` (Unix seconds): `open` and `decode`."""
+        return self.decode(self.open(data, key=key), now=now)
+
+    def open(self, data: Bytes | Content, *, key: str) -> Opened:
+        """An envelope that was read under `key`, verified and decrypted.
 
         A file is mapped, and found right once for as long as it is that file. With a secret it is read and verified
         every time, since what was verified must be what is unpickled.
@@ -270,24 +285,40 @@ class Codec:
                 body = data.pieces(len(view) - TRAILER_SIZE)
                 seal = self._seal_of(header, place, body, view[-TRAILER_SIZE:])
                 self._remember(key, identity)
-            if header.deadline is not None and now > header.deadline:
-                raise UnreadableValueError("the value's deadline has passed", cause="expired")
             start = _FIXED_SIZE + len(header.serializer)
             end = len(view) - TRAILER_SIZE
             if header.flags & ENCRYPTED:
                 view = encryption.decrypt(seal.encryption_key, _about(place, view[:start]), view[start:end])
                 start, end, is_own = 0, len(view), False
-            return Decoded(self._decode(header, view, start, end, is_own), header.computed_at, header.seconds)
+            return Opened(header, view, start, end, is_own)
         except UnreadableValueError:
             raise
-        except MemoryError as error:
-            raise UnreadableValueError("there is not enough memory to decode the value", cause="memory") from error
         except BaseException as error:
-            # Unpickling runs foreign code. Extensions in Rust raise a class of their own when they panic.
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-                raise
-            message = f"the value cannot be decoded here: {_why(error)}"
-            raise UnreadableValueError(message, cause=self._format.cause) from error
+            raise self._undecodable(error) from error
+
+    def decode(self, opened: Opened, *, now: float) -> Decoded:
+        """The result in an envelope, a new object each time (once only, where the envelope lies in memory of its own).
+
+        Raises `UnreadableValueError`, as `open`.
+        """
+        header = opened.header
+        if header.deadline is not None and now > header.deadline:
+            raise UnreadableValueError("the value's deadline has passed", cause="expired")
+        try:
+            return Decoded(self._decode(*opened), header.computed_at, header.seconds)
+        except UnreadableValueError:
+            raise
+        except BaseException as error:
+            raise self._undecodable(error) from error
+
+    def _undecodable(self, error: BaseException) -> UnreadableValueError:
+        """What to raise for an error of foreign code, which unpickling runs; what interrupts it is raised again."""
+        if isinstance(error, MemoryError):
+            return UnreadableValueError("there is not enough memory to decode the value", cause="memory")
+        # Extensions in Rust raise a class of their own when they panic.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise error
+        return UnreadableValueError(f"the value cannot be decoded here: {_why(error)}", cause=self._format.cause)
 
     def _seal_of(self, header: Header, key: bytes, body: Iterable[Bytes], trailer: Bytes) -> Seal:
         """The seal under which an envelope was written for `key`; nothing may be decoded before this."""
@@ -320,7 +351,7 @@ class Codec:
         self._verified[key, identity] = None
 
     def _decode(self, header: Header, data: memoryview, start: int, end: int, is_own: bool) -> object:
-        """The value of the payload from `start` to `end`; `is_own` says that it may live in the memory of `data`."""
+        """The value of an `Opened`."""
         flags, length, stored_with = header.flags, header.length, header.serializer
         if stored_with != self._format.name:
             raise UnreadableValueError(

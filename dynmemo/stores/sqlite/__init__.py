@@ -169,6 +169,36 @@ class SqliteStore:
                 return Item(*row)
         return self._whole(key, self._reread(key))
 
+    def version(self) -> object:
+        """An object that is another one after every change in the file; None if the path has to be looked at.
+
+        SQLite tells each connection whether others have changed something. What this process did and saw is in
+        `SqliteFile.version`: a new object, so that threads that notice changes at once take no lock to count them.
+        """
+        file = self._file
+        try:
+            cursor = file.idle.pop() if time.monotonic() < file.look_at else None
+        except IndexError:
+            return None
+        if cursor is None:
+            return None
+        try:
+            (version,) = cursor.execute("PRAGMA data_version").fetchone()
+        except BaseException as error:
+            file.drop(cursor)
+            if not isinstance(error, sqlite3.Error):
+                raise
+            return None
+        if version != cursor.version:
+            cursor.version = version
+            file.version = object()
+        known = file.version
+        file.idle.append(cursor)
+        if cursor.identity is not file.identity:
+            file.close_idle()
+            return None
+        return known
+
     def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
         self._count()
 
@@ -324,11 +354,14 @@ class SqliteStore:
             cursor = file.idle.pop()
         except IndexError:
             cursor = file.connect()
+        changes = cursor.connection.total_changes
         try:
             result = act(cursor)
         except BaseException:
             file.drop(cursor)
             raise
+        if cursor.connection.total_changes != changes:
+            file.version = object()
         # In this order: either this finds that the file has been closed meanwhile, or `close` finds the cursor.
         file.idle.append(cursor)
         if cursor.identity is not file.identity:

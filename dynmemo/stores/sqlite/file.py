@@ -61,6 +61,8 @@ class _Cursor(sqlite3.Cursor):
     """A cursor, the only one of its connection, that knows which file the connection is to."""
 
     identity: Identity
+    version: int | None = None
+    """What SQLite last said of the changes that others have made."""
 
 
 class SqliteFile:
@@ -81,6 +83,8 @@ class SqliteFile:
         """The file that the path names, as this very object; cursors with another one are to another file."""
         self.idle: deque[_Cursor] = deque()
         """Cursors that nobody uses now."""
+        self.version = object()
+        """Another object after each change that this process has made or seen."""
         self.look_at = 0.0
         """When (monotonic) a read has to look again which file the path names."""
         self.tidy_at = 0.0

@@ -1,0 +1,83 @@
+"""Near entries: small entries that this process has read and verified, kept as long as the store has not changed.
+
+They change nothing that anybody can see but time: before one is used, the store says whether anything in it has
+changed since (`TellsChanges`), and dates and generations are compared as for a row that was just read.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+from dynmemo._process import new_lock
+
+if TYPE_CHECKING:
+    from dynmemo.item import Item
+
+T = TypeVar("T")
+
+NEAR_MAX_BYTES = 32_000_000
+
+LARGEST = 64_000
+"""Bytes of the largest value that is kept: beyond, checking and copying it is little beside making objects of it."""
+
+_BESIDE = 1_000
+"""Bytes that an entry takes beside its value, about."""
+
+
+@runtime_checkable
+class TellsChanges(Protocol):
+    """A store that knows without a read whether anything in it has changed."""
+
+    def version(self) -> object:
+        """An object that is another one after every change, whoever made it; None if it cannot be told now."""
+        ...
+
+
+class NearEntry(NamedTuple, Generic[T]):
+    """A row as it was read, with what the codec made of its value when it had verified it."""
+
+    row: Item
+    opened: T
+    version: object
+
+
+class Near(Generic[T]):
+    """The near entries of one cache. The least recently used ones go when they are more than `max_bytes`."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[str, NearEntry[T]] = OrderedDict()
+        self._size = 0
+        self._lock = new_lock(self)
+
+    def get(self, key: str, version: object) -> NearEntry[T] | None:
+        """The entry, if the store still has the version at which it was read."""
+        entry = self._entries.get(key)
+        if entry is None or entry.version is not version:
+            return None
+        try:
+            self._entries.move_to_end(key)
+        except KeyError:  # another thread has removed it
+            return None
+        return entry
+
+    def put(self, key: str, row: Item, opened: T, version: object) -> None:
+        """Keep what was read when the store had this version, or before."""
+        if _size_of(row) > min(LARGEST, self._max_bytes):
+            return
+        with self._lock:
+            self._forget(key)
+            self._entries[key] = NearEntry(row, opened, version)
+            self._size += _size_of(row)
+            while self._size > self._max_bytes:
+                self._forget(next(iter(self._entries)))
+
+    def _forget(self, key: str) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._size -= _size_of(entry.row)
+
+
+def _size_of(row: Item) -> int:
+    return _BESIDE + len(row.value or b"")

@@ -1,0 +1,219 @@
+"""Near entries: whatever anybody does to the file, a hit says what a plain read would say."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from dynmemo import Cache, clear, dynamo_cached
+from dynmemo.errors import InvalidOptionError
+from dynmemo.item import Item
+from dynmemo.near import LARGEST, Near
+from dynmemo.stores.sqlite import SqliteStore
+from tests.clock import Clock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORKERS = st.integers(0, 2)
+ARGUMENTS = st.integers(0, 2)
+
+
+class Fleet(RuleBasedStateMachine):
+    """Three workers on one file, who do to it what can be done, and ask it what lies there in both ways."""
+
+    folder: Path
+    numbers = itertools.count()
+
+    @initialize()
+    def begin(self) -> None:
+        self.clock = Clock(1_000_000.0)
+        path = self.folder / f"{next(self.numbers)}.db"
+        self.caches = [
+            Cache(SqliteStore(path, clock=self.clock), clock=self.clock, near_max_bytes=size)
+            for size in (32_000_000, 5_000, 0)
+        ]
+        computed = itertools.count()
+        self.functions = [
+            dynamo_cached(cache=cache, name="f", version=1, ttl=100, sliding=50)(lambda x: [next(computed)])
+            for cache in self.caches
+        ]
+
+    def teardown(self) -> None:
+        for cache in getattr(self, "caches", ()):
+            cache.close()
+
+    @rule(worker=WORKERS, x=ARGUMENTS)
+    def look(self, worker: int, x: int) -> None:
+        function = self.functions[worker]
+        entries, key = function._self_memo.entries(), function.cache_key(x)
+        near = entries.look_up(key, slides=False).decoded
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(entries, "_version", None)
+            plain = entries.look_up(key, slides=False).decoded
+        assert near == plain
+
+    @rule(worker=WORKERS, x=ARGUMENTS)
+    def call(self, worker: int, x: int) -> None:
+        result = self.functions[worker](x)
+        assert len(result) == 1
+        result.append(-1)  # the caller's own
+        self.look(worker, x)
+
+    @rule(worker=WORKERS, x=ARGUMENTS)
+    def invalidate(self, worker: int, x: int) -> None:
+        self.functions[worker].invalidate(x)
+
+    @rule(worker=WORKERS, x=ARGUMENTS)
+    def recompute(self, worker: int, x: int) -> None:
+        self.functions[worker].recompute(x)
+
+    @rule(worker=WORKERS)
+    def clear(self, worker: int) -> None:
+        self.functions[worker].cache_clear()
+
+    @rule(seconds=st.sampled_from([1, 10, 49, 52]))
+    def wait(self, seconds: int) -> None:
+        self.clock.now += seconds
+
+    @rule(worker=WORKERS)
+    def close(self, worker: int) -> None:
+        self.caches[worker].close()
+
+
+def test_a_hit_says_what_a_plain_read_would_say(tmp_path: Path) -> None:
+    kind = type("Fleet", (Fleet,), {"folder": tmp_path})
+    run_state_machine_as_test(
+        kind,
+        settings=settings(max_examples=40, stateful_step_count=40, suppress_health_check=list(HealthCheck)),
+    )
+
+
+WRITER = """
+import sys
+from dynmemo import Cache, dynamo_cached
+state = [0]
+@dynamo_cached(cache=Cache.sqlite(sys.argv[1]), name="f", version=1)
+def f():
+    return state[0]
+for line in sys.stdin:
+    state[0] = int(line)
+    f.recompute()
+    print(line, end="", flush=True)
+"""
+
+
+def test_what_another_process_has_written_is_there_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "cache.db"
+    command = [sys.executable, "-c", WRITER, str(path)]
+    with (
+        closing(Cache.sqlite(path)) as cache,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer,
+    ):
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+
+        @dynamo_cached(cache=cache, name="f", version=1)
+        def f() -> int:
+            raise AssertionError("never computed here")
+
+        for n in range(200):
+            writer.stdin.write(f"{n}\n")
+            writer.stdin.flush()
+            assert writer.stdout.readline() == f"{n}\n"
+            assert [f(), f()] == [n, n]
+        writer.stdin.close()
+
+
+def test_threads_that_write_and_read_see_no_value_older_than_one_that_was_written(tmp_path: Path) -> None:
+    with closing(Cache.sqlite(tmp_path / "cache.db")) as cache:
+        written, done, wrong = [0], threading.Event(), []
+        state = [0]
+
+        @dynamo_cached(cache=cache, name="f", version=1)
+        def f() -> int:
+            return state[0]
+
+        def read() -> None:
+            while not done.is_set():
+                least = written[0]
+                got = f()
+                if got < least:
+                    wrong.append((got, least))
+
+        f.recompute()
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        for n in range(1, 300):
+            state[0] = n
+            f.recompute()
+            written[0] = n
+        done.set()
+        for reader in readers:
+            reader.join()
+    assert not wrong
+
+
+def test_a_near_hit_reads_no_row_and_counts_as_one_request(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    @dynamo_cached(cache=cache)
+    def f() -> list[int]:
+        return [1]
+
+    f()
+    f()
+    before = f.cache_info()
+    monkeypatch.setattr(f._self_memo.entries(), "_read", lambda *args, **kwargs: pytest.fail("a row was read"))
+    assert f() == [1]
+    after = f.cache_info()
+    assert (after.hits - before.hits, after.requests - before.requests) == (1, 1)
+
+
+def test_near_entries_keep_to_their_bound() -> None:
+    near: Near[str] = Near(50_000)
+    version = object()
+    for n in range(100_000):
+        near.put(f"k{n}", Item(value=bytes(500)), "opened", version)
+    kept = [n for n in range(100_000) if near.get(f"k{n}", version) is not None]
+    assert kept == list(range(100_000 - 33, 100_000))
+    near.put("large", Item(value=bytes(LARGEST)), "opened", version)
+    assert near.get("large", version) is None
+
+
+def test_near_entries_can_be_turned_off(tmp_path: Path) -> None:
+    with closing(Cache.from_url(f"sqlite:///{tmp_path}/cache.db?near_max_bytes=0")) as cache:
+
+        @dynamo_cached(cache=cache)
+        def f() -> int:
+            return 1
+
+        assert [f(), f(), f()] == [1, 1, 1]
+        assert not cache.near._entries
+
+
+@pytest.mark.parametrize("given", [-1, 1.5, True, "32 MB"])
+def test_a_bound_that_is_none_is_refused(tmp_path: Path, given: Any) -> None:
+    with pytest.raises(InvalidOptionError, match="near_max_bytes"):
+        Cache.sqlite(tmp_path / "cache.db", near_max_bytes=given)
+
+
+def test_clearing_by_name_reaches_near_entries(cache: Cache) -> None:
+    calls = []
+
+    @dynamo_cached(cache=cache)
+    def f() -> int:
+        calls.append(1)
+        return len(calls)
+
+    assert [f(), f(), f()] == [1, 1, 1]
+    clear(f)
+    assert f() == 2
