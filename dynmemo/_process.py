@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import weakref
+from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -66,6 +67,20 @@ def _renew_locks() -> None:
 
 
 at_fork(after_in_child=_renew_locks)
+
+
+_tokens: deque[str] = deque()
+at_fork(after_in_child=_tokens.clear)
+
+
+def new_token() -> str:
+    """32 random hexadecimal digits that nobody else has."""
+    try:
+        return _tokens.pop()
+    except IndexError:
+        drawn = os.urandom(1024).hex()  # many at once: asking the system takes longer than a read of SQLite
+        _tokens.extend(drawn[at : at + 32] for at in range(32, len(drawn), 32))
+        return drawn[:32]
 
 
 class Once:

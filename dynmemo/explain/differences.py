@@ -198,8 +198,9 @@ class History:
     def saw_call(self, code: str, arguments: str, each: Iterable[Argument]) -> None:
         """A call is about to be computed."""
         call = Call(code, arguments, {one.name: one for one in each if one.digest is not None})
+        may_differ_in_order = any(one.unordered != one.digest for one in call.each.values())
         with self._lock:
-            before = [one for one in self._calls.values() if one.code == code]
+            before = [one for one in self._calls.values() if one.code == code] if may_differ_in_order else []
             _put(self._calls, (code, arguments), call, MOST_CALLS)
         for name in next(filter(None, (_in_another_order(call, one) for one in before)), ()):
             _once.warning((self._fn, name), _ORDER, self._fn, name)

@@ -78,7 +78,7 @@ class Argument(NamedTuple):
     """Of its value alone; None where it was not taken."""
     note: str = ""
     unordered: str | None = None
-    """The same without the order of dicts."""
+    """The same without the order of dicts; equal where there is none in it."""
 
 
 class ArgumentKeys:
@@ -171,7 +171,9 @@ class ArgumentKeys:
         note = self._notes.get(name, "")
         if not wanted(value):
             return Argument(name, kind, None, note)
-        return Argument(name, kind, digest(value, name), note, digest(value, name, loose=True))
+        plain = digest(value, name)
+        unordered = plain if is_immutable(value) else digest(value, name, loose=True)
+        return Argument(name, kind, plain, note, unordered)
 
     def watched(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], wanted: Callable[[object], bool]

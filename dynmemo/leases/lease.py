@@ -14,6 +14,7 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -40,6 +41,12 @@ BEATS_PER_LEASE = 3
 
 LONGEST_PAUSE = 3600.0
 """Seconds; systems limit how long one may wait."""
+
+LINGER = 1.0
+"""Seconds for which the thread that renews stays when no lease is left: starting one takes longer than a small miss."""
+
+MOST_NEW = 1_000
+"""Leases that may come before the thread that renews has a look at them; most have ended by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,8 +340,7 @@ class Schedule:
 
     def add(self, hold: Hold) -> None:
         """Renew `hold` from a third of its time on; a dropped one is due at once."""
-        now = self._clock()
-        self._push(hold, now if hold.is_dropped else now + hold.seconds / BEATS_PER_LEASE)
+        self._push(hold, self._clock() if hold.is_dropped else hold.renewed_at + hold.seconds / BEATS_PER_LEASE)
 
     def act(self) -> float | None:
         """Do what is due. Returns the seconds until there is more to do, None when nothing is left. Never raises."""
@@ -368,17 +374,24 @@ class Schedule:
 
 
 class Renewer:
-    """A `Schedule` in a daemon thread, which starts with the first lease and ends when none is left."""
+    """A `Schedule` in a daemon thread, which starts with the first lease and ends a while after the last one."""
 
     def __init__(self) -> None:
-        # The one queue whose `put` may come in between anything, as the garbage collector's calls do.
-        self._news: SimpleQueue[Hold] = SimpleQueue()
+        # Both may be filled in between anything, as the garbage collector's calls come.
+        self._new: deque[Hold] = deque()
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._looks_at = 0.0
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
 
     def add(self, hold: Hold) -> None:
         """Care for `hold`."""
-        self._news.put(hold)
+        self._new.append(hold)
+        # Waking the thread takes as long as all else that a small miss does, so it is woken only where its next look
+        # comes too late. In this order: either it sees the hold before it sleeps, or we see when it will look.
+        is_urgent = hold.is_dropped or len(self._new) > MOST_NEW
+        if is_urgent or hold.renewed_at + hold.seconds / BEATS_PER_LEASE < self._looks_at:
+            self._wake.put(None)
         # The thread runs as long as there is a lease that was not ended, and the garbage collector must start none.
         if not hold.is_dropped:
             self._start()
@@ -395,17 +408,24 @@ class Renewer:
 
     def _run(self) -> None:
         schedule = Schedule()
+        is_idle = False
         while True:
+            was_idle, is_idle = is_idle, not self._new
+            while self._new:
+                schedule.add(self._new.popleft())
             pause = schedule.act()
-            try:
-                schedule.add(self._news.get_nowait() if pause is None else self._news.get(timeout=pause))
-            except Empty:
-                if pause is None and self._may_end():
-                    return
+            if pause is None and was_idle and is_idle and self._may_end():
+                return
+            is_idle = is_idle and pause is None
+            pause = LINGER if pause is None else pause
+            self._looks_at = time.monotonic() + pause
+            if not self._new:
+                with suppress(Empty):
+                    self._wake.get(timeout=pause)
 
     def _may_end(self) -> bool:
         with self._lock:
-            if not self._news.empty():
+            if self._new:
                 return False
             self._thread = None
             return True

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from dynmemo._process import at_fork
+from dynmemo._process import at_fork, new_token
 
 _ON_LINUX = sys.platform == "linux"
 _PROC = Path("/proc")
@@ -54,7 +54,7 @@ at_fork(after_in_child=_this_process.clear)
 
 def owner_name(holder: Holder | None = None) -> str:
     """A new name for a claim of this process, under which `holder` computes. The name does not keep `holder` alive."""
-    name = f"{_here().prefix}{secrets.token_hex(4)}"
+    name = f"{_here().prefix}{new_token()[:8]}"
     if holder is not None:
         _holders[name] = holder
     return name

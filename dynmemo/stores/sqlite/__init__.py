@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from dynmemo import parts as of
+from dynmemo._process import new_token
 from dynmemo.errors import InvalidOptionError, ValueTooLargeError
 from dynmemo.item import Expect, Item, Parts, Pieces, Refused, Written, pieces_of, settled
 from dynmemo.stores.files import ValueFiles
@@ -224,7 +225,7 @@ class SqliteStore:
 
     def _put(self, key: str, item: Item, size: int, expect: Expect | None) -> Written | Refused:
         before = self._outside(key)
-        etag = os.urandom(16).hex()
+        etag = new_token()
         values: list[object] = [*item, int(self._clock() * 1e6), size, PREFIX + key]
         values[_ETAG] = etag
         if item.value is not None:
