@@ -78,7 +78,8 @@ class Worker:
         store.trips, store.keys = self.trips, self.keys
         self._unspied = copy.copy(store)
         self._unspied.trips, self._unspied.keys = [], []
-        self.cache = Cache(store, **options)
+        # Without near entries, so that each look at a row is seen.
+        self.cache = Cache(store, near_max_bytes=0, **options)
 
     def decorate(self, function: Callable[..., Any], **options: Any) -> Any:
         """The function as every worker of the fleet has it, whatever it does here."""
