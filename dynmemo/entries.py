@@ -101,7 +101,7 @@ class Entries:
         # The way of every hit: looked up once.
         self._read, self._partition_key = self.store.read, self.store.partition_key
         self._open, self._decode, self._clock = codec.open, codec.decode, cache.clock
-        self._near = cache.near
+        self._near, self._near_entries = cache.near, cache.near.entries
         self._version = self.store.version if isinstance(self.store, TellsChanges) else None
         self._refresh_after = REFRESH_AFTER if cache.refresh_after is None else cache.refresh_after
 
@@ -135,11 +135,13 @@ class Entries:
     def look_up(self, key: str, *, slides: bool = True, consistent: bool = False, kept: bool = False) -> Looked:
         """Read a row and judge it; a hit moves its sliding window if it `slides`."""
         version = None if self._version is None else self._version()
-        near = None if version is None else self._near.get(key, version)
-        if near is None:
+        near = None if version is None else self._near_entries.get(key)
+        if near is None or near.version is not version:
             looked = self.judge(key, self._read(key, consistent=consistent), kept=kept, version=version)
         else:
             self.trouble.stats.count()
+            with suppress(KeyError):  # another thread may have removed it
+                self._near_entries.move_to_end(key)
             looked = self.judge(key, near.row, kept=kept, opened=near.opened)
         row = looked.row
         if row is not None and row.ttl_window is not None and looked.decoded is not None and slides:

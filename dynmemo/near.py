@@ -47,20 +47,10 @@ class Near(Generic[T]):
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._entries: OrderedDict[str, NearEntry[T]] = OrderedDict()
+        self.entries: OrderedDict[str, NearEntry[T]] = OrderedDict()
+        """By key, the least recently used first."""
         self._size = 0
         self._lock = new_lock(self)
-
-    def get(self, key: str, version: object) -> NearEntry[T] | None:
-        """The entry, if the store still has the version at which it was read."""
-        entry = self._entries.get(key)
-        if entry is None or entry.version is not version:
-            return None
-        try:
-            self._entries.move_to_end(key)
-        except KeyError:  # another thread has removed it
-            return None
-        return entry
 
     def put(self, key: str, row: Item, opened: T, version: object) -> None:
         """Keep what was read when the store had this version, or before."""
@@ -68,13 +58,13 @@ class Near(Generic[T]):
             return
         with self._lock:
             self._forget(key)
-            self._entries[key] = NearEntry(row, opened, version)
+            self.entries[key] = NearEntry(row, opened, version)
             self._size += _size_of(row)
             while self._size > self._max_bytes:
-                self._forget(next(iter(self._entries)))
+                self._forget(next(iter(self.entries)))
 
     def _forget(self, key: str) -> None:
-        entry = self._entries.pop(key, None)
+        entry = self.entries.pop(key, None)
         if entry is not None:
             self._size -= _size_of(entry.row)
 

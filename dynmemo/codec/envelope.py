@@ -5,6 +5,7 @@ Writing serializes, compresses, encrypts, seals. Reading checks first, then does
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 from functools import partial
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
-from dynmemo.codec import compression, encryption, serializers
+from dynmemo.codec import compression, serializers
 from dynmemo.codec.by_value import Own
 from dynmemo.codec.refusal import CannotSerialize
 from dynmemo.codec.serializers import BUFFERS, BY_VALUE
@@ -23,6 +24,8 @@ from dynmemo.parts import THREADS_FROM
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
+
+    from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
     from dynmemo.codec.serializers import Serializer
     from dynmemo.item import Bytes, Content
@@ -244,7 +247,7 @@ class Codec:
                 Header(flags, python, seal.key_id, computed_at, seconds, deadline, length, self._format.name)
             )
             if flags & ENCRYPTED:
-                chunks = encryption.encrypt(seal.encryption_key, _about(place, header), chunks)
+                chunks = _encrypt(seal.encryption_key, _about(place, header), chunks)
             body = [header, *chunks]
             body.append(seal.trailer(place, body, is_large=length >= THREADS_FROM))
             return b"".join(body) if length < WHOLE_BELOW else Pieces(body)
@@ -288,7 +291,7 @@ class Codec:
             start = _FIXED_SIZE + len(header.serializer)
             end = len(view) - TRAILER_SIZE
             if header.flags & ENCRYPTED:
-                view = encryption.decrypt(seal.encryption_key, _about(place, view[:start]), view[start:end])
+                view = _decrypt(seal.encryption_key, _about(place, view[:start]), view[start:end])
                 start, end, is_own = 0, len(view), False
             return Opened(header, view, start, end, is_own)
         except UnreadableValueError:
@@ -410,3 +413,41 @@ def _why(error: BaseException) -> str:
     if isinstance(error, AttributeError) and text.startswith("Can't get attribute"):
         return text.split(" on <", 1)[0]
     return type(error).__name__
+
+
+_SALT_SIZE = 16
+_NONCE_SIZE = 12
+_TAG_SIZE = 16
+
+
+def _encrypt(secret_key: bytes, about: bytes, chunks: Iterable[Bytes]) -> list[Bytes]:
+    """Salt, nonce, ciphertext, tag; only who knows what they are `about` can decrypt them."""
+    salt, nonce = os.urandom(_SALT_SIZE), os.urandom(_NONCE_SIZE)
+    encryptor = _cipher(secret_key, salt, nonce).encryptor()
+    encryptor.authenticate_additional_data(about)
+    sealed: list[Bytes] = [salt, nonce]
+    sealed += [encryptor.update(chunk) for chunk in chunks]
+    sealed.append(encryptor.finalize())
+    sealed.append(encryptor.tag)
+    return sealed
+
+
+def _decrypt(secret_key: bytes, about: bytes, payload: memoryview) -> memoryview:
+    """What was encrypted; raises if it or what it is `about` was changed."""
+    start = _SALT_SIZE + _NONCE_SIZE
+    if len(payload) < start + _TAG_SIZE:
+        raise UnreadableValueError("the encrypted payload is cut off", cause="format")
+    salt, nonce = bytes(payload[:_SALT_SIZE]), bytes(payload[_SALT_SIZE:start])
+    decryptor = _cipher(secret_key, salt, nonce, tag=bytes(payload[-_TAG_SIZE:])).decryptor()
+    decryptor.authenticate_additional_data(about)
+    plain = decryptor.update(payload[start:-_TAG_SIZE])
+    decryptor.finalize()
+    return memoryview(plain)
+
+
+def _cipher(secret_key: bytes, salt: bytes, nonce: bytes, tag: bytes | None = None) -> Cipher[modes.GCM]:
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+    # A fresh key for each envelope: random nonces under a single key are only safe for some 2**32 writes.
+    once = blake3(salt, key=secret_key).digest()
+    return Cipher(algorithms.AES256(once), modes.GCM(nonce, tag))

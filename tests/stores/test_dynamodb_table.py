@@ -11,7 +11,7 @@ import pytest
 
 from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError
 from dynmemo.item import Item, Written
-from dynmemo.stores.dynamodb import DynamoDBStore, table
+from dynmemo.stores.dynamodb import DynamoDBStore, connection
 from tests.proxy import Rewrite, denied, error
 
 if TYPE_CHECKING:
@@ -382,7 +382,7 @@ def test_a_table_that_another_is_creating_is_waited_for(proxy: Proxy, dynamodb_t
 
 
 def test_waiting_for_a_table_has_an_end(proxy: Proxy, dynamodb_table: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "CREATION_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "CREATION_SECONDS", 0.0)
     proxy.breaks("DescribeTable", Rewrite(creating))
     store = DynamoDBStore(dynamodb_table, endpoint_url=proxy.endpoint, create_table_if_not_exists=True)
     with pytest.raises(StoreUnavailableError, match="was not ready"):

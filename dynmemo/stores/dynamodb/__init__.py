@@ -14,7 +14,7 @@ from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailab
 from dynmemo.item import Refused, Written
 from dynmemo.stores.dynamodb import connection, rows
 from dynmemo.stores.dynamodb.batches import Batches, PartRows, pages
-from dynmemo.stores.dynamodb.connection import Connection, Names
+from dynmemo.stores.dynamodb.connection import Connection, Names, discover
 from dynmemo.stores.dynamodb.errors import (
     CREDENTIAL_TROUBLE,
     ConditionNotMetError,
@@ -22,7 +22,6 @@ from dynmemo.stores.dynamodb.errors import (
     is_worth_another_try,
     translate,
 )
-from dynmemo.stores.dynamodb.table import discover
 from dynmemo.stores.files import COPIES_MAX_BYTES, Copies
 
 if TYPE_CHECKING:
