@@ -32,6 +32,9 @@ SLIDING_WINDOWS = 30
 SMALLEST_PART = 256_000
 """Bytes that every part but the last has at least; a row that announces more parts than that gives is nonsense."""
 
+IN_FILE = "file"
+"""The location of a value that lies in a file beside the database."""
+
 THREADS_FROM = 4_000_000
 """Bytes from which waking other threads pays (on 2 processors they take no less time up to 10 MB)."""
 

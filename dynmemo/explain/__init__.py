@@ -12,8 +12,10 @@ from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailab
 from dynmemo.explain.differences import History, Known, Stored, history, is_small
 from dynmemo.explain.explanation import Explanation
 from dynmemo.generations import generations
+from dynmemo.item import Content
 from dynmemo.keys import lease_key
 from dynmemo.leases import Verdict
+from dynmemo.parts import IN_FILE
 from dynmemo.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -93,12 +95,23 @@ def _standing(entries: Entries, call: Known, history: History) -> _Standing:
 
 def _live(row: Item, computed_at: float, seconds: float) -> _Standing:
     size = len(row.value or b"")
-    about = f"{size:,} bytes, computed {_when(computed_at)} in {seconds:.3g} s"
+    about = f"{size:,} bytes{_outside(row)}, computed {_when(computed_at)} in {seconds:.3g} s"
     end = expiry.expires_at(row)
     if end is None:
         return _Standing("live", f"never expires ({about})")
     window = "" if row.ttl_window is None else " unless it is used before"
     return _Standing("live", f"until {_when(end)}{window} ({about})", datetime.fromtimestamp(end, UTC))
+
+
+def _outside(row: Item) -> str:
+    """Where the value lies, if not in its row."""
+    if row.parts is None:
+        return ""
+    if row.parts.location == IN_FILE:
+        return " in a file"
+    is_copy = isinstance(row.value, Content) and row.value.identity is not None
+    place = f"in {row.parts.count} parts" if row.parts.location is None else "in S3"
+    return f" {place}{', read from the copy on this machine' if is_copy else ''}"
 
 
 def _gone(looked: Looked, now: float, generation: str, *, called_before: bool) -> _Standing:

@@ -121,3 +121,22 @@ def test_a_replaced_value_is_never_served_from_its_old_copy(dynamodb_endpoint: s
         assert cache.get("k") == LARGE[::-1]
         cache.remove("k")
         assert cache.get("k") is None
+
+
+def test_explain_says_where_a_value_lies(dynamodb_endpoint: str, dynamodb_table: str, tmp_path: Path) -> None:
+    def load() -> bytes:
+        return LARGE
+
+    with (
+        closing(Cache.dynamodb(dynamodb_table, endpoint_url=dynamodb_endpoint)) as copied,
+        closing(Cache.dynamodb(dynamodb_table, endpoint_url=dynamodb_endpoint, copies_max_bytes=0)) as plain,
+        closing(Cache.sqlite(tmp_path / "cache.db")) as local,
+    ):
+        said = []
+        for cache in (copied, plain, local):
+            function = dynamo_cached(cache=cache, name="load", version=1)(load)
+            function()
+            said.append(function.explain().detail)
+    assert "bytes in 4 parts, read from the copy on this machine, computed" in said[0]
+    assert "bytes in 4 parts, computed" in said[1]
+    assert "bytes in a file, computed" in said[2]

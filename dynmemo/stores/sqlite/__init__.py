@@ -19,7 +19,6 @@ from dynmemo.item import Expect, Item, Parts, Pieces, Refused, Written, pieces_o
 from dynmemo.stores.files import ValueFiles
 from dynmemo.stores.sqlite import schema
 from dynmemo.stores.sqlite.file import SqliteFile, Tries
-from dynmemo.stores.sqlite.schema import IN_FILE
 from dynmemo.stores.sqlite.upkeep import PAUSE, bytes_in_files, clear_bite, compact, delete_gone, make_room, orphans
 
 if TYPE_CHECKING:
@@ -446,7 +445,7 @@ class _Beside:
         self._store = store
 
     def plan(self, key: str, row: Item, value: bytes | Content) -> tuple[Item, Parts]:
-        return row, of.in_one(value, of.new_write_id(time.time()), IN_FILE)
+        return row, of.in_one(value, of.new_write_id(time.time()), of.IN_FILE)
 
     def put(self, key: str, row: Item, parts: Parts, value: bytes | Content) -> None:
         self._store._run(lambda cursor: self._store._folder.write(parts.write_id, pieces_of(value)), "write", key)
@@ -454,7 +453,7 @@ class _Beside:
             value.settle(self.get(key, parts))
 
     def get(self, key: str, parts: Parts, *, again: bool = False) -> Content | None:
-        if parts.location != IN_FILE or of.began_at(parts.write_id) is None:
+        if parts.location != of.IN_FILE or of.began_at(parts.write_id) is None:
             return None
         with suppress(OSError):  # as good as missing
             is_mapped = self._store._memory_map and not self._store._file.is_remote

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Item
+from dynmemo.parts import IN_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,10 +46,6 @@ _TYPES = {
 
 ATTRIBUTES = Item._fields
 """The columns of an item, in the order of its fields."""
-
-
-IN_FILE = "file"
-"""The location in the `parts` of a row whose value lies in a file beside the database."""
 
 
 def _is_in_file(row: str) -> str:
