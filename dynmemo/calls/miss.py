@@ -12,7 +12,7 @@ from dynmemo.entries import Computed
 from dynmemo.errors import InvalidOptionError, UnreadableValueError, ValueTooLargeError
 from dynmemo.expiry import parse_wait
 from dynmemo.failures import OutOfOrder
-from dynmemo.generations import NO_GENERATION
+from dynmemo.generations import NO_GENERATION, RECHECK_SECONDS
 from dynmemo.item import Expect, Refused, settled
 from dynmemo.leases import (
     Lease,
@@ -46,6 +46,8 @@ class Landed(NamedTuple):
     """Whether it has expired and stands in for a result that could not be computed."""
     is_for_all: bool = True
     """False when the call was forgotten or taken over meanwhile: then only its own caller gets the result."""
+    is_known: bool = True
+    """False when the store did not answer, so that nobody knows whether the call was forgotten meanwhile."""
 
 
 class Form(NamedTuple):
@@ -107,9 +109,10 @@ class Miss:
             if leads:
                 with flight.leading():
                     return _land(flight, (yield from self._lead()))
+            joined = time.time()
             ended: Waited = yield Wait(flight, self._time_left())
             if ended is Waited.LANDED:
-                shared: Outcome | None = yield Work(self._shared, flight)
+                shared: Outcome | None = yield Work(self._shared, flight, joined)
                 return shared if shared is not None else (yield from self._compute_unstored())
             if ended is not Waited.HANDED_OVER:
                 return (yield from self._compute_unstored())
@@ -137,19 +140,28 @@ class Miss:
                     lease = yield from self._claim_anew()
                 except OutOfOrder:
                     lease = None
-                landed = Landed((yield Compute())) if lease is None else (yield from self._compute_under(lease))
+                if lease is None:
+                    landed = Landed((yield Compute()), is_known=False)
+                else:
+                    landed = yield from self._compute_under(lease)
             return _land(flight, landed)
 
     # -- in this process ---------------------------------------------------------------------------
 
-    def _shared(self, flight: Flight[Landed]) -> Outcome | None:
-        """The leader's result as an object of this call's own; None when it cannot be copied."""
+    def _shared(self, flight: Flight[Landed], joined: float) -> Outcome | None:
+        """The leader's result as an object of this call's own; None when it cannot be copied, or may be too old.
+
+        Without the store nobody knows what others have forgotten. So what was computed without it is shared with those
+        alone who joined within the time for which a process may not know of a clear in any case.
+        """
         landed = flight.outcome
         if landed is None:
             raise AssertionError("it has not landed")
         outcome, content = landed.outcome, landed.content
         if isinstance(outcome, Failed):
             return outcome
+        if not landed.is_known and joined - outcome.computed_at > RECHECK_SECONDS:
+            return None
         try:
             if content is None and isinstance(outcome, Computed):
                 content = self._entries.content(self._key, outcome)
@@ -178,7 +190,7 @@ class Miss:
             try:
                 turn = yield from self._turn()
             except OutOfOrder:
-                return Landed((yield Compute()))
+                return Landed((yield Compute()), is_known=False)
             if turn is None:
                 return Landed((yield from self._compute_unstored()))
             if isinstance(turn, Expect):
@@ -306,7 +318,7 @@ class Miss:
         try:
             generation = yield from self._generation()
         except OutOfOrder:
-            return Landed((yield Compute()))
+            return Landed((yield Compute()), is_known=False)
         return (yield from self._publish((yield Compute()), generation, over=over))
 
     def _compute_under(self, lease: Lease) -> Steps[Landed | None]:
@@ -338,7 +350,7 @@ class Miss:
         try:
             is_stored = yield from self._store(form.row, lease, over)
         except OutOfOrder:
-            return Landed(outcome, form.content)
+            return Landed(outcome, form.content, is_known=False)
         except ValueTooLargeError as error:
             form = Form(form.content, cause=type(error).__name__, reason=str(error))
             return (yield from self._kept_back(outcome, form, lease))

@@ -299,7 +299,9 @@ class Snapshot(Walk):
 def is_code(value: object) -> bool:
     """Whether `value` cannot change but by what is watched anyway."""
     cls = type(value)
-    return cls is types.FunctionType or cls in _FIXED or issubclass(cls, (type, types.ModuleType)) or cls in _BY_NAME
+    if cls is types.FunctionType or cls in _FIXED or issubclass(cls, (type, types.ModuleType)) or cls in _BY_NAME:
+        return True
+    return cls.__name__ in _COMPILED
 
 
 _BY_NAME = frozenset(
@@ -312,6 +314,10 @@ _BY_NAME = frozenset(
         types.MemberDescriptorType,
     )
 )
+
+
+_COMPILED = ("cython_function_or_method", "fused_cython_function", "ufunc")
+"""Functions that packages have compiled, of which each release makes a type of its own."""
 
 
 class Tracker:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from dynmemo.errors import StoreUnavailableError
 from tests.clock import Clock
 from tests.fleet.helpers import Work
 from tests.waiting import until
@@ -142,6 +144,31 @@ def test_a_follower_leads_after_the_leader_was_interrupted(worker: Callable[...,
 
 def generator() -> Iterator[int]:
     yield 1
+
+
+@pytest.mark.parametrize(("later", "runs"), [(1.0, 1), (6.0, 2)])
+def test_what_could_not_be_stored_is_shared_in_memory_with_those_who_joined_soon(
+    worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch, later: float, runs: int
+) -> None:
+    leader, work = worker(), Work(hold=True)
+    function = leader.decorate(work)
+
+    def down(*args: object) -> NoReturn:
+        raise StoreUnavailableError("down", operation="write")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(function)
+        until(lambda: work.runs)
+        began = time.time()
+        monkeypatch.setattr("dynmemo.calls.miss.time.time", lambda: began + later)
+        trips = len(leader.trips)
+        second = pool.submit(function)
+        until(lambda: len(leader.trips) > trips)
+        time.sleep(0.05)
+        monkeypatch.setattr(type(leader.cache.store), "write", down)
+        work.go.set()
+        assert [first.result(), second.result()] == ["result", "result"]
+    assert work.runs == runs
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,9 @@ def forgotten(known: Known) -> Iterator[Violation]:
             by = horizon.at(call.begin)
             if by is not None and one.begin < (cut := _cut(by)):
                 in_flight = known.was_in_flight(call, by.end)
+                is_elsewhere = by.process != call.process and call.begin - by.end <= RECHECK
+                if in_flight and is_elsewhere and _may_be_alone(known, one, call):
+                    continue  # nobody could ask the store, and clears too are known elsewhere only so much later
                 kept = in_flight and call.outcome == "value" and _stands_in(known, call)
                 yield Violation(
                     "forgotten, kept for errors" if kept else "forgotten, in flight" if in_flight else "forgotten",

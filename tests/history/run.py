@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import random
 import subprocess
@@ -18,7 +19,7 @@ from dynmemo import Cache, parts
 from tests.history.check import WITHIN, check
 from tests.history.functions import RULES
 from tests.history.nemesis import DELAY, ON_POSIX, PROCESSES, BreakingProxy, Nemesis
-from tests.history.records import History, Left, ended_by_interruption, gather, read
+from tests.history.records import History, Left, Trouble, ended_by_interruption, gather, read
 
 if TYPE_CHECKING:
     from tests.history.check import Violation
@@ -27,6 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 START_SECONDS, QUIET_SECONDS, TASK_SECONDS = 60.0, 90.0, 120.0
 """How long the parent waits; the workers end by themselves a little later."""
+
+AT_ONCE = 0.5
+"""Seconds in which a process that goes on has said that it stood still."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +248,10 @@ class Run:
             counts["interrupted"] += sum(line[0] == "interrupted" for line in lines)
         ended_by_interruption(history)
         frozen = self._nemesis.frozen
+        for name, began, until in frozen:
+            # One that is killed as soon as it goes on has no time to say that it stood still.
+            if history.deaths.get(name, math.inf) - until < AT_ONCE:
+                history.troubles.append(Trouble(name, began, until, "stall"))
         counts["frozen"] = len(frozen)
         counts["frozen while leading"] = sum(
             any(one.process == name and one.begin < began and one.end > until for one in history.computations)

@@ -295,6 +295,16 @@ def test_a_zombie_that_stores_late_is_found() -> None:
     assert story.kinds() == ["forgotten"]
 
 
+@pytest.mark.parametrize(("joined", "kinds"), [(1.5, []), (7.0, ["forgotten, in flight"])])
+def test_without_the_store_nobody_learns_at_once_what_others_have_forgotten(joined: float, kinds: list[str]) -> None:
+    story = Story()
+    story.computes("a1", 0.0, 8.0)
+    story.forgets("invalidate", "b", 1.0, 1.1)
+    story.returns("a2", joined, 8.0, "value", "ca1")
+    story.troubles("a", 7.9, 8.1, kind="circuit")
+    assert story.kinds() == kinds
+
+
 def test_who_joins_in_memory_what_was_forgotten_is_found() -> None:
     story = Story()
     story.computes("a1", 0.0, 2.0)

@@ -173,3 +173,15 @@ def test_an_expression_of_sympy_counts_the_same_in_every_process(tmp_path: Path)
     )
     keys = {printed("-W", "ignore", str(tmp_path / "formula.py"), PYTHONHASHSEED=seed) for seed in ("0", "1", "2", "3")}
     assert len(keys) == 1
+
+
+def test_compiled_functions_of_packages_are_not_read_at_every_call() -> None:
+    import numpy as np
+
+    def noisy(x: float) -> float:
+        return float(np.sqrt(x) + np.random.default_rng(1).normal())
+
+    identity = CodeIdentity(noisy)
+    identity.current()
+    assert identity._tracker.known is not None
+    assert identity._tracker.known.watch.lives == {}
