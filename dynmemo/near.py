@@ -57,16 +57,13 @@ class Near(Generic[T]):
         if _size_of(row) > min(LARGEST, self._max_bytes):
             return
         with self._lock:
-            self._forget(key)
+            former = self.entries.pop(key, None)
             self.entries[key] = NearEntry(row, opened, version)
-            self._size += _size_of(row)
+            self._size += _size_of(row) - (0 if former is None else _size_of(former.row))
             while self._size > self._max_bytes:
-                self._forget(next(iter(self.entries)))
-
-    def _forget(self, key: str) -> None:
-        entry = self.entries.pop(key, None)
-        if entry is not None:
-            self._size -= _size_of(entry.row)
+                # In one step: reads, which take no lock, change the order at any time.
+                _, oldest = self.entries.popitem(last=False)
+                self._size -= _size_of(oldest.row)
 
 
 def _size_of(row: Item) -> int:

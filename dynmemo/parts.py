@@ -8,6 +8,7 @@ A part lies under ``{key}#{write_id}#{n}`` (n from 0).
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -37,6 +38,9 @@ IN_FILE = "file"
 
 THREADS_FROM = 4_000_000
 """Bytes from which waking other threads pays (on 2 processors they take no less time up to 10 MB)."""
+
+THREADS = min(8, os.cpu_count() or 1)
+"""Of one hasher only: a forked child that used blake3's shared pool (`AUTO`) would wait for ever for its threads."""
 
 _WRITE_ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
 _PART_KEY = re.compile(r"(?P<row>.+)#(?P<write_id>[0-9a-f]{24})#[0-9]+", re.ASCII | re.DOTALL)
@@ -143,7 +147,7 @@ def in_one(value: bytes | Content, write_id: str, location: str) -> Parts:
 
 def digest(value: bytes | Content) -> bytes:
     """BLAKE3 of a value, 32 bytes; of a large one by all processors."""
-    hasher = blake3(max_threads=blake3.AUTO if len(value) >= THREADS_FROM else 1)
+    hasher = blake3(max_threads=THREADS if len(value) >= THREADS_FROM else 1)
     for piece in pieces_of(value):
         hasher.update(piece)
     return hasher.digest()

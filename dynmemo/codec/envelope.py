@@ -20,7 +20,7 @@ from dynmemo.codec.refusal import CannotSerialize
 from dynmemo.codec.serializers import BUFFERS, BY_VALUE
 from dynmemo.errors import UnreadableValueError
 from dynmemo.item import Pieces
-from dynmemo.parts import THREADS_FROM
+from dynmemo.parts import THREADS, THREADS_FROM
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -161,7 +161,7 @@ class Seal:
 
     def trailer(self, key: bytes, body: Iterable[Bytes], *, is_large: bool = False) -> bytes:
         """Over the key with its length, then everything in the envelope before the trailer."""
-        hasher = self._new_hasher(max_threads=blake3.AUTO) if is_large else self._hasher.copy()
+        hasher = self._new_hasher(max_threads=THREADS) if is_large else self._hasher.copy()
         hasher.update(len(key).to_bytes(8, "little") + key)
         for chunk in body:
             hasher.update(chunk)

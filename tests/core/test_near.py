@@ -6,7 +6,7 @@ import itertools
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -217,3 +217,29 @@ def test_clearing_by_name_reaches_near_entries(cache: Cache) -> None:
     assert [f(), f(), f()] == [1, 1, 1]
     clear(f)
     assert f() == 2
+
+
+def test_a_thread_may_use_near_entries_while_another_makes_room() -> None:
+    near: Near[str] = Near(50_000)
+    version, done = object(), threading.Event()
+
+    def use() -> None:
+        while not done.is_set():
+            for n in range(40):
+                with suppress(KeyError):
+                    near.entries.move_to_end(f"k{n}")
+
+    users = [threading.Thread(target=use) for _ in range(3)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for user in users:
+            user.start()
+        for n in range(30_000):
+            near.put(f"k{n % 40}", Item(value=bytes(500)), "opened", version)
+    finally:
+        done.set()
+        sys.setswitchinterval(interval)
+        for user in users:
+            user.join()
+    assert len(near.entries) == 33
