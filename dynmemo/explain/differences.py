@@ -161,9 +161,12 @@ LARGE = 1_000_000
 """Arguments of so many bytes or more are not digested a second time only to be remembered."""
 
 
+_SMALL = frozenset({type(None), bool, int, float, complex})
+
+
 def is_small(value: object) -> bool:
     """Whether the digest of an argument costs next to nothing."""
-    return size_of(value) < LARGE
+    return type(value) in _SMALL or size_of(value) < LARGE
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ class ArgumentKeys:
         if self._key is not None:
             pairs: list[tuple[str, object]] = [("key()", self._key(*args, **kwargs))]
         else:
-            pairs = self._quick_pairs(args, kwargs) if self._plain else self._bound_pairs(args, kwargs)
+            pairs = self._pairs(args, kwargs)
             if self._ignore:
                 pairs = self._without_ignored(pairs)
         try:
@@ -157,7 +157,7 @@ class ArgumentKeys:
 
         With ``key=`` none has a digest: what it returns is digested as a whole, and it is not called again here.
         """
-        return [self._one(name, value, wanted) for name, value in self._bound_pairs(args, kwargs)]
+        return [self._one(name, value, wanted) for name, value in self._pairs(args, kwargs)]
 
     def _one(self, name: str, value: object, wanted: Callable[[object], bool]) -> Argument:
         cls = type(value)
@@ -181,7 +181,7 @@ class ArgumentKeys:
         """For one computation; to be called after it: notes, and logs once, what it changed of the arguments."""
         before: list[tuple[str, object, str]] = []
         with contextlib.suppress(Exception):  # objects may do anything when looked at
-            for name, value in [] if self._key is not None else self._bound_pairs(args, kwargs):
+            for name, value in [] if self._key is not None else self._pairs(args, kwargs):
                 if not is_immutable(value) and name not in self._ignore and wanted(value):
                     before.append((name, value, self._digest(value)))
         return lambda: self._look_again(before)
@@ -198,7 +198,10 @@ class ArgumentKeys:
                 self._notes[name] = "it has another digest each time" if unstable else "a computation changed it"
                 _once.warning((self._label, name, unstable), _UNSTABLE if unstable else _CHANGED, self._label, name)
 
-    def _quick_pairs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
+    def _pairs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
+        """The parameters with their values; what `inspect` would bind otherwise, or refuse, is left to it."""
+        if not self._plain:
+            return self._bound_pairs(args, kwargs)
         names = self._names
         given = len(args)
         if given == len(names) and not kwargs:
