@@ -1,6 +1,7 @@
 """Places: where a name leads to at the moment, where attributes asked of it are looked up, and whether it is still so.
 
-What leads to code and to immutable data is compared by identity; mutable data is digested.
+What leads to code and to immutable data is compared by identity. Mutable data is digested, unless it is small and plain
+and holds the very objects that it held.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from operator import attrgetter, eq, is_, itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dynmemo.keys.builtin import LEAVES
+from dynmemo.keys.builtin import LEAVES, is_immutable
 from dynmemo.keys.encoding import NoStableContent
 from dynmemo.keys.objects import bound_builtin
 from dynmemo.keys.own import is_own_class, is_own_function, is_own_location, is_own_module
@@ -21,7 +22,7 @@ from dynmemo.keys.reading import IMPORT, PARAMETER
 from dynmemo.keys.walk import Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, KeysView
+    from collections.abc import Collection, Iterator, KeysView
 
     from dynmemo.keys.encoding import Node
 
@@ -278,11 +279,92 @@ def token(place: Place) -> bytes:
         return b"refused " + refusal.type_name.encode()
 
 
+_MOST_SEEN = 256
+"""Keys, values and elements of data that is looked at one by one before it is digested again."""
+_DEEPEST_SEEN = 4
+
+
+class _Seen(NamedTuple):
+    """Small plain data as it was when its token was taken. It keeps all of that alive, so no identity is used again."""
+
+    token: bytes
+    value: object
+    contents: list[tuple[Collection[object], tuple[object, ...]]]
+    """Each container that may change, with what was in it."""
+
+    def is_still(self, value: object) -> bool:
+        """Whether `value` holds the same objects in the same containers and order; none of them is asked."""
+        if value is not self.value:
+            return False
+        try:
+            for container, content in self.contents:
+                if len(container) != len(content) or not all(map(is_, container, content)):
+                    return False
+        except RuntimeError:  # another thread changes it
+            return False
+        return True
+
+
+def _contents_of(value: object) -> list[tuple[Collection[object], tuple[object, ...]]] | None:
+    """What is in `value` and the containers in it, None unless it is small and all else in it is immutable."""
+    found: list[tuple[Collection[object], tuple[object, ...]]] = []
+    waiting, room = [(value, 0)], _MOST_SEEN
+    while waiting:
+        one, depth = waiting.pop()
+        kind = type(one)
+        if kind not in {dict, list, set, tuple}:
+            if not is_immutable(one):
+                return None
+            continue
+        container: Any = one
+        room -= len(container)
+        if room < 0 or depth == _DEEPEST_SEEN:
+            return None
+        try:
+            for part in (container, container.values()) if kind is dict else (container,):
+                content = tuple(part)
+                if kind is not tuple:
+                    found.append((part, content))
+                waiting += [(child, depth + 1) for child in content]
+        except RuntimeError:  # another thread changes it
+            return None
+    return found
+
+
+class Live:
+    """A place of mutable data, and the token of its content."""
+
+    __slots__ = ("_seen", "name", "place", "token")
+
+    def __init__(self, place: Place, name: str) -> None:
+        self.place = place
+        self.name = name
+        # The content comes first: if it changes before its token is taken, it is digested again.
+        value = place.get()
+        contents = _contents_of(value)
+        self.token = token(place)
+        self._seen = None if contents is None else _Seen(self.token, value, contents)
+
+    def unchanged(self) -> bool:
+        """Whether the content is the same. It is digested unless the very objects are the same."""
+        before, seen = self.token, self._seen
+        if seen is None:
+            return token(self.place) == before
+        value = self.place.get()
+        if seen.token is before and seen.is_still(value):
+            return True
+        contents = _contents_of(value)
+        if token(self.place) != before:
+            return False
+        self._seen = None if contents is None else _Seen(before, value, contents)
+        return True
+
+
 class Watch:
     """What a walk has read, and whether it is still so.
 
     Attributes:
-        lives: places of mutable data, each with the name and the token of its content.
+        lives: places of mutable data.
     """
 
     def __init__(self) -> None:
@@ -295,7 +377,7 @@ class Watch:
         self.classes: list[type] = []
         self.instances: list[object] = []
         self.spaces: list[Space] = []
-        self.lives: dict[Key, list[Any]] = {}
+        self.lives: dict[Key, Live] = {}
         self.places: dict[Key, tuple[Place, str, object]] = {}
 
     # -- at every call ----------------------------------------------------------------------------
@@ -316,7 +398,7 @@ class Watch:
                 return False
         if any(self._empty) or not (self._plain or self._rest_unchanged()):
             return False
-        return not self._lives or all(token(one[0]) == one[2] for one in self._lives)
+        return not self._lives or all(map(Live.unchanged, self._lives))
 
     def _rest_unchanged(self) -> bool:
         for function, defaults, keyword_defaults in self._with_defaults:
@@ -355,7 +437,7 @@ class Watch:
         """Another content at `place` would count."""
         if place.key not in self.lives:
             # Before the content is used: what changes meanwhile is then seen by the next call.
-            self.lives[place.key] = [place, name, token(place)]
+            self.lives[place.key] = Live(place, name)
 
     def absent(self, place: Place, name: str) -> None:
         """Anything at `place` would count."""
@@ -390,7 +472,7 @@ class Watch:
     def left(self, key: Key, token: bytes) -> None:
         """A computation has left a place so, and what counts for it is the same."""
         if key in self.lives:
-            self.lives[key][2] = token
+            self.lives[key].token = token
 
     def changed(self) -> list[tuple[Place, str, bytes, bytes]]:
         """The places that are another now: place, name, what stood for them and what does."""
@@ -406,10 +488,10 @@ class Watch:
                 place = Place(space.mapping, name, space.owner)
                 if place.key not in self.places and place.key not in self.lives:
                     found.append((place, name, b"M", token(place)))
-        for place, name, before in self._lives:
-            after = token(place)
+        for live in self._lives:
+            before, after = live.token, token(live.place)
             if after != before:
-                found.append((place, name, before, after))
+                found.append((live.place, live.name, before, after))
         return found
 
 
