@@ -179,7 +179,8 @@ def _may_overlap(known: Known, first: Computation, second: Computation) -> bool:
 def _makes_way(known: Known, forget: Forget, first: Computation, second: Computation) -> bool:
     """Whether something was forgotten between the claim of either and the beginning of the second."""
     if forget.call is not None and forget.call == first.call:
-        return False  # who recomputes holds a lease as any other
+        # Who recomputes holds a lease as any other, and takes it from one who has it and is about to begin.
+        return known.since(second) < known.since(first)
     late = known.history.lateness + (0.0 if forget.x is not None else RECHECK)
     return forget.begin < second.begin and forget.end + late > min(known.since(first), known.since(second))
 
@@ -419,7 +420,9 @@ def health(known: Known) -> Iterator[Violation]:
             yield Violation("not well", f"{caller.id} {one.key} computed where it should hit", one.begin)
     leases, lost = ([left for left in history.left if left.kind == kind] for kind in ("lease", "part"))
     for lease in leases:
-        if lease.process is None or not any(t.kind in ("failed", "circuit") for t in known.troubles[lease.process]):
+        # A request that was given up may arrive late, and the one that was sent in its place has long been answered.
+        kinds = {trouble.kind for trouble in known.troubles[lease.process or ""]}
+        if lease.process is None or not kinds & {"failed", "circuit", "slow"}:
             yield Violation("left over", f"a lease of {lease.process or 'the dead'}: {lease.key}")
     # Whoever is stopped between parts and row leaves them to `purge`, and so does one who could not delete them.
     stopped = len(history.deaths) + sum(call.outcome == "interrupted" for call in history.calls)

@@ -198,6 +198,16 @@ def test_a_recomputation_is_waited_for_as_any_other_computation() -> None:
     assert story.kinds() == ["overlap"]
 
 
+def test_a_recomputation_takes_the_lease_from_who_is_about_to_begin() -> None:
+    story = Story()
+    story.computes("a1", 1.0, 3.0, how="recompute")
+    story.forgets("recompute", "a", 1.0, 3.0, call="a1")
+    story.computes("b1", 1.1, 2.0)
+    story.history.claims["a1"].append(0.95)
+    story.history.claims["b1"].append(0.9)
+    assert story.kinds() == []
+
+
 @pytest.mark.parametrize(("how", "rules"), [("recompute", {"ttl": 3}), ("call", {"ttl": 1, "stale_if_error": 2})])
 def test_what_runs_out_while_it_is_computed_anew_is_no_reason_to_compute_it(how: str, rules: dict[str, int]) -> None:
     story = Story(**rules)

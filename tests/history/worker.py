@@ -276,17 +276,19 @@ class Worker:
     def _beat(self) -> None:
         """Note when this process stood still, when its circuits were open, and end with who started it."""
         parent, started = os.getppid(), time.monotonic()
-        last, last_open = started, False
+        last, closed_beats = started, 2
         while True:
             time.sleep(BEAT)
             now = time.monotonic()
             if now - last > BEAT + STALL:
                 self.log.say("trouble", now, "stall", at=last)
             is_open = self.cache.breaker.is_open or self.cache.write_breaker.is_open
-            if is_open or last_open:
+            # A probe that fails opens it again, perhaps for less than a beat.
+            closed_beats = 0 if is_open else closed_beats + 1
+            if closed_beats <= 2:
                 self.log.say("trouble", now, "circuit", at=last)
             self.watch.pending()
-            last, last_open = now, is_open
+            last = now
             if (self.folder / "calm").exists():
                 work.is_calm.set()
                 self.watch.dies = 0
