@@ -96,7 +96,14 @@ class Known:
     def shared_by(self, one: Computation) -> float:
         """Until when those of its process may get its outcome from memory: the leader gives its lease up before."""
         call = self.by_id.get(one.call or "")
-        return one.end + 1.0 if call is None else max(one.end, call.end)
+        if call is not None and call.end >= one.end:
+            return call.end
+        # Of what was refreshed ahead the call has long been over, and giving up takes as long as the store does.
+        until = one.end + 1.0
+        for trouble in sorted(self.troubles[one.process], key=lambda trouble: trouble.begin):
+            if trouble.begin <= until and trouble.end > one.end:
+                until = max(until, trouble.end + 1.0)
+        return until
 
     def was_in_flight(self, call: Call, since: float) -> bool:
         """Whether the process of a call was about the same key already at some time before, and still when it began."""

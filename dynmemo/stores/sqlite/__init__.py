@@ -55,10 +55,10 @@ _SAME_ETAG = "key = ? AND etag IS ? AND (? IS NULL OR lease_beat IS ?)"
 
 _READ = f"SELECT {_COLUMNS} FROM entries WHERE key = ?"  # noqa: S608  all of the text is ours, here and below
 # Each column fetched takes 0.1 us even if it is NULL, so a hit fetches none of those that only leases and the
-# like have; `parts` then says whether there are any.
+# like have; the last one says whether there are any.
 _READ_HIT = (
-    f"SELECT {', '.join(schema.ATTRIBUTES[:_PARTS])}, "  # noqa: S608
-    f"CASE WHEN coalesce({', '.join(schema.ATTRIBUTES[_PARTS:])}) IS NOT NULL THEN 1 END FROM entries WHERE key = ?"
+    f"SELECT {', '.join(schema.ATTRIBUTES[: _PARTS + 1])}, CASE WHEN "  # noqa: S608
+    f"coalesce({', '.join(schema.ATTRIBUTES[_PARTS + 1 :])}) IS NOT NULL THEN 1 END FROM entries WHERE key = ?"
 )
 _READ_PARTS = "SELECT parts FROM entries WHERE key = ?"
 _READ_MANY = f"SELECT key, {_COLUMNS} FROM entries WHERE key IN (%s)"  # noqa: S608
@@ -152,8 +152,8 @@ class SqliteStore:
         if cursor is not None:
             try:
                 row = cursor.execute(_READ_HIT, (PREFIX + key,)).fetchone()
-                if row is not None and row[_PARTS] is not None:
-                    row = cursor.execute(_READ, (PREFIX + key,)).fetchone()
+                if row is not None:
+                    row = row[:-1] if row[-1] is None else cursor.execute(_READ, (PREFIX + key,)).fetchone()
             except BaseException as error:
                 file.drop(cursor)
                 if not isinstance(error, sqlite3.Error):
@@ -164,9 +164,7 @@ class SqliteStore:
                     file.close_idle()
                 if row is None:
                     return None
-                if row[_PARTS] is not None:
-                    return self._whole(key, _item(row))
-                return Item(*row)
+                return Item(*row) if row[_PARTS] is None else self._whole(key, _item(row))
         return self._whole(key, self._reread(key))
 
     def version(self) -> object:
