@@ -36,8 +36,7 @@ REFRESH_AFTER = 0.1
 """Part of a sliding window that goes by before a hit moves the date again; DynamoDB bills the whole item for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
+class Computed(NamedTuple):
     """What the user's function returned, with what is remembered about it."""
 
     value: Any

@@ -65,8 +65,9 @@ class Flight(Generic[T]):
         """The waits for leases of other processes that have to end before this flight can."""
         self._flights = flights
         self._key = key
-        self._runs = witness()
-        self._is_of_task = _task() is not None
+        task = _task()
+        self._runs = _of_thread(threading.current_thread()) if task is None else _of_task(task)
+        self._is_of_task = task is not None
         self._joined = time.monotonic()
         self._leading: weakref.ref[Leading] | None = None
         self._open = [True]
@@ -121,6 +122,8 @@ class Flight(Generic[T]):
             self.outcome = outcome
         self._flights.detach(self._key, self)
         self.is_over = True
+        if not self._wakers:
+            return
         with suppress(IndexError):
             while True:
                 self._wakers.popleft()()

@@ -11,14 +11,14 @@ import heapq
 import itertools
 import math
 import os
+import sys
 import threading
 import time
 import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from dynmemo._process import at_fork
 from dynmemo.cache import LEASE_SECONDS
@@ -49,8 +49,7 @@ MOST_NEW = 1_000
 """Leases that may come before the thread that renews has a look at them; most have ended by then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(NamedTuple):
     """Where a lease lies and where its value goes: over the row of the value, or beside it."""
 
     key: str
@@ -141,9 +140,13 @@ class Lease:
         self.generation = generation
         self._leases = leases
         self._hold = hold
-        # A task that is cancelled while it waits for `claim` never sees the lease.
-        weakref.finalize(self, hold.drop).atexit = False
         hold.keeper.add(hold)
+
+    def __del__(self, *, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        # A task that is cancelled while it waits for `claim` never sees the lease. When the interpreter ends there may
+        # be nothing left to give it up with.
+        if not is_ending():
+            self._hold.drop()
 
     @property
     def etag(self) -> str:
