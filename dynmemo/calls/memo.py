@@ -12,8 +12,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self
 
 from dynmemo import defaults
-from dynmemo.calls.miss import Miss
-from dynmemo.calls.steps import Compute, Failed, Wait, Work, compute
+from dynmemo.calls.miss import Compute, Failed, Miss, Wait, Work, compute
 from dynmemo.codec import Codec, Own
 from dynmemo.defaults import DISABLE, default_cache, environment, is_disabled
 from dynmemo.entries import Computed, Entries, Looked, is_first
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from dynmemo.cache import Cache
     from dynmemo.calls import Options
-    from dynmemo.calls.steps import Arguments, Keywords, Outcome, Steps, Story
+    from dynmemo.calls.miss import Arguments, Keywords, Outcome, Steps, Story
     from dynmemo.codec import Decoded
     from dynmemo.entries import Entry
     from dynmemo.explain import Explanation

@@ -1,13 +1,20 @@
-"""The story of a miss: one computes, in this process and in the fleet, and the others wait for its result."""
+"""The story of a miss: one computes, in this process and in the fleet, and the others wait for its result.
+
+A story is a generator, so that it is told once for plain and for async functions: it yields steps, and is sent what
+came of them. `Memo.go_on` does them in place, `Memo.play_async` awaits them. What goes wrong in a step is raised where
+the story has yielded it.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from dynmemo.calls.steps import Compute, Failed, Sleep, Wait, Work
-from dynmemo.codec import CannotSerialize
+from dynmemo.codec import CannotSerialize, Decoded
 from dynmemo.entries import Computed
 from dynmemo.errors import InvalidOptionError, UnreadableValueError, ValueTooLargeError
 from dynmemo.expiry import parse_wait
@@ -30,10 +37,59 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dynmemo.calls import Options
-    from dynmemo.calls.steps import Outcome, Steps, Story
     from dynmemo.entries import Entries, Looked
     from dynmemo.item import Content, Item
     from dynmemo.leases import Flight
+
+
+T = TypeVar("T")
+Arguments = tuple[Any, ...]
+Keywords = Mapping[str, Any]
+
+Work = partial
+"""Call this, which may take long; answered with what it returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The user's function raised."""
+
+    error: BaseException
+
+
+# An outcome instead of an exception, because a StopIteration of the user's function must not end the story.
+Outcome = Computed | Decoded | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait for a flight of this process, at most so many seconds; answered with `Waited`."""
+
+    flight: Flight[Any]
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Run the user's function; answered with `Computed` or `Failed`."""
+
+
+Step = Work[Any] | Sleep | Wait | Compute
+Steps = Generator[Step, Any, T]
+Story = Steps[Outcome]
+
+
+def compute() -> Story:
+    """The story of a call that goes without the cache."""
+    outcome: Outcome = yield Compute()
+    return outcome
 
 
 class Landed(NamedTuple):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Supports
 import wrapt
 
 from dynmemo.calls.memo import Computation, value_of
-from dynmemo.calls.steps import Compute
+from dynmemo.calls.miss import Compute
 from dynmemo.calls.travel import Traveller, reduce_bound, reduce_function
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from dynmemo import Cache, StoreUnavailableError, dynamo_cached
-from dynmemo.calls.steps import Work
+from dynmemo.calls.miss import Work
 from dynmemo.entries import Computed
 from dynmemo.failures import FAILURES, LONGEST_COOL_DOWN, PROBE_SECONDS, WRITING, Breaker
 from dynmemo.generations import generations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from dynmemo.calls.steps import Story
+    from dynmemo.calls.miss import Story
     from tests.clock import Clock
 
 
