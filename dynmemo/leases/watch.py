@@ -57,11 +57,18 @@ class Verdict(enum.Enum):
         return cls.CLAIMABLE if row.lease_owner is None or row.lease_seconds is None else cls.HELD
 
 
+MOST_SEEN = 10_000
+
+_seen: dict[object, float] = {}
+"""When (monotonic) this process first saw a lease with that etag and beat."""
+
+
 class Watch:
     """One wait for a lease of somebody else.
 
     A lease is dead when its row has not changed for its own time by the clock of the one who watches: wall clocks
-    of other machines are never compared.
+    of other machines are never compared. What earlier waits of this process have seen counts, too: else a call that
+    waits for less time than a lease lasts would never find one dead.
 
     Args:
         clock: monotonic, in seconds.
@@ -80,8 +87,8 @@ class Watch:
         self._gone = gone
         self._uniform = uniform
         self._began = clock()
-        self._mark: tuple[str | None, int | None] | None = None
-        self._since = self._began
+        # By another clock nothing is shared.
+        self._seen: dict[object, float] = _seen if clock is time.monotonic else {}
         self._told: tuple[str | None, int | None] | None = None
 
     @property
@@ -92,10 +99,10 @@ class Watch:
     def expect_if_dead(self, row: Item) -> Expect | None:
         """What to expect when claiming the lease in `row`, or None while it may be alive. To be asked at every look."""
         now = self._clock()
-        mark = (row.etag, row.lease_beat)
-        if mark != self._mark:
-            self._mark, self._since = mark, now
-        if now - self._since >= _lease_seconds(row) or self._gone(row.lease_owner):
+        since = self._seen.setdefault((row.etag or self, row.lease_beat), now)
+        if len(self._seen) > MOST_SEEN:
+            self._seen.pop(next(iter(self._seen)), None)
+        if now - since >= _lease_seconds(row) or self._gone(row.lease_owner):
             return Expect.seen(row)
         return None
 

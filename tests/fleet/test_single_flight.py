@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from dynmemo.errors import StoreUnavailableError
+from dynmemo.item import Item
 from tests.clock import Clock
 from tests.fleet.helpers import Work
 from tests.waiting import until
@@ -513,3 +514,26 @@ def test_a_miss_looks_beside_an_expired_value_only(worker: Callable[..., Worker]
     del only.trips[:]
     function()
     assert only.trips == ["read", "write", "write"]
+
+
+def test_a_dead_lease_is_found_by_calls_that_wait_for_less_than_it_lasts(worker: Callable[..., Worker]) -> None:
+    alive, work = worker(lease_seconds=1), Work()
+    function = alive.decorate(work, wait_timeout=0.3)
+    function(0)
+    key, entry = function.cache_key(1), alive.row(function.cache_key(0))
+    assert entry is not None
+    dead = Item(
+        ttl_date=int(time.time()) + 1000,
+        fn=entry.fn,
+        gen=entry.gen,
+        lease_owner="elsewhere/1/1/dead",
+        lease_seconds=1.0,
+        lease_beat=3,
+    )
+    alive.cache.store.write(key, dead)
+    calls = 0
+    while (row := alive.row(key)) is None or row.value is None:
+        assert function(1) == "result"
+        calls += 1
+        assert calls < 20
+    assert calls > 1
