@@ -49,6 +49,9 @@ _PART_KEY = re.compile(r"(?P<row>.+)#(?P<write_id>[0-9a-f]{24})#[0-9]+", re.ASCI
 SERVER_FAILED = ("InternalServerError", "InternalFailure", "ServiceUnavailable")
 """Codes of a server that failed itself, perhaps after it had written."""
 
+_DID_NOT_WRITE = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_READONLY")
+"""With what the codes begin of an SQLite that did not write."""
+
 
 class Place(Protocol):
     """Where values lie outside of their rows."""
@@ -82,8 +85,10 @@ def write_outside(place: Place, key: str, item: Item, put: Callable[[Item], Writ
         answer = put(row._replace(parts=parts))
     except DynmemoError as error:
         # Without the store's word that it did not write, the row may stand there and needs its value.
-        was_refused = not isinstance(error, StoreUnavailableError) or (
-            error.request_id is not None and error.code not in SERVER_FAILED
+        was_refused = (
+            not isinstance(error, StoreUnavailableError)
+            or (error.request_id is not None and error.code not in SERVER_FAILED)
+            or (error.code or "").startswith(_DID_NOT_WRITE)
         )
         if was_refused:
             place.delete(key, parts)

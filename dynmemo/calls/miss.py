@@ -406,7 +406,7 @@ class Miss:
         try:
             is_stored = yield from self._store(form.row, lease, over)
         except OutOfOrder:
-            return Landed(outcome, form.content, is_known=False)
+            return Landed(outcome, settled(form.content) if form.content is not None else None, is_known=False)
         except ValueTooLargeError as error:
             form = Form(form.content, cause=type(error).__name__, reason=str(error))
             return (yield from self._kept_back(outcome, form, lease))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynmemo.errors import StoreUnavailableError
-from dynmemo.item import Expect, Item, Pieces, Refused
+from dynmemo.item import Expect, Item, Pieces, Refused, Written
 from dynmemo.parts import bytes_of, new_write_id
 from dynmemo.stores import sqlite
 from dynmemo.stores.sqlite import FILE_FROM, SqliteStore
@@ -217,3 +217,59 @@ def test_a_full_disk_is_told_and_leaves_nothing(
             store.write("k", Item(value=LARGE))
     assert files(path) == []
     assert existing(store, "k").value == b"small"
+
+
+def test_a_disk_without_room_for_the_row_keeps_no_file(path: Path, store: SqliteStore) -> None:
+    put(store, "k", Item(value=b"small"))
+    with closing(sqlite3.connect(path)) as connection:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    store._run(lambda cursor: cursor.execute(f"PRAGMA max_page_count = {pages}").fetchone(), "limit")
+
+    def fill() -> None:
+        for n in range(100):
+            store.write(f"{n}" * 1000, Item(value=LARGE))
+
+    with pytest.raises(StoreUnavailableError, match="full"):
+        fill()
+    with closing(sqlite3.connect(path)) as connection:
+        (rows,) = connection.execute("SELECT count(*) FROM entries WHERE parts IS NOT NULL").fetchone()
+    assert len(files(path)) == rows
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("database is locked"), PermissionError(13, "no")])
+def test_a_write_that_is_done_is_done_whatever_making_room_meets(
+    path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise error
+
+    with closing(SqliteStore(path, max_bytes=1_000_000)) as store:
+        for name in ("orphans", "delete_gone"):
+            monkeypatch.setattr(sqlite, name, fail)
+        for _ in range(20):
+            before = store.read("k")
+            assert isinstance(store.write("k", Item(value=LARGE), Expect.seen(before)), Written)
+            put(store, "other", Item(value=bytes(FILE_FROM - 1)))
+        assert existing(store, "k").value == LARGE
+        assert store.remove("k")
+
+
+def test_files_count_as_room_for_rows_too(path: Path, store: SqliteStore) -> None:
+    for n in range(150):
+        put(store, f"file {n}", Item(value=bytes(100_000)))
+    store._file.tidy_at = 0.0
+    for n in range(300):
+        put(store, f"row {n}", Item(value=bytes(50_000)))
+    assert path.stat().st_size + sum(file.stat().st_size for file in files(path)) < LIMIT * 1.1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows lets few users make links")
+def test_values_lie_beside_the_file_itself_whatever_link_leads_to_it(path: Path, store: SqliteStore) -> None:
+    store.open()
+    link = path.with_name("elsewhere") / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    with closing(SqliteStore(link)) as linked:
+        put(linked, "k", Item(value=LARGE))
+    assert existing(store, "k").value == LARGE
+    assert len(files(path)) == 1

@@ -117,10 +117,11 @@ class SqliteStore:
                 f"max_bytes must be a whole number of bytes from {LEAST_MAX_BYTES:,} on, not {max_bytes!r}"
             )
         self._file = SqliteFile(Path(os.path.abspath(path)), busy_timeout)  # noqa: PTH100  collapses ".." too
-        self._folder = ValueFiles(self._file.path.with_name(f"{self._file.path.name}.values"))
+        # Beside the file itself, where SQLite has its log too, whatever links lead to it.
+        itself = Path(os.path.realpath(path))
+        self._folder = ValueFiles(itself.with_name(f"{itself.name}.values"))
         self._memory_map = memory_map
         self._max_bytes = max_bytes
-        self._sweep_at = 0.0
         self._clock = clock
         self._overflow = overflow
         self._meters: tuple[Meter, ...] = ()
@@ -244,10 +245,14 @@ class SqliteStore:
                 # The row may have changed since it was in the way.
                 if expect is None or not _meets(row, expect):
                     return Refused(row)
-            if self._file.size + (0 if item.parts is None else bytes_in_files(cursor)) > self._max_bytes:
-                self._sweep(cursor)
-                make_room(cursor, self._max_bytes, size, self._clock())
-            self._delete_gone(cursor, changes)
+            # The row is written, so nothing may fail any more: what cannot be done now the next writer does.
+            with suppress(sqlite3.Error, OSError):
+                if item.parts is not None or time.monotonic() >= self._file.tidy_at:
+                    self._file.size_beside = bytes_in_files(cursor)
+                if self._file.size + self._file.size_beside > self._max_bytes:
+                    self._sweep(cursor)
+                    make_room(cursor, self._max_bytes, size, self._clock())
+                self._delete_gone(cursor, changes)
             return Written(etag)
 
         answer = self._run(act, "write", key)
@@ -381,8 +386,8 @@ class SqliteStore:
     def _sweep(self, cursor: sqlite3.Cursor) -> None:
         """Delete the files of writers that were killed, now and then."""
         now = time.monotonic()
-        if now >= self._sweep_at:
-            self._sweep_at = now + SWEEP_SECONDS
+        if now >= self._file.sweep_at:
+            self._file.sweep_at = now + SWEEP_SECONDS
             for name in orphans(cursor, self._folder, time.time()):
                 self._folder.remove(name)
 
@@ -426,7 +431,8 @@ class SqliteStore:
         def act(cursor: sqlite3.Cursor) -> bool:
             changes = cursor.connection.total_changes
             is_changed = cursor.execute(statement, values).rowcount > 0
-            self._delete_gone(cursor, changes)
+            with suppress(sqlite3.Error, OSError):  # as after a write
+                self._delete_gone(cursor, changes)
             return is_changed
 
         return self._run(act, operation, key)

@@ -89,8 +89,12 @@ class SqliteFile:
         """When (monotonic) a read has to look again which file the path names."""
         self.tidy_at = 0.0
         """When (monotonic) a writer has to look again for files whose rows are gone."""
+        self.sweep_at = 0.0
+        """When (monotonic) a process that makes room looks again for files that never had a row."""
         self.size = 0
         """Bytes of the file when it was last looked at."""
+        self.size_beside = 0
+        """Bytes of all values in files beside it when that was last looked at."""
         self._ours: Identity | None = None
         """The last file that was seen to be ours."""
         self._lock = threading.RLock()
