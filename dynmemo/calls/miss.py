@@ -164,7 +164,7 @@ class Miss:
             flight, leads = flights.join((self._entries.cache, self._key))
             if leads:
                 with flight.leading():
-                    return _land(flight, (yield from self._lead()))
+                    return (yield from self._land(flight, (yield from self._lead())))
             joined = time.time()
             ended: Waited = yield Wait(flight, self._time_left())
             if ended is Waited.LANDED:
@@ -184,7 +184,7 @@ class Miss:
             except OutOfOrder:
                 return None
             landed = None if lease is None else (yield from self._compute_under(lease))
-            return None if landed is None else _land(flight, landed)
+            return None if landed is None else (yield from self._land(flight, landed))
 
     def story_anew(self) -> Story:
         """Compute and store, whatever is stored or being computed. Calls that come meanwhile wait for this result."""
@@ -200,7 +200,7 @@ class Miss:
                     landed = Landed((yield Compute()), is_known=False)
                 else:
                     landed = yield from self._compute_under(lease)
-            return _land(flight, landed)
+            return (yield from self._land(flight, landed))
 
     # -- in this process ---------------------------------------------------------------------------
 
@@ -218,19 +218,33 @@ class Miss:
             return outcome
         if not landed.is_known and joined - outcome.computed_at > RECHECK_SECONDS:
             return None
+        if content is None:
+            return None
         try:
-            if content is None and isinstance(outcome, Computed):
-                content = self._entries.content(self._key, outcome)
-            if content is None:
-                return None
             decoded = self._entries.decode(self._key, content)
-        except (CannotSerialize, ValueTooLargeError, UnreadableValueError):
+        except UnreadableValueError:
             return None
         if landed.is_stale:
             self._stats.add("stale")
         else:
             self._stats.share(decoded.seconds)
         return decoded
+
+    def _land(self, flight: Flight[Landed], landed: Landed) -> Story:
+        """Publish an outcome that those who wait share. Where nothing is published, `leading` hands over."""
+        # Now, since the leader's caller may do with the result what it likes as soon as it has it.
+        if landed.content is None and isinstance(landed.outcome, Computed) and flight.is_awaited:
+            content: bytes | None = yield Work(self._copy, landed.outcome)
+            landed = landed._replace(content=content)
+        if landed.is_for_all and not _is_interruption(landed.outcome):
+            flight.land(landed)
+        return landed.outcome
+
+    def _copy(self, computed: Computed) -> bytes | None:
+        try:
+            return settled(self._entries.content(self._key, computed))
+        except (CannotSerialize, ValueTooLargeError):
+            return None
 
     def _time_left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
@@ -474,13 +488,6 @@ class Miss:
                 self._trouble.stale(outcome.error)
                 return Landed(kept.decoded, kept.row.value, is_stale=True, is_for_all=is_for_all)
         return Landed(outcome, is_for_all=is_for_all)
-
-
-def _land(flight: Flight[Landed], landed: Landed) -> Outcome:
-    """Publish an outcome that those who wait share. Where nothing is published, `leading` hands over."""
-    if landed.is_for_all and not _is_interruption(landed.outcome):
-        flight.land(landed)
-    return landed.outcome
 
 
 def _is_interruption(outcome: Outcome) -> bool:

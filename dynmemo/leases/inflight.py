@@ -79,6 +79,11 @@ class Flight(Generic[T]):
         self._leading = weakref.ref(leading)
         return leading
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anybody waits for it."""
+        return bool(self._wakers)
+
     def land(self, outcome: T) -> None:
         """Publish the outcome (a result or a failure, never None) to all who wait."""
         self._end(outcome)

@@ -537,3 +537,28 @@ def test_a_dead_lease_is_found_by_calls_that_wait_for_less_than_it_lasts(worker:
         calls += 1
         assert calls < 20
     assert calls > 1
+
+
+def test_who_waits_for_what_is_not_stored_sees_nothing_of_what_the_leaders_caller_does_to_it(
+    worker: Callable[..., Worker],
+) -> None:
+    one, go = worker(), threading.Event()
+
+    def load(x: int = 0) -> list[int]:
+        assert go.wait(30)
+        return [1] * 100_000
+
+    function = one.decorate(load, cache_if=lambda value: False)
+
+    def call() -> bool:
+        result = function()
+        was_right = bool(result == [1] * 100_000)
+        result.clear()
+        return was_right
+
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(call) for _ in range(4)]
+        until(lambda: len(one.trips) >= 4)
+        time.sleep(0.2)
+        go.set()
+        assert [each.result() for each in calls] == [True] * 4
