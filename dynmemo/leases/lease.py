@@ -221,7 +221,8 @@ class Lease:
             over = Expect.seen(standing)
         written = isinstance(answer, Written)
         with suppress(StoreUnavailableError):  # the value is stored; a lease row that stays does harm for its time only
-            hold.remove()
+            # Who has removed the lease meanwhile has forgotten the value as well, though it was stored before.
+            written = hold.remove() and written
         return written
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -439,6 +439,23 @@ def test_a_result_beside_a_value_that_changed_meanwhile_is_not_stored(store: Sto
     assert not lease.finish(value(b"new"))
     assert store.read("k") == before
     assert store.read("k#lease") is None
+
+
+def test_a_result_that_is_forgotten_as_soon_as_it_is_stored_is_nobody_elses(store: Store) -> None:
+    bench = Bench(store)
+    lease = held(bench.leases.claim(beside(store), GENERATION, Expect()))
+    write = bench.leases.store.write
+
+    def forgotten(*args: Any) -> Written | Refused:
+        answer = write(*args)
+        store.remove("k#lease")
+        store.remove("k")
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.leases.store, "write", forgotten)
+        assert not lease.finish(value(b"new"))
+    assert store.read("k") is None
 
 
 def test_a_moved_date_of_the_old_value_is_no_change(store: Store) -> None:
