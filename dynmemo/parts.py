@@ -30,6 +30,9 @@ DAY = 86_400
 LEAST_SLIDING_SECONDS = 7 * DAY
 SLIDING_WINDOWS = 30
 
+ORPHAN_SECONDS = 3600
+"""A write that began so long ago has ended."""
+
 SMALLEST_PART = 256_000
 """Bytes that every part but the last has at least; a row that announces more parts than that gives is nonsense."""
 
@@ -118,12 +121,14 @@ def new_write_id(now: float) -> str:
 
 
 def began_at(write_id: str) -> int | None:
-    """The Unix second in which a write began; None for what is no write id.
-
-    Parts are written before their row, so parts without one are orphans only once their writer cannot be at work
-    any more.
-    """
+    """The Unix second in which a write began; None for what is no write id."""
     return int(write_id[:8], 16) if _WRITE_ID.fullmatch(write_id) else None
+
+
+def is_orphaned(write_id: str, now: float) -> bool:
+    """Whether a value that no row leads to is one that a killed writer left: the row comes last."""
+    began = began_at(write_id)
+    return began is not None and now - began > ORPHAN_SECONDS
 
 
 def part_key(key: str, write_id: str, n: int) -> str:

@@ -16,7 +16,7 @@ from dynmemo.expiry import is_expired
 from dynmemo.generations import ALL, detach_computations, generations
 from dynmemo.item import Expect
 from dynmemo.keys import GENERATION_SUFFIX
-from dynmemo.parts import began_at, is_plausible, owner
+from dynmemo.parts import is_orphaned, is_plausible, owner
 from dynmemo.stats import Meter
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from dynmemo.cache import Cache
     from dynmemo.item import Item, Store
-
-ORPHAN_SECONDS = 3600
-"""Parts are written before their row; a write that began so long ago has ended."""
 
 SEGMENTS = 4
 """Of a table that are read at once; a page of each is some 130 read units, and others use the table too."""
@@ -175,7 +172,7 @@ class _Purge:
                 if part_of is None:
                     if self._choice.takes(key, row):
                         self._remove(key, row)
-                elif orphans and self._is_old(part_of[1]):
+                elif orphans and is_orphaned(part_of[1], self._clock()):
                     parts.setdefault(part_of, []).append((key, row))
                 self._tell()
             for of, lost in parts.items():
@@ -196,10 +193,6 @@ class _Purge:
             if row.parts is not None:
                 self._pointed.add((key, row.parts.write_id))
             yield key, row, part_of
-
-    def _is_old(self, write_id: str) -> bool:
-        began = began_at(write_id)
-        return began is not None and self._clock() - began > ORPHAN_SECONDS
 
     def _remove(self, key: str, row: Item) -> None:
         # The store deletes the parts along with their row.

@@ -6,7 +6,7 @@ from contextlib import suppress
 from sqlite3 import Error
 from typing import TYPE_CHECKING
 
-from dynmemo.parts import began_at
+from dynmemo.parts import is_orphaned
 from dynmemo.stores.sqlite.schema import BY_AGE, pragma
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ PAUSE = 0.001
 """Seconds between two bites of clearing, in which other writers get the file."""
 COMPACT_BYTES = 32_000_000
 """What may be left of a cleared file if it is to be compacted at once, which takes some 10 ms per MB that is left."""
-
-ORPHAN_SECONDS = 3600.0
-"""A file without a row is taken for what a killed writer left once its write began so long ago."""
 
 ROW_BYTES = 300
 """What a row takes beside its key and value, about."""
@@ -106,12 +103,11 @@ def delete_gone(cursor: Cursor, folder: ValueFiles) -> int:
 
 
 def orphans(cursor: Cursor, folder: ValueFiles, now: float) -> list[str]:
-    """The files that no row leads to and whose write began more than `ORPHAN_SECONDS` ago."""
+    """The files that killed writers left: no row leads to them."""
     found = []
     for name, _ in folder.listing():
         write_id = name.split(".")[0]
-        began = began_at(write_id)
-        if began is None or began > now - ORPHAN_SECONDS:
+        if not is_orphaned(write_id, now):
             continue
         of_it = (f'["{write_id}"', f'["{write_id}#')  # between these two lies what begins with the first
         if cursor.execute("SELECT 1 FROM entries WHERE parts >= ? AND parts < ?", of_it).fetchone() is None:
