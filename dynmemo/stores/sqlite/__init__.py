@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dynmemo.item import Content
     from dynmemo.stats import Meter
     from dynmemo.stores.s3 import Bucket
+    from dynmemo.stores.sqlite.file import Cursor
 
 LEAST_MAX_BYTES = 1_000_000
 FILE_FROM = 64_000
@@ -144,12 +145,9 @@ class SqliteStore:
     def read(self, key: str, *, consistent: bool = False) -> Item | None:
         for meter in self._meters:
             meter.count()
-        # The way of every hit, so written out; `_run` is for when anything is not as usual.
+        # The way of every hit; `_run` is for when anything is not as usual.
         file = self._file
-        try:
-            cursor = file.idle.pop() if time.monotonic() < file.look_at else None
-        except IndexError:
-            cursor = None
+        cursor = self._idle()
         if cursor is not None:
             try:
                 row = cursor.execute(_READ_HIT, (PREFIX + key,)).fetchone()
@@ -160,9 +158,7 @@ class SqliteStore:
                 if not isinstance(error, sqlite3.Error):
                     raise
             else:
-                file.idle.append(cursor)
-                if cursor.identity is not file.identity:
-                    file.close_idle()
+                file.give_back(cursor)
                 if row is None:
                     return None
                 return Item(*row) if row[_PARTS] is None else self._whole(key, _item(row))
@@ -175,10 +171,7 @@ class SqliteStore:
         `SqliteFile.version`: a new object, so that threads that notice changes at once take no lock to count them.
         """
         file = self._file
-        try:
-            cursor = file.idle.pop() if time.monotonic() < file.look_at else None
-        except IndexError:
-            return None
+        cursor = self._idle()
         if cursor is None:
             return None
         try:
@@ -192,11 +185,7 @@ class SqliteStore:
             cursor.version = version
             file.version = object()
         known = file.version
-        file.idle.append(cursor)
-        if cursor.identity is not file.identity:
-            file.close_idle()
-            return None
-        return known
+        return known if file.give_back(cursor) else None
 
     def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
         self._count()
@@ -239,7 +228,6 @@ class SqliteStore:
             values += (expect.etag, expect.beat, expect.beat)
 
         def act(cursor: sqlite3.Cursor) -> Written | Refused:
-            changes = cursor.connection.total_changes
             while not cursor.execute(statement, values).rowcount:
                 row = _fetch(cursor, PREFIX + key)
                 # The row may have changed since it was in the way.
@@ -252,7 +240,6 @@ class SqliteStore:
                 if self._file.size + self._file.size_beside > self._max_bytes:
                     self._sweep(cursor)
                     make_room(cursor, self._max_bytes, size, self._clock())
-                self._delete_gone(cursor, changes)
             return Written(etag)
 
         answer = self._run(act, "write", key)
@@ -357,19 +344,28 @@ class SqliteStore:
             cursor = file.idle.pop()
         except IndexError:
             cursor = file.connect()
-        changes = cursor.connection.total_changes
+        before = cursor.connection.total_changes
         try:
             result = act(cursor)
+            changes = cursor.connection.total_changes - before
+            if changes:
+                file.version = object()
+                self._delete_gone(cursor, changes)
         except BaseException:
             file.drop(cursor)
             raise
-        if cursor.connection.total_changes != changes:
-            file.version = object()
-        # In this order: either this finds that the file has been closed meanwhile, or `close` finds the cursor.
-        file.idle.append(cursor)
-        if cursor.identity is not file.identity:
-            file.close_idle()
+        file.give_back(cursor)
         return result
+
+    def _idle(self) -> Cursor | None:
+        """A cursor that nobody uses, None where there is none or the path has to be looked at first."""
+        file = self._file
+        if time.monotonic() >= file.look_at:
+            return None
+        try:
+            return file.idle.pop()
+        except IndexError:
+            return None
 
     def _reread(self, key: str) -> Item | None:
         return self._run(partial(_fetch, key=PREFIX + key), "read", key)
@@ -392,14 +388,15 @@ class SqliteStore:
                 self._folder.remove(name)
 
     def _delete_gone(self, cursor: sqlite3.Cursor, changes: int) -> None:
-        """Delete the files that this call made superfluous, and once a second what others have left.
+        """Delete the files that so many `changes` made superfluous, and once a second what others have left.
 
-        A connection had made so many `changes` before. A trigger that notes a file makes another one beside the row's.
+        A trigger that notes a file makes another change beside the row's. What fails the next writer does.
         """
         now = time.monotonic()
-        if now >= self._file.tidy_at or cursor.connection.total_changes > changes + 1:
+        if now >= self._file.tidy_at or changes > 1:
             self._file.tidy_at = now + LOOK_SECONDS
-            delete_gone(cursor, self._folder)
+            with suppress(sqlite3.Error, OSError):
+                delete_gone(cursor, self._folder)
 
     def _outside(self, key: str) -> Parts | None:
         """Where the value of the standing row lies, if that can be outside of it."""
@@ -427,15 +424,7 @@ class SqliteStore:
     def _change(self, operation: str, key: str, statement: str, *values: object) -> bool:
         """Whether the statement changed the row."""
         self._count()
-
-        def act(cursor: sqlite3.Cursor) -> bool:
-            changes = cursor.connection.total_changes
-            is_changed = cursor.execute(statement, values).rowcount > 0
-            with suppress(sqlite3.Error, OSError):  # as after a write
-                self._delete_gone(cursor, changes)
-            return is_changed
-
-        return self._run(act, operation, key)
+        return self._run(lambda cursor: cursor.execute(statement, values).rowcount > 0, operation, key)
 
 
 class _Beside:

@@ -57,7 +57,7 @@ class _Connection(sqlite3.Connection):
             self.close()
 
 
-class _Cursor(sqlite3.Cursor):
+class Cursor(sqlite3.Cursor):
     """A cursor, the only one of its connection, that knows which file the connection is to."""
 
     identity: Identity
@@ -81,7 +81,7 @@ class SqliteFile:
         self.busy_timeout = busy_timeout
         self.identity: Identity | None = None
         """The file that the path names, as this very object; cursors with another one are to another file."""
-        self.idle: deque[_Cursor] = deque()
+        self.idle: deque[Cursor] = deque()
         """Cursors that nobody uses now."""
         self.version = object()
         """Another object after each change that this process has made or seen."""
@@ -112,6 +112,15 @@ class SqliteFile:
             self.tidy_at = 0.0
         self.close_idle()
 
+    def give_back(self, cursor: Cursor) -> bool:
+        """Let other calls have a cursor; whether it is to the file that the path names."""
+        # In this order: either this finds that the file has been closed meanwhile, or `close` finds the cursor.
+        self.idle.append(cursor)
+        if cursor.identity is self.identity:
+            return True
+        self.close_idle()
+        return False
+
     def drop(self, cursor: sqlite3.Cursor) -> None:
         """Close a cursor's connection, and with it whatever transaction is open.
 
@@ -134,7 +143,7 @@ class SqliteFile:
             while True:
                 self.drop(self.idle.pop())
 
-    def connect(self) -> _Cursor:
+    def connect(self) -> Cursor:
         """The cursor of a new connection. The file is created when it is missing, and refused when it is not ours."""
         # Nothing done under this lock waits for a lock of SQLite, so no thread here waits for one that waits there.
         with self._lock:
@@ -155,7 +164,7 @@ class SqliteFile:
                 factory=_Connection,
             )
             self._open[id(connection)] = connection
-        cursor = connection.cursor(_Cursor)
+        cursor = connection.cursor(Cursor)
         cursor.identity = identity
         try:
             self._configure(connection)
