@@ -60,6 +60,10 @@ WHOLE_BELOW = 32_000
 
 _MOST_VERIFIED = 10_000
 
+_SALT_SIZE = 16
+_NONCE_SIZE = 12
+_TAG_SIZE = 16
+
 _THIS_PYTHON = (sys.version_info.major, sys.version_info.minor)
 
 
@@ -275,19 +279,19 @@ class Codec:
             identity: Hashable = None
             if isinstance(data, bytes | bytearray | memoryview):
                 view, is_own = memoryview(data), False
+                body: Iterable[Bytes] = [view[:-TRAILER_SIZE]]
             else:
                 view, is_own = data.load(mapped=not self._mode), True
                 identity = None if self._mode else data.identity
+                # What may be a map is not read through it: all of the file would count as memory of this process.
+                body = [view[:-TRAILER_SIZE]] if identity is None else data.pieces(len(view) - TRAILER_SIZE)
             header, place = read_header(view), key.encode()
             if identity is not None and (key, identity) in self._verified:
                 seal = self._seals[0]
-            elif identity is None or isinstance(data, bytes | bytearray | memoryview):
-                seal = self._seal_of(header, place, [view[:-TRAILER_SIZE]], view[-TRAILER_SIZE:])
             else:
-                # Not through the map: all of the file would count as memory of this process.
-                body = data.pieces(len(view) - TRAILER_SIZE)
                 seal = self._seal_of(header, place, body, view[-TRAILER_SIZE:])
-                self._remember(key, identity)
+                if identity is not None:
+                    self._remember(key, identity)
             start = _FIXED_SIZE + len(header.serializer)
             end = len(view) - TRAILER_SIZE
             if header.flags & ENCRYPTED:
@@ -413,11 +417,6 @@ def _why(error: BaseException) -> str:
     if isinstance(error, AttributeError) and text.startswith("Can't get attribute"):
         return text.split(" on <", 1)[0]
     return type(error).__name__
-
-
-_SALT_SIZE = 16
-_NONCE_SIZE = 12
-_TAG_SIZE = 16
 
 
 def _encrypt(secret_key: bytes, about: bytes, chunks: Iterable[Bytes]) -> list[Bytes]:
