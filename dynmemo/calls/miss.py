@@ -232,12 +232,13 @@ class Miss:
 
     def _land(self, flight: Flight[Landed], landed: Landed) -> Story:
         """Publish an outcome that those who wait share. Where nothing is published, `leading` hands over."""
+        if not landed.is_for_all or _is_interruption(landed.outcome):
+            return landed.outcome
         # Now, since the leader's caller may do with the result what it likes as soon as it has it.
         if landed.content is None and isinstance(landed.outcome, Computed) and flight.is_awaited:
             content: bytes | None = yield Work(self._copy, landed.outcome)
             landed = landed._replace(content=content)
-        if landed.is_for_all and not _is_interruption(landed.outcome):
-            flight.land(landed)
+        flight.land(landed)
         return landed.outcome
 
     def _copy(self, computed: Computed) -> bytes | None:
