@@ -260,6 +260,11 @@ class Hold:
         self._pid = os.getpid()
 
     @property
+    def next_beat(self) -> float:
+        """When (monotonic) it is to be renewed again, if the last renewal was in time."""
+        return self.renewed_at + self.seconds / BEATS_PER_LEASE
+
+    @property
     def is_ours(self) -> bool:
         """Whether the row may still be ours, as far as this process knows; never in a forked child."""
         return not self.is_ended and os.getpid() == self._pid
@@ -344,7 +349,7 @@ class Schedule:
 
     def add(self, hold: Hold) -> None:
         """Renew `hold` from a third of its time on; a dropped one is due at once."""
-        self._push(hold, self._clock() if hold.is_dropped else hold.renewed_at + hold.seconds / BEATS_PER_LEASE)
+        self._push(hold, self._clock() if hold.is_dropped else hold.next_beat)
 
     def act(self) -> float | None:
         """Do what is due. Returns the seconds until there is more to do, None when nothing is left. Never raises."""
@@ -393,8 +398,7 @@ class Renewer:
         self._new.append(hold)
         # Waking the thread takes as long as all else that a small miss does, so it is woken only where its next look
         # comes too late. In this order: either it sees the hold before it sleeps, or we see when it will look.
-        is_urgent = hold.is_dropped or len(self._new) > MOST_NEW
-        if is_urgent or hold.renewed_at + hold.seconds / BEATS_PER_LEASE < self._looks_at:
+        if hold.is_dropped or len(self._new) > MOST_NEW or hold.next_beat < self._looks_at:
             self._wake.put(None)
         # The thread runs as long as there is a lease that was not ended, and the garbage collector must start none.
         if not hold.is_dropped:
