@@ -61,13 +61,10 @@ class Meter:
         self.read_units = 0.0
         self.write_units = 0.0
 
-    def count_copy(self) -> None:
-        """A large value was read from a local copy."""
+    def count(self, requests: int = 1, read_units: float = 0.0, write_units: float = 0.0, *, copies: int = 0) -> None:
+        """Add requests with their units, and large values that were read from a local copy."""
         with self._lock:
-            self.copies += 1
-
-    def count(self, requests: int = 1, read_units: float = 0.0, write_units: float = 0.0) -> None:
-        with self._lock:
+            self.copies += copies
             self.requests += requests
             self.read_units += read_units
             self.write_units += write_units

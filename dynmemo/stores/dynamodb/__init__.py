@@ -243,7 +243,7 @@ class DynamoDBStore:
         kept = self._copies.get(item.parts)
         if kept is not None:
             for meter in self._meters:
-                meter.count_copy()
+                meter.count(0, copies=1)
             return item._replace(value=kept)
         row = of.whole(self._places(), key, item, partial(self._read, key, consistent=True))
         if row is not None and row.parts is not None and row.value is not None:
