@@ -24,11 +24,21 @@ from dynmemo.stores.dynamodb.errors import TableMissingError
 from dynmemo.stores.dynamodb.rows import OWN_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from botocore.config import Config
     from botocore.session import Session
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    Call = Callable[..., dict[str, Any]]
+    """A request on the table by the name of the client's method, with the store's errors."""
+
+KEY_NAME = "id"
+TTL_NAME = "ttl_date"
+"""The names where none are given or found."""
+
+CREATION_SECONDS = 60.0
+"""How long a table may take to be created; DynamoDB needs about ten seconds."""
 
 
 class Pace(NamedTuple):
@@ -343,19 +353,6 @@ def check_partition_key(partition_key: str, prefix: str) -> str:
             f"the key has {size - taken:,} bytes; DynamoDB takes 1 to {LONGEST_KEY - taken:,} after {prefix!r}"
         )
     return partition_key
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Call = Callable[..., dict[str, Any]]
-    """A request on the table by the name of the client's method, with the store's errors."""
-
-KEY_NAME = "id"
-TTL_NAME = "ttl_date"
-
-CREATION_SECONDS = 60.0
-"""How long a table may take to be created; DynamoDB needs about ten seconds."""
 
 
 def discover(call: Call, table: str, key_name: str | None, ttl_name: str | None, *, create: bool) -> Names:
