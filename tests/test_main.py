@@ -10,16 +10,15 @@ import pytest
 from typer.testing import CliRunner
 
 import dynmemo
-from dynmemo import Cache, dynamo_cached
+from dynmemo import Cache
 from dynmemo.__main__ import app
 from dynmemo.item import Item
+from tests.core.test_purge import numbers
 from tests.pythons import printed, ran
 
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
-
-    from dynmemo import CachedFunction
 
 PROGRAM = """
 import sys
@@ -91,14 +90,6 @@ def test_the_demo_says_what_to_install() -> None:
 
 
 # --- purge ---
-
-
-def numbers(cache: Cache, name: str = "mine.one") -> CachedFunction[[int], int]:
-    @dynamo_cached(cache=cache, name=name, code="off")
-    def one(number: int) -> int:
-        return number
-
-    return one
 
 
 def purged(*arguments: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from dynmemo import InvalidOptionError, UnhashableArgumentError
 from dynmemo.keys.identity import RESTLESS, CodeIdentity
 from dynmemo.keys.snapshots import class_code
-from tests.keys.identity.helpers import Lab
+from tests.keys.identity.helpers import Lab, changed_meanwhile
 from tests.pythons import printed
 
 if TYPE_CHECKING:
@@ -73,10 +73,7 @@ class TestThatItNeverHits:
         identity = CodeIdentity(module.quiet)
         for _ in range(RESTLESS * 2):
             identity.current()
-            watching = identity.watching()
-            watching.begin()
-            module.quiet()
-            assert watching.end() == ""
+            assert changed_meanwhile(identity, module.quiet) == ""
         assert not said.records
         notes = {one.name: one.note for one in identity.ingredients()}
         assert notes["N"] == "changed by the code itself, so it counts as it was before"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dynmemo.keys.identity import CodeIdentity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dynmemo.keys.identity import Ingredient
@@ -44,6 +45,14 @@ class Lab:
 
     def ingredients(self, text: str, function: str = "f") -> list[Ingredient]:
         return CodeIdentity(getattr(self.module(text), function)).ingredients()
+
+
+def changed_meanwhile(identity: CodeIdentity, run: Callable[[], object]) -> str:
+    """What was changed while `run` computed and not by the code itself; empty if nothing was."""
+    watching = identity.watching()
+    watching.begin()
+    run()
+    return watching.end()
 
 
 def without_source(text: str) -> dict[str, Any]:

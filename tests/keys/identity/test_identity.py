@@ -17,7 +17,7 @@ from dynmemo.keys.digest import digest
 from dynmemo.keys.identity import CodeIdentity, class_identity
 from dynmemo.keys.own import is_own_file, is_own_module
 from dynmemo.keys.snapshots import Tracker
-from tests.keys.identity.helpers import listed
+from tests.keys.identity.helpers import changed_meanwhile, listed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,10 +171,7 @@ class TestWhoseCode:
         module = lab.module(text % (1, 1))
         identity = CodeIdentity(module.f)
         before = identity.current()
-        watching = identity.watching()
-        watching.begin()
-        module.f()
-        assert watching.end() == ""
+        assert changed_meanwhile(identity, module.f) == ""
         assert identity.current() == before
 
     def test_an_own_module_imported_in_the_function_is_followed_before_and_after(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynmemo.keys.identity import CodeIdentity
-from tests.keys.identity.helpers import listed, without_source
+from tests.keys.identity.helpers import changed_meanwhile, listed, without_source
 from tests.keys.identity.programs_state import INPUT, MEANWHILE, STATE
 
 if TYPE_CHECKING:
@@ -21,10 +21,7 @@ def test_what_the_code_changes_itself_is_left_out_and_listed(lab: Lab, case: str
     identity = CodeIdentity(module.f)
     before = identity.current()
     for _ in range(3):
-        watching = identity.watching()
-        watching.begin()
-        module.f()
-        assert watching.end() == ""
+        assert changed_meanwhile(identity, module.f) == ""
         assert identity.current() == before
     assert name in listed(identity.ingredients())["state"]
 
@@ -48,10 +45,8 @@ def test_what_others_change_meanwhile_is_not_forgiven(lab: Lab, case: str) -> No
     module = lab.module(text)
     identity = CodeIdentity(module.f)
     before = identity.current()
-    watching = identity.watching()
-    watching.begin()
-    module.edit()
-    assert watching.end() == f"`{name}` was changed while it computed, and not by its own code"
+    told = changed_meanwhile(identity, module.edit)
+    assert told == f"`{name}` was changed while it computed, and not by its own code"
     assert identity.current() != before
 
 
@@ -66,10 +61,7 @@ def test_state_is_found_without_source_too(case: str) -> None:
     identity = CodeIdentity(names["f"])
     before = identity.current()
     for _ in range(3):
-        watching = identity.watching()
-        watching.begin()
-        names["f"]()
-        assert watching.end() == ""
+        assert changed_meanwhile(identity, names["f"]) == ""
         assert identity.current() == before
     found = listed(identity.ingredients())["state"]
     assert name.rpartition(".")[2] in {one.rpartition(".")[2] for one in found}
