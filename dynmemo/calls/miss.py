@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from dynmemo.calls import Options
     from dynmemo.entries import Entries, Looked
     from dynmemo.item import Content, Item
-    from dynmemo.leases import Flight
+    from dynmemo.leases import Flight, Leading
 
 
 T = TypeVar("T")
@@ -152,6 +152,8 @@ class Miss:
         self._writing = Work(entries.ask, entries.cache.write_breaker)
         self._blocks_thread = blocks_thread
         self._not_stored = not_stored
+        self._flight: Flight[Landed] | None = None
+        """The one that this call leads."""
         self._deadline: float | None = None
         if options.wait_timeout is not None:
             self._deadline = time.monotonic() + parse_wait(options.wait_timeout, "wait_timeout")
@@ -163,7 +165,7 @@ class Miss:
         while True:
             flight, leads = flights.join((self._entries.cache, self._key))
             if leads:
-                with flight.leading():
+                with self._leading(flight):
                     return (yield from self._land(flight, (yield from self._lead())))
             joined = time.time()
             ended: Waited = yield Wait(flight, self._time_left())
@@ -178,7 +180,7 @@ class Miss:
         flight, leads = flights.join((self._entries.cache, self._key))
         if not leads:
             return None
-        with flight.leading():
+        with self._leading(flight):
             try:
                 lease = yield from self._claim_ahead()
             except OutOfOrder:
@@ -189,7 +191,7 @@ class Miss:
     def story_anew(self) -> Story:
         """Compute and store, whatever is stored or being computed. Calls that come meanwhile wait for this result."""
         flight = flights.lead((self._entries.cache, self._key))
-        with flight.leading():
+        with self._leading(flight):
             landed: Landed | None = None
             while landed is None:
                 try:
@@ -203,6 +205,10 @@ class Miss:
             return (yield from self._land(flight, landed))
 
     # -- in this process ---------------------------------------------------------------------------
+
+    def _leading(self, flight: Flight[Landed]) -> Leading:
+        self._flight = flight
+        return flight.leading()
 
     def _shared(self, flight: Flight[Landed], joined: float) -> Outcome | None:
         """The leader's result as an object of this call's own; None when it cannot be copied, or may be too old.
@@ -478,6 +484,9 @@ class Miss:
 
     def _failed(self, outcome: Outcome, lease: Lease | None) -> Steps[Landed]:
         """Give the lease up, so that another may compute at once. An expired value kept for errors stands in."""
+        # Exceptions are not cached: however long the store takes now, a call that begins later computes by itself.
+        if self._flight is not None:
+            self._flight.detach()
         if lease is not None:
             yield Work(self._writing, lease.give_up, is_needed=False)
         is_for_all = lease is None or not lease.lost

@@ -84,6 +84,10 @@ class Flight(Generic[T]):
         """Whether anybody waits for it."""
         return bool(self._wakers)
 
+    def detach(self) -> None:
+        """Let nobody join it any more; it goes on for those who have."""
+        self._flights.detach(self._key, self)
+
     def land(self, outcome: T) -> None:
         """Publish the outcome (a result or a failure, never None) to all who wait."""
         self._end(outcome)
@@ -125,7 +129,7 @@ class Flight(Generic[T]):
                 return  # else the one who ended it was interrupted here
         else:
             self.outcome = outcome
-        self._flights.detach(self._key, self)
+        self.detach()
         self.is_over = True
         if not self._wakers:
             return

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from dynmemo import Cache, dynamo_cached
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Item
+from dynmemo.stores.sqlite import SqliteStore
 from tests.clock import Clock
 from tests.fleet.helpers import Work
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
+    from dynmemo.item import Expect
     from tests.fleet.helpers import Worker
 
 
@@ -100,6 +104,37 @@ def test_followers_in_the_process_get_the_leaders_exception(worker: Callable[...
         assert [call.exception() for call in calls] == [error] * 4
     assert work.runs == 1
     assert only.row(function.cache_key()) is None
+
+
+class SlowToRemove(SqliteStore):
+    """What removes a row waits until it is told to go on."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked, self.goes_on = threading.Event(), threading.Event()
+
+    def remove(self, key: str, expect: Expect | None = None) -> bool:
+        self.asked.set()
+        assert self.goes_on.wait(20)
+        return super().remove(key, expect)
+
+
+def test_a_call_that_begins_after_an_exception_computes_itself_while_the_lease_is_still_being_given_up(
+    tmp_path: Path,
+) -> None:
+    store, work = SlowToRemove(tmp_path / "cache.db"), Work(ValueError("the forecast is down"))
+    function = dynamo_cached(cache=Cache(store), name="fleet", version=1, ttl=100)(work)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(function)
+        assert store.asked.wait(20)
+        work.result = "well again"
+        second = pool.submit(function)
+        until(lambda: function.cache_info().misses == 2)
+        time.sleep(0.1)  # for what comes of a call after it was counted
+        store.goes_on.set()
+        assert isinstance(first.exception(20), ValueError)
+        assert second.result(20) == "well again"
+    store.close()
 
 
 def test_other_processes_take_over_one_at_a_time_when_the_leader_raises(worker: Callable[..., Worker]) -> None:

@@ -26,6 +26,8 @@ LOOK = 1.0
 """The longest pause between two looks at a lease of others; those who wait may begin so late one after the other."""
 PERMANENT = 60.0
 """A `ttl` from which a value lives longer than any run."""
+MOMENT = 0.2
+"""Seconds for which a thread may have to wait for its turn on a busy machine."""
 SLACK = 0.1
 """Seconds that two clocks, wall and monotonic, may differ by over the life of a value."""
 
@@ -93,17 +95,16 @@ class Known:
                 end = until + 1.0
         return min(end, death)
 
-    def shared_by(self, one: Computation) -> float:
-        """Until when those of its process may get its outcome from memory: the leader gives its lease up before."""
+    def joined_by(self, one: Computation) -> float:
+        """Until when calls of its process may have joined one that raised: its thread runs on for a moment."""
         call = self.by_id.get(one.call or "")
-        if call is not None and call.end >= one.end:
-            return call.end
-        # Of what was refreshed ahead the call has long been over, and giving up takes as long as the store does.
-        until = one.end + 1.0
-        for trouble in sorted(self.troubles[one.process], key=lambda trouble: trouble.begin):
-            if trouble.begin <= until and trouble.end > one.end:
-                until = max(until, trouble.end + 1.0)
-        return until
+        stalls = [(t.begin, t.end) for t in self.troubles[one.process] if t.kind == "stall"]
+        until = one.end + MOMENT
+        for begin, end in merged(stalls):
+            if begin <= until and end > one.end:
+                until = end + MOMENT
+        # A call ends after the flight that it leads; one whose result was refreshed ahead has long been over.
+        return until if call is None or call.end < one.end else min(until, call.end)
 
     def was_in_flight(self, call: Call, since: float) -> bool:
         """Whether the process of a call was about the same key already at some time before, and still when it began."""
@@ -154,7 +155,7 @@ def values(known: Known) -> Iterator[Violation]:
             yield Violation("wrong value", f"{who} {call.outcome} {call.token}, which is of {one}", call.end)
         elif not call.whole:
             yield Violation("wrong value", f"{who} returned {call.token}, but not whole", call.end)
-        elif call.outcome == "raised" and (one.process != call.process or known.shared_by(one) < call.begin):
+        elif call.outcome == "raised" and (one.process != call.process or known.joined_by(one) < call.begin):
             yield Violation("cached exception", f"{who} raised {call.token}, which was over", call.end)
 
 
@@ -305,7 +306,7 @@ def _stands_in(known: Known, call: Call) -> bool:
         return False
     failures = [one for one in known.computations.get(call.key, []) if one.outcome == "raised"]
     return any(
-        one.begin < call.end and call.process == one.process and known.shared_by(one) >= call.begin for one in failures
+        one.begin < call.end and call.process == one.process and known.joined_by(one) >= call.begin for one in failures
     )
 
 
