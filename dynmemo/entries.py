@@ -15,7 +15,6 @@ from dynmemo.generations import generations
 from dynmemo.item import LATEST_TIME, Item, Refused
 from dynmemo.keys import lease_key
 from dynmemo.leases import Leases, flights
-from dynmemo.near import TellsChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -101,7 +100,7 @@ class Entries:
         self._read, self._partition_key = self.store.read, self.store.partition_key
         self._open, self._decode, self._clock = codec.open, codec.decode, cache.clock
         self._near, self._near_entries = cache.near, cache.near.entries
-        self._version = self.store.version if isinstance(self.store, TellsChanges) else None
+        self._version = self.store.version
         self._refresh_after = REFRESH_AFTER if cache.refresh_after is None else cache.refresh_after
 
     def ask(self, circuit: Breaker, do: Callable[..., Any], *args: Any, is_needed: bool = True, **kwargs: Any) -> Any:
@@ -133,7 +132,7 @@ class Entries:
 
     def look_up(self, key: str, *, slides: bool = True, consistent: bool = False, kept: bool = False) -> Looked:
         """Read a row and judge it; a hit moves its sliding window if it `slides`."""
-        version = None if self._version is None else self._version()
+        version = self._version()
         near = None if version is None else self._near_entries.get(key)
         if near is None or near.version is not version:
             looked = self.judge(key, self._read(key, consistent=consistent), kept=kept, version=version)

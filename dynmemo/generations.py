@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 import weakref
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from dynmemo._process import logger
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
@@ -32,15 +32,6 @@ NO_GENERATION = "-"
 
 ALL = ""
 """The name under which the generation of all functions lies."""
-
-
-@runtime_checkable
-class DeletesRows(Protocol):
-    """A store in which deleting all rows of a function is cheap, so clearing frees the room at once."""
-
-    def remove_all(self, fn: str | None) -> int:
-        """Delete the rows of the function `fn`, or of all functions; generation rows stay. How many were deleted."""
-        ...
 
 
 class Generations:
@@ -148,8 +139,6 @@ def clear_functions(cache: Cache, fn: str = ALL) -> None:
     """
     generations(cache).renew(cache.store, fn)
     detach_computations(cache, fn)
-    if not isinstance(cache.store, DeletesRows):
-        return
     try:
         cache.store.remove_all(fn or None)
     except (StoreUnavailableError, InvalidTableError) as error:

@@ -198,6 +198,8 @@ class Store(Protocol):
     goes wrong raises `StoreUnavailableError` (`InvalidTableError` for a table that cannot
     serve), after a bounded time; then the row is either as it was or as the call wanted it.
     A constructor does no I/O.
+
+    A class that derives from this one inherits what not every store can do, at the end.
     """
 
     @property
@@ -254,14 +256,6 @@ class Store(Protocol):
         """
         ...
 
-    def patient(self) -> Self:
-        """The same store for long jobs that nobody waits for: what is throttled is tried for half a minute or more."""
-        ...
-
-    def connect(self) -> None:
-        """Connect, and find or create the place, unless that was done before: then nothing is asked of it."""
-        ...
-
     def open(self) -> None:
         """Connect, create what was asked to be created, and check that the place can serve."""
         ...
@@ -269,3 +263,29 @@ class Store(Protocol):
     def close(self) -> None:
         """Give connections back. The next call opens new ones."""
         ...
+
+    def connect(self) -> None:
+        """Connect, where that takes time, and find or create the place; the second time nothing is asked of it."""
+        return None  # noqa: RET501 - no abstract method
+
+    def patient(self) -> Self:
+        """The same store for long jobs that nobody waits for: what is throttled is tried for half a minute or more."""
+        return self
+
+    def version(self) -> object:
+        """An object that is another one after every change in the store, whoever made it.
+
+        None where that cannot be told without a read, be it now or ever: then no process keeps near entries.
+        """
+        return None
+
+    def remove_all(self, fn: str | None) -> int:
+        """Where that is cheap, delete the rows of the function `fn`, or of all functions, that were stored before.
+
+        Generation rows and rows without `fn` stay. How many were deleted.
+        """
+        return 0
+
+    def remove_orphans(self, *, dry_run: bool = False) -> int:
+        """Delete the values of killed writers as far as no scan of rows finds them; how many."""
+        return 0

@@ -1,13 +1,13 @@
 """Near entries: small entries that this process has read and verified, kept as long as the store has not changed.
 
 They change nothing that anybody can see but time: before one is used, the store says whether anything in it has
-changed since (`TellsChanges`), and dates and generations are compared as for a row that was just read.
+changed since (`Store.version`), and dates and generations are compared as for a row that was just read.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from dynmemo._process import new_lock
 
@@ -23,15 +23,6 @@ LARGEST = 64_000
 
 _BESIDE = 1_000
 """Bytes that an entry takes beside its value, about."""
-
-
-@runtime_checkable
-class TellsChanges(Protocol):
-    """A store that knows without a read whether anything in it has changed."""
-
-    def version(self) -> object:
-        """An object that is another one after every change, whoever made it; None if it cannot be told now."""
-        ...
 
 
 class NearEntry(NamedTuple, Generic[T]):

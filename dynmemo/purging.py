@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from dynmemo._process import Daemons
 from dynmemo.expiry import is_expired
@@ -94,15 +94,6 @@ def purge(
     return done
 
 
-@runtime_checkable
-class KeepsFiles(Protocol):
-    """A store whose large values lie in files, where those without a row are found without a scan of rows."""
-
-    def remove_orphans(self, *, dry_run: bool = False) -> int:
-        """Delete what belongs to no row and whose write began more than an hour ago; how many."""
-        ...
-
-
 class _Choice:
     """Which rows are to go."""
 
@@ -179,7 +170,7 @@ class _Purge:
                 if of not in self._pointed:
                     self._remove_orphans(of, lost)
             self._settle(0)
-            if orphans and fn is None and isinstance(self._store, KeepsFiles):
+            if orphans and fn is None:
                 self._count(0, self._store.remove_orphans(dry_run=self._dry_run))
         finally:
             self._pool.end()

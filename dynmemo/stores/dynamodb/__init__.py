@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dynmemo import parts as of
 from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError, ValueTooLargeError
-from dynmemo.item import Refused, Written
+from dynmemo.item import Refused, Store, Written
 from dynmemo.stores.dynamodb import connection, rows
 from dynmemo.stores.dynamodb.batches import Batches, PartRows, pages
 from dynmemo.stores.dynamodb.connection import Connection, Names, discover
@@ -47,7 +47,7 @@ CONFLICT_PAUSES = (0.05, 0.2, 0.8)
 """Seconds at most before a request is tried again that met another write of the same row; half of it at least."""
 
 
-class DynamoDBStore:
+class DynamoDBStore(Store):
     """Rows in a DynamoDB table with a string partition key and no sort key; implements `dynmemo.item.Store`.
 
     Args:

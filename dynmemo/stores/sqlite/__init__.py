@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from dynmemo import parts as of
 from dynmemo._process import new_token
 from dynmemo.errors import InvalidOptionError, ValueTooLargeError
-from dynmemo.item import Expect, Item, Parts, Pieces, Refused, Written, pieces_of, settled
+from dynmemo.item import Expect, Item, Parts, Pieces, Refused, Store, Written, pieces_of, settled
 from dynmemo.stores.files import ValueFiles
 from dynmemo.stores.sqlite import schema
 from dynmemo.stores.sqlite.file import SqliteFile, Tries
@@ -85,7 +85,7 @@ _SCAN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn IS NOT NULL AND {_PAGE}
 _SCAN_FN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn = ? AND {_PAGE}"  # noqa: S608
 
 
-class SqliteStore:
+class SqliteStore(Store):
     """Rows in one SQLite file, large values in a folder beside it (`dynmemo.item.Store`).
 
     Args:
@@ -165,11 +165,8 @@ class SqliteStore:
         return self._whole(key, self._reread(key))
 
     def version(self) -> object:
-        """An object that is another one after every change in the file; None if the path has to be looked at.
-
-        SQLite tells each connection whether others have changed something. What this process did and saw is in
-        `SqliteFile.version`: a new object, so that threads that notice changes at once take no lock to count them.
-        """
+        # SQLite tells each connection whether others have changed something. What this process did and saw is in
+        # `SqliteFile.version`: a new object, so that threads that notice changes at once take no lock to count them.
         file = self._file
         cursor = self._idle()
         if cursor is None:
@@ -268,11 +265,7 @@ class SqliteStore:
         return True
 
     def remove_all(self, fn: str | None) -> int:
-        """Delete the rows of the function `fn`, or of all functions, that were stored before this call.
-
-        Generation rows and rows without `fn` stay. Many short transactions, so writers come in between;
-        then the file is made shorter. Returns how many rows were deleted.
-        """
+        # Many short transactions, so that writers come in between; then the file is made shorter.
         self._count()
         bite = partial(clear_bite, fn=fn, stored_until=int(self._clock() * 1e6))
         removed = 0
@@ -283,12 +276,8 @@ class SqliteStore:
         return removed
 
     def remove_orphans(self, *, dry_run: bool = False) -> int:
-        """Delete files that belong to no row and whose write began more than an hour ago; how many."""
         names = self._run(partial(orphans, folder=self._folder, now=time.time()), "remove_orphans")
         return len(names) if dry_run else sum(map(self._folder.remove, names))
-
-    def patient(self) -> Self:
-        return self  # who writes waits for no longer than `busy_timeout` for the others
 
     def scan(self, prefix: str = "", *, fn: str | None = None, segments: int = 1) -> Iterator[tuple[str, Item]]:
         statement, of_fn = (_SCAN, ()) if fn is None else (_SCAN_FN, (fn,))
@@ -302,9 +291,6 @@ class SqliteStore:
                 yield last.removeprefix(PREFIX), _item(row)
             if len(rows) < PAGE:
                 return
-
-    def connect(self) -> None:
-        return None  # a file needs no time to speak of
 
     def open(self) -> None:
         self._run(lambda cursor: None, "open")
