@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dynmemo import expiry
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, UnreadableValueError
-from dynmemo.expiry import Dates
 from dynmemo.generations import generations
-from dynmemo.item import LATEST_TIME, Item, Refused
+from dynmemo.item import LATEST_TIME, Refused
 from dynmemo.keys import lease_key
 from dynmemo.leases import Leases, flights
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from dynmemo.codec import Codec, Decoded, Opened
     from dynmemo.expiry import Lifetime
     from dynmemo.failures import Breaker, Trouble
-    from dynmemo.item import Content, Expect
+    from dynmemo.item import Content, Expect, Item
     from dynmemo.leases import Spot
 
 R = TypeVar("R")
@@ -242,13 +241,21 @@ class Entries:
         """The generation, its missing rows written."""
         return self._generations.ensured(self.store, self._fn)
 
-    def dates(self, lifetime: Lifetime) -> Dates | None:
-        """The dates of a result that is stored now, with the time for which errors keep it; None if they are past."""
-        dates = lifetime.dates(self._clock())
-        if dates is None or self._stale_for is None or dates.ttl_date is None:
-            return dates
-        later = None if dates.ttl_deadline is None else min(dates.ttl_deadline + self._stale_for, LATEST_TIME)
-        return Dates(min(dates.ttl_date + self._stale_for, LATEST_TIME), later, dates.ttl_window)
+    def row(self, lifetime: Lifetime, generation: str) -> Item | None:
+        """The row, without its value, of a result that is stored now; None if its time has run out.
+
+        The time for which errors keep it is part of its dates.
+        """
+        row = lifetime.row(self._clock())
+        if row is None:
+            return None
+        row, stale_for = row._replace(fn=self._fn, gen=generation), self._stale_for
+        if stale_for is None or row.ttl_date is None:
+            return row
+        later = None if row.ttl_deadline is None else min(row.ttl_deadline + stale_for, LATEST_TIME)
+        return row._replace(
+            ttl_date=min(row.ttl_date + stale_for, LATEST_TIME), ttl_deadline=later, stale_for=stale_for
+        )
 
     def content(self, key: str, computed: Computed, deadline: int | None = None) -> bytes | Content:
         """A result as it is stored.
@@ -268,18 +275,6 @@ class Entries:
         if limit is not None and len(content) > limit:
             self.cache.check_size(len(content))
         return content
-
-    def row(self, content: bytes | Content, dates: Dates, generation: str) -> Item:
-        """The row of a result."""
-        return Item(
-            content,
-            dates.ttl_date,
-            dates.ttl_deadline,
-            dates.ttl_window,
-            fn=self._fn,
-            gen=generation,
-            stale_for=None if dates.ttl_date is None else self._stale_for,
-        )
 
     def write(self, key: str, row: Item, expect: Expect | None) -> bool:
         """Store a result that was computed without a lease; False if the row is not as expected."""

@@ -13,13 +13,9 @@ import numbers
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from dynmemo.errors import InvalidOptionError
-from dynmemo.item import LATEST_TIME
-
-if TYPE_CHECKING:
-    from dynmemo.item import Item
+from dynmemo.item import LATEST_TIME, Item
 
 Duration = float | timedelta | str
 Ttl = Duration | datetime
@@ -80,15 +76,6 @@ def _seconds(value: object, option: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Dates:
-    """What a row says of its life: the three attributes of the table."""
-
-    ttl_date: int | None
-    ttl_deadline: int | None
-    ttl_window: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Lifetime:
     """Checked expiration options: `relative` seconds or `absolute` Unix seconds, and the window in ticks of 100 ns."""
 
@@ -113,8 +100,8 @@ class Lifetime:
             return cls(window=window)
         return cls(relative=parse_lasting(ttl, "ttl", now), window=window)
 
-    def dates(self, now: float) -> Dates | None:
-        """The row's three attributes when it is written at `now`; None if the absolute time has passed."""
+    def row(self, now: float) -> Item | None:
+        """A row of nothing but its dates when it is written at `now`; None if the absolute time has passed."""
         deadline = None
         if self.absolute is not None:
             if now > self.absolute:
@@ -123,9 +110,10 @@ class Lifetime:
         elif self.relative is not None:
             deadline = min(math.floor(now + self.relative), LATEST_TIME)
         if self.window is None:
-            return Dates(deadline, deadline, None)
+            return Item(ttl_date=deadline, ttl_deadline=deadline)
         end = math.floor(now + self.window / TICKS_PER_SECOND)
-        return Dates(min(end, LATEST_TIME if deadline is None else deadline), deadline, format_timespan(self.window))
+        date = min(end, LATEST_TIME if deadline is None else deadline)
+        return Item(ttl_date=date, ttl_deadline=deadline, ttl_window=format_timespan(self.window))
 
 
 def _absolute(moment: datetime, now: float) -> float:

@@ -88,22 +88,11 @@ class Stats(Meter):
 
     # A signal handler may count, too. It runs between two calls, never within a statement that calls nothing.
 
-    def hit(self, seconds: float) -> None:
-        """A call was answered from the cache; computing it had taken `seconds`."""
-        with self._lock:
-            self._counts["hits"] += 1
-            self._counts["seconds_saved"] += seconds
-
-    def share(self, seconds: float) -> None:
-        """A call was answered with what somebody else computed meanwhile, in `seconds`."""
-        with self._lock:
-            self._counts["waited"] += 1
-            self._counts["seconds_saved"] += seconds
-
-    def add(self, counter: str) -> None:
-        """Increase one counter by its name."""
+    def add(self, counter: str, saved: float = 0.0) -> None:
+        """Increase one counter by its name; computing took `saved` seconds, which this call did not have to wait."""
         with self._lock:
             self._counts[counter] += 1
+            self._counts["seconds_saved"] += saved
 
     def info(self) -> CacheInfo:
         with self._lock:

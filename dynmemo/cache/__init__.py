@@ -31,7 +31,6 @@ from dynmemo.cache.options import (
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.expiry import Lifetime
 from dynmemo.failures import WRITING, Breaker
-from dynmemo.item import Item
 from dynmemo.near import NEAR_MAX_BYTES, Near
 from dynmemo.parts import bytes_of
 from dynmemo.stores.files import COPIES_MAX_BYTES
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from dynmemo.expiry import Duration, Ttl
-    from dynmemo.item import Store
+    from dynmemo.item import Item, Store
 
 T = TypeVar("T")
 Secret = str | bytes | Sequence[str | bytes]
@@ -300,12 +299,12 @@ class Cache:
         self.lifetime(ttl, sliding, self.clock())  # what is wrong with the times is said before anything is connected
         self.store.connect()  # it may take seconds, which are not part of the entry's life
         now = self.clock()
-        dates = self.lifetime(ttl, sliding, now).dates(now)
-        if dates is None:
+        row = self.lifetime(ttl, sliding, now).row(now)
+        if row is None:
             raise InvalidOptionError(f"ttl={ttl!r} lies in the past; give a moment in the future, or a duration")
         content = bytes(value)
         self.check_size(len(content))
-        self.store.write(key, Item(content, dates.ttl_date, dates.ttl_deadline, dates.ttl_window))
+        self.store.write(key, row._replace(value=content))
 
     def refresh(self, key: str) -> None:
         """Start the sliding window anew; without entry or window nothing happens. Errors as in `get`."""

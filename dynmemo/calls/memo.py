@@ -109,7 +109,7 @@ class Memo:
                 self.stats.add("misses")
         hit = looked.decoded
         if hit is not None:
-            self.stats.hit(hit.seconds)
+            self.stats.add("hits", hit.seconds)
             part = self.options.refresh_ahead
             # Not again within the time of a lease, since each try costs a write.
             if part is None or not (

@@ -233,7 +233,7 @@ class Miss:
         if landed.is_stale:
             self._stats.add("stale")
         else:
-            self._stats.share(decoded.seconds)
+            self._stats.add("waited", decoded.seconds)
         return decoded
 
     def _land(self, flight: Flight[Landed], landed: Landed) -> Story:
@@ -353,7 +353,7 @@ class Miss:
         """Somebody else's result stands there now."""
         if looked.decoded is None or looked.row is None:
             raise AssertionError("no hit")
-        self._stats.share(looked.decoded.seconds)
+        self._stats.add("waited", looked.decoded.seconds)
         return Landed(looked.decoded, looked.row.value)
 
     def _claim_ahead(self) -> Steps[Lease | None]:
@@ -450,14 +450,14 @@ class Miss:
         except Exception as error:  # noqa: BLE001 - the result is there, and worth more than a word on storing it
             kind = type(error).__name__
             return Form(cause=f"raised {kind}", reason=f"cache_if= or ttl= raised {kind} for it")
-        dates = None if lifetime is None else entries.dates(lifetime)
-        if dates is None:
+        row = None if lifetime is None else entries.row(lifetime, generation)
+        if row is None:
             return Form(cause="ttl", reason="its ttl has run out")
         try:
-            content = entries.content(self._key, computed, dates.ttl_deadline)
+            content = entries.content(self._key, computed, row.ttl_deadline)
         except (CannotSerialize, ValueTooLargeError) as error:
             return Form(cause=type(error).__name__, reason=str(error))
-        return Form(content, entries.row(content, dates, generation))
+        return Form(content, row._replace(value=content))
 
     def _store(self, row: Item, lease: Lease | None, over: Expect | None) -> Steps[bool]:
         """Write the row of a result; False if it was forgotten or taken over while it was computed."""

@@ -10,14 +10,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dynmemo import InvalidOptionError
-from dynmemo.expiry import Dates, Lifetime, expires_at, is_expired, parse_duration, refreshed_date
+from dynmemo.expiry import Lifetime, expires_at, is_expired, parse_duration, refreshed_date
 from dynmemo.item import LATEST_TIME, Item
 
 NOW = 1_700_000_000.75
 
 
-def dates(ttl: Any = None, sliding: Any = None, now: float = NOW) -> Dates:
-    found = Lifetime.parse(ttl, sliding, now).dates(now)
+def dates(ttl: Any = None, sliding: Any = None, now: float = NOW) -> Item:
+    found = Lifetime.parse(ttl, sliding, now).row(now)
     assert found is not None
     return found
 
@@ -58,25 +58,25 @@ def test_other_durations_are_refused_with_what_is_allowed(given: object) -> None
 
 
 def test_without_options_an_entry_never_expires() -> None:
-    assert dates() == Dates(None, None, None)
+    assert dates() == Item(None, None, None, None)
 
 
 def test_a_relative_ttl_is_the_deadline_in_whole_seconds() -> None:
-    assert dates(ttl=90) == Dates(1_700_000_090, 1_700_000_090, None)
+    assert dates(ttl=90) == Item(None, 1_700_000_090, 1_700_000_090, None)
 
 
 def test_an_absolute_ttl_is_the_deadline() -> None:
     moment = datetime.fromtimestamp(1_700_000_500, timezone(timedelta(hours=9)))
-    assert dates(ttl=moment) == Dates(1_700_000_500, 1_700_000_500, None)
+    assert dates(ttl=moment) == Item(None, 1_700_000_500, 1_700_000_500, None)
 
 
 def test_a_sliding_window_alone_has_no_deadline() -> None:
-    assert dates(sliding="90s") == Dates(1_700_000_090, None, "00:01:30")
+    assert dates(sliding="90s") == Item(None, 1_700_000_090, None, "00:01:30")
 
 
 def test_a_sliding_window_ends_at_the_deadline() -> None:
-    assert dates(ttl=60, sliding="36h") == Dates(1_700_000_060, 1_700_000_060, "1.12:00:00")
-    assert dates(ttl=7200, sliding="1h") == Dates(1_700_003_600, 1_700_007_200, "01:00:00")
+    assert dates(ttl=60, sliding="36h") == Item(None, 1_700_000_060, 1_700_000_060, "1.12:00:00")
+    assert dates(ttl=7200, sliding="1h") == Item(None, 1_700_003_600, 1_700_007_200, "01:00:00")
 
 
 def test_the_date_is_the_floor_of_now_and_window() -> None:
@@ -106,8 +106,8 @@ def test_times_past_the_year_9999_are_refused() -> None:
 
 def test_a_fixed_moment_that_has_passed_since_decoration_gives_no_dates() -> None:
     lifetime = Lifetime.parse(datetime.fromtimestamp(NOW + 10, UTC), None, NOW)
-    assert lifetime.dates(NOW + 9) is not None
-    assert lifetime.dates(NOW + 11) is None
+    assert lifetime.row(NOW + 9) is not None
+    assert lifetime.row(NOW + 11) is None
 
 
 def test_an_entry_is_expired_once_the_clock_with_its_fraction_is_past_the_date() -> None:
