@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 _TAG = b"dynmemo"
 """Entry of the schema's metadata, JSON: which type to restore, and what Arrow does not know of it."""
 
-_KINDS = (
-    ("pandas", "DataFrame"),
-    ("pandas", "Series"),
-    ("polars", "DataFrame"),
-    ("pyarrow", "Table"),
-)
-
 
 class Arrow:
     """pandas frames and series, polars frames and pyarrow tables; each comes back as what it was, or is refused."""
@@ -65,9 +58,10 @@ class Arrow:
 
 def _kind(value: object) -> str | None:
     """The exact type: a subclass (a GeoDataFrame) carries what Arrow would lose."""
-    for module, name in _KINDS:
+    for kind in _SAME:
+        module, _, name = kind.partition(".")
         if type(value) is getattr(sys.modules.get(module), name, None):
-            return f"{module}.{name}"
+            return kind
     return None
 
 
@@ -168,6 +162,7 @@ _SAME: dict[str, Callable[[Any, Any], bool]] = {
     "polars.DataFrame": lambda given, restored: given.schema == restored.schema and given.equals(restored),
     "pyarrow.Table": lambda given, restored: given.schema.equals(restored.schema, check_metadata=True),
 }
+"""What it stores, and whether something of that kind comes back as it was."""
 
 
 def _lossy(value: object, why: str) -> CannotSerialize:

@@ -92,12 +92,11 @@ class DynamoDBStore(Store):
         names = None
         if partition_key_name and ttl_attribute_name and not self._create:
             names = Names(partition_key_name, ttl_attribute_name)
+        make = connection.own("dynamodb", region, profile, endpoint_url, config)
         if client is not None:
             make = connection.live(client)
         elif client_factory is not None:
-            make = connection.made_by(client_factory)
-        else:
-            make = connection.own("dynamodb", region, profile, endpoint_url, config)
+            make = lambda pace: client_factory()  # noqa: E731 - whatever the pace
         own = client is None and client_factory is None
         self._connection = Connection(make, names, own=own, given_client=client is not None)
         self._pace, self._bulk_pace = connection.QUICK, connection.BULK

@@ -155,31 +155,19 @@ def pages(send: Callable[[Page], Page], request: Page, segments: int) -> Iterato
         segments: how many parts of the table are read at once, each in a thread. The pages come as they arrive, and
             no more are fetched ahead than one for each segment.
     """
-    if segments == 1:
-        following: Page | None = request
-        while following is not None:
-            page = send(following)
-            following = _next(following, page)
-            yield page
-        return
     pool = Daemons(segments, "dynmemo-scan")
     try:
         parts = [{**request, "Segment": segment, "TotalSegments": segments} for segment in range(segments)]
         running: dict[Future[Page], Page] = {pool.submit(send, part): part for part in parts}
         while running:
             for done in wait(running, return_when=FIRST_COMPLETED).done:
-                page = done.result()
-                following = _next(running.pop(done), page)
-                if following is not None:
+                page, part = done.result(), running.pop(done)
+                if "LastEvaluatedKey" in page:
+                    following = {**part, "ExclusiveStartKey": page["LastEvaluatedKey"]}
                     running[pool.submit(send, following)] = following
                 yield page
     finally:
         pool.end()
-
-
-def _next(request: Page, page: Page) -> Page | None:
-    """The request for the page after `page`; None after the last one."""
-    return {**request, "ExclusiveStartKey": page["LastEvaluatedKey"]} if "LastEvaluatedKey" in page else None
 
 
 GROUP = 8
@@ -217,8 +205,10 @@ class PartRows:
         # Parts never change, so the first look is of the cheap kind, whatever the store is set up for.
         def get(group: range) -> list[bytes | None]:
             keys = [self._key(key, parts, n) for n in group]
-            found = {row[self._names.key]["S"]: rows.value_of(row) for row in self._batches.get(keys, consistent=again)}
-            return [found.get(key) for key in keys]
+            found = {
+                row[self._names.key]["S"]: row.get("value", {}) for row in self._batches.get(keys, consistent=again)
+            }
+            return [found.get(key, {}).get("B") for key in keys]
 
         pieces = in_parallel(get, _groups(parts.count))
         return of.join([piece for group in pieces for piece in group], parts)

@@ -201,15 +201,6 @@ def _free_pools(client: object) -> None:
 _PARTS_OF_CLIENTS = frozenset(("botocore", "urllib3", "collections", "builtins"))
 
 
-def made_by(factory: Callable[[], DynamoDBClient]) -> Callable[[Pace], Any]:
-    """A source that asks the user's factory, whatever the pace."""
-
-    def make(pace: Pace) -> DynamoDBClient:
-        return factory()
-
-    return make
-
-
 def live(client: DynamoDBClient) -> Callable[[Pace], Any]:
     """A source for a client that the user made; only the process that made it has its sockets."""
     pid = os.getpid()

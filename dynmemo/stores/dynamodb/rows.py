@@ -58,12 +58,6 @@ def encode(item: Item, ttl_name: str, etag: str) -> Row:
     return row
 
 
-def value_of(row: Row) -> bytes | None:
-    """The value of a row, None if it has none."""
-    value: bytes | None = _typed(row, "value", "B")
-    return value
-
-
 def decode(row: Row, ttl_name: str) -> Item:
     """The item of a row; an attribute of another type than ours counts as absent."""
     return Item(
