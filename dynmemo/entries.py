@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from dynmemo import expiry
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, UnreadableValueError
 from dynmemo.generations import generations
-from dynmemo.item import LATEST_TIME, Refused
+from dynmemo.item import LATEST_TIME
 from dynmemo.keys import lease_key
 from dynmemo.leases import Leases, flights
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dynmemo.codec import Codec, Decoded, Opened
     from dynmemo.expiry import Lifetime
     from dynmemo.failures import Breaker, Trouble
-    from dynmemo.item import Content, Expect, Item
+    from dynmemo.item import Content, Item
     from dynmemo.leases import Spot
 
 R = TypeVar("R")
@@ -141,8 +141,9 @@ class Entries:
                 self._near_entries.move_to_end(key)
             looked = self.judge(key, near.row, kept=kept, opened=near.opened)
         row = looked.row
-        if row is not None and row.ttl_window is not None and looked.decoded is not None and slides:
-            self._slide(key, row)
+        moves = slides and not self.cache.write_breaker.is_open  # a hit does not wait for a write that will fail
+        if moves and row is not None and row.ttl_window is not None and looked.decoded is not None:
+            self.cache.touch(self.store, key, row, self._refresh_after)
         return looked
 
     def look_up_at(self, spot: Spot) -> Looked:
@@ -271,14 +272,8 @@ class Entries:
             seconds=computed.seconds,
             deadline=deadline,
         )
-        limit = self.cache.max_value_bytes
-        if limit is not None and len(content) > limit:
-            self.cache.check_size(len(content))
+        self.cache.check_size(len(content))
         return content
-
-    def write(self, key: str, row: Item, expect: Expect | None) -> bool:
-        """Store a result that was computed without a lease; False if the row is not as expected."""
-        return not isinstance(self.store.write(key, row, expect), Refused)
 
     def may_overwrite(self, key: str, cause: str) -> bool:
         """Whether an unreadable entry may be replaced now."""
@@ -289,10 +284,6 @@ class Entries:
         self.store.remove(lease_key(key))
         self.store.remove(key)
         flights.detach((self.cache, key))
-
-    def _slide(self, key: str, row: Item) -> None:
-        if not self.cache.write_breaker.is_open:  # a hit does not wait for a write that will fail
-            self.cache.touch(self.store, key, row, self._refresh_after)
 
 
 def is_first(times: dict[Hashable, float], what: Hashable, seconds: float) -> bool:

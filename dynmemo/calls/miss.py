@@ -20,7 +20,7 @@ from dynmemo.errors import InvalidOptionError, UnreadableValueError, ValueTooLar
 from dynmemo.expiry import parse_wait
 from dynmemo.failures import OutOfOrder
 from dynmemo.generations import NO_GENERATION, RECHECK_SECONDS
-from dynmemo.item import Expect, Refused, settled
+from dynmemo.item import Expect, Refused, Written, settled
 from dynmemo.leases import (
     Lease,
     Spot,
@@ -466,9 +466,9 @@ class Miss:
                 yield Work(self._writing, lease.give_up, is_needed=False)
             return False
         if lease is None:
-            is_stored: bool = yield Work(self._writing, self._entries.write, self._key, row, over)
-        else:
-            is_stored = yield Work(self._writing, lease.finish, row)
+            answer: Written | Refused = yield Work(self._writing, self._entries.store.write, self._key, row, over)
+            return isinstance(answer, Written)
+        is_stored: bool = yield Work(self._writing, lease.finish, row)
         return is_stored
 
     def _kept_back(self, computed: Computed, form: Form, lease: Lease | None) -> Steps[Landed]:
