@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dynmemo.errors import DynmemoError
+from dynmemo.keys.places import attributes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,23 +109,12 @@ def _parts(value: object) -> Iterator[tuple[object, str]]:
     if isinstance(value, types.FunctionType):
         yield from _closed_over(value)
     elif not isinstance(value, type | types.ModuleType):
-        yield from ((part, f".{name}") for name, part in _attributes(value))
+        yield from ((part, f".{name}") for name, part in attributes_of(value).items())
 
 
 def _key(key: object) -> str:
     """A key that is a plain name is a field; any other may be data, which has no place in a log."""
     return repr(key) if type(key) is str and key.isidentifier() and len(key) <= 40 else "..."
-
-
-def _attributes(value: object) -> Iterator[tuple[str, object]]:
-    yield from getattr(value, "__dict__", {}).items()
-    for kind in type(value).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            descriptor = kind.__dict__.get(name)
-            if isinstance(descriptor, types.MemberDescriptorType):
-                with suppress(AttributeError):  # an empty slot
-                    yield name, descriptor.__get__(value)
 
 
 def _closed_over(function: types.FunctionType) -> Iterator[tuple[object, str]]:

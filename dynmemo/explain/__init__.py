@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dynmemo import expiry
 from dynmemo.defaults import is_disabled
 from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError
-from dynmemo.explain.differences import History, Known, Stored, history, is_small
+from dynmemo.explain.differences import History, Known, history, is_small
 from dynmemo.explain.explanation import Explanation
 from dynmemo.generations import generations
 from dynmemo.item import Content
@@ -57,7 +57,7 @@ def explain(name: str, call: Known, history: History, entries: Callable[[], Entr
             standing = _standing(found, call, history)
         except (InvalidOptionError, StoreUnavailableError, InvalidTableError) as error:
             standing = _Standing("unavailable", str(error))
-    nearest = None
+    nearest: tuple[str, tuple[str, ...]] = ("", ())
     if standing.state == "absent" and not history.was_called(call.code, call.arguments):
         nearest = call.nearest(history, list(_stored(found, call.fn)))
     return Explanation(
@@ -70,8 +70,8 @@ def explain(name: str, call: Known, history: History, entries: Callable[[], Entr
         state=standing.state,
         detail=standing.detail,
         expires_at=standing.expires_at,
-        nearest="" if nearest is None else nearest.what,
-        differences=() if nearest is None else nearest.differences,
+        nearest=nearest[0],
+        differences=nearest[1],
     )
 
 
@@ -134,14 +134,14 @@ def _when(moment: float) -> str:
     return f"{datetime.fromtimestamp(int(moment), UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _stored(entries: Entries | None, fn: str) -> Iterator[Stored]:
-    """The calls in a local store; a shared one would be read, and billed, as a whole."""
+def _stored(entries: Entries | None, fn: str) -> Iterator[tuple[str, str]]:
+    """Code and arguments parts of the keys in a local store; a shared one would be read, and billed, as a whole."""
     if entries is None or not isinstance(entries.store, SqliteStore):
         return
     try:
         for key, row in islice(entries.store.scan(f"{fn}:", fn=fn), MOST_ROWS):
             parts = key.split(":")
             if len(parts) == 3 and "#" not in key and row.lease_owner is None and row.no_store is None:
-                yield Stored(parts[1], parts[2])
+                yield parts[1], parts[2]
     except StoreUnavailableError:
         return  # it says nothing about other calls then

@@ -6,7 +6,7 @@ Only digests and names are kept. A call is noted when it misses, never on the wa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dynmemo._process import Once, new_lock
 from dynmemo.keys.builtin import size_of
@@ -37,20 +37,6 @@ _WORDS = {
 }
 
 
-class Nearest(NamedTuple):
-    """The known call that a missing one differs least from."""
-
-    what: str
-    differences: tuple[str, ...]
-
-
-class Stored(NamedTuple):
-    """What a key in the store says of a call."""
-
-    code: str
-    arguments: str
-
-
 class Known:
     """A call, to be compared with others.
 
@@ -66,30 +52,29 @@ class Known:
         self.ingredients = ingredients
         self.each = each
 
-    def nearest(self, history: History, stored: Iterable[Stored]) -> Nearest | None:
-        """The nearest of the calls that this process remembers and the store holds.
+    def nearest(self, history: History, stored: Iterable[tuple[str, str]]) -> tuple[str, tuple[str, ...]]:
+        """Which of the calls that are known is the nearest, and in what this one differs; both empty if none is known.
 
-        The same arguments under another code are nearer than other arguments, then the number of differences decides.
+        Known are those that this process remembers, and those whose parts of code and arguments are `stored`. The same
+        arguments under another code are nearer than other arguments, then the number of differences decides.
         """
         calls = history.calls()
         digests = {call.arguments: call for call in calls}
-        found: list[tuple[bool, int, Nearest]] = []
+        found: list[tuple[bool, int, str, tuple[str, ...]]] = []
         for what, call in (("a call that this process made", one) for one in calls):
             found += self._compared(what, call.code, call.arguments, call, history)
-        for one in stored:
-            known = digests.get(one.arguments)
-            found += self._compared("an entry in the store", one.code, one.arguments, known, history)
-        return min(found, key=lambda one: one[:2])[2] if found else None
+        for code, arguments in stored:
+            found += self._compared("an entry in the store", code, arguments, digests.get(arguments), history)
+        return min(found, key=lambda one: one[:2])[2:] if found else ("", ())
 
     def _compared(
         self, what: str, code: str, arguments: str, call: Call | None, history: History
-    ) -> Iterator[tuple[bool, int, Nearest]]:
+    ) -> Iterator[tuple[bool, int, str, tuple[str, ...]]]:
         if (code, arguments) == (self.code, self.arguments):
             return
         of_code, cost = self._code_differences(code, history)
         of_arguments, more = self._argument_differences(arguments, call)
-        differences = (*of_arguments, *of_code)
-        yield arguments != self.arguments, cost + more, Nearest(what, differences)
+        yield arguments != self.arguments, cost + more, what, (*of_arguments, *of_code)
 
     def _code_differences(self, code: str, history: History) -> tuple[list[str], int]:
         if code == self.code:
