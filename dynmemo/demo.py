@@ -79,7 +79,6 @@ def forecast(history: pd.Series[float], horizon: int = HORIZON) -> pd.DataFrame:
 class Call:
     """What one worker saw of one call."""
 
-    worker: int
     pid: int
     variable: str
     again: bool
@@ -87,17 +86,9 @@ class Call:
     waited: bool
     """Another worker was computing it."""
     seconds: float
+    saved: float
+    """Seconds of computing, as `cache_info()` says."""
     result: pd.DataFrame
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """All calls of one worker and what its `cache_info()` says."""
-
-    calls: tuple[Call, ...]
-    hits: int
-    waited: int
-    seconds_saved: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +96,15 @@ class Run:
     """Everything that came out of one demo."""
 
     cache: Cache
-    works: tuple[Work, ...]
+    works: tuple[list[Call], ...]
+    """The calls of each worker."""
     compute_seconds: dict[str, float]
     """By variable, as the cache remembers it; without those that it did not keep."""
 
     @property
     def calls(self) -> list[Call]:
         """The calls of all workers."""
-        return [call for work in self.works for call in work.calls]
+        return list(itertools.chain(*self.works))
 
 
 def run(url: str | None = None, workers: int = 4) -> Run:
@@ -129,7 +121,7 @@ def run(url: str | None = None, workers: int = 4) -> Run:
     return Run(cache, works, {variable: entry.seconds for variable, entry in entries.items() if entry is not None})
 
 
-def _works(workers: int) -> tuple[Work, ...]:
+def _works(workers: int) -> tuple[list[Call], ...]:
     # For the workers: models this small are slower with several threads, many times so on a busy machine.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
@@ -162,30 +154,29 @@ def _share(barrier: Barrier) -> None:
     _barrier = barrier
 
 
-def _work(number: int) -> Work:
+def _work(number: int) -> list[Call]:
     """One worker: every forecast once, each worker beginning with another one, and then all of them again."""
     series = _series()
     first = [VARIABLES[(number + step) % len(VARIABLES)] for step in range(len(VARIABLES))]
     _barrier.wait(BARRIER_SECONDS)
-    calls = [_call(number, series[variable], again=False) for variable in first]
-    calls += [_call(number, series[variable], again=True) for variable in VARIABLES]
-    info = forecast.cache_info()
-    return Work(tuple(calls), info.hits, info.waited, info.seconds_saved)
+    calls = [_call(series[variable], again=False) for variable in first]
+    return calls + [_call(series[variable], again=True) for variable in VARIABLES]
 
 
-def _call(worker: int, series: pd.Series[float], *, again: bool) -> Call:
-    computed, waited = len(_computed), forecast.cache_info().waited
+def _call(series: pd.Series[float], *, again: bool) -> Call:
+    computed, before = len(_computed), forecast.cache_info()
     start = time.perf_counter()
     result = forecast(series)
     seconds = time.perf_counter() - start
+    info = forecast.cache_info()
     return Call(
-        worker,
         os.getpid(),
         str(series.name),
         again,
         len(_computed) > computed,
-        forecast.cache_info().waited > waited,
+        info.waited > before.waited,
         seconds,
+        info.seconds_saved - before.seconds_saved,
         result,
     )
 
@@ -215,9 +206,9 @@ def report(run: Run, console: Console) -> bool:
         )
         return False
     computed = sum(call.computed for call in run.calls)
-    hits = sum(work.hits for work in run.works)
-    waits = sum(work.waited for work in run.works)
-    saved = sum(work.seconds_saved for work in run.works)
+    waits = sum(call.waited for call in run.calls)
+    hits = len(run.calls) - computed - waits
+    saved = sum(call.saved for call in run.calls)
     done = f"{computed} forecasts computed, each once" if computed else "Nothing computed, an earlier run had left all"
     shared = f"{hits} hits; {waits} waits" if waits else f"{hits} hits"
     console.print(f"[bold]{done}; {shared}; {_time(saved)} saved.[/]", highlight=False)
@@ -245,8 +236,8 @@ def _table(run: Run) -> Table:
             footer = f"{_time(computing)}\n{_time(later)}\n{computing / later:,.0f} x"
         table.add_column(variable, justify="right", footer=footer)
     for work in run.works:
-        cells = (Text("\n").join(_line(call) for call in work.calls if call.variable == name) for name in VARIABLES)
-        table.add_row(f"{work.calls[0].pid}\n  again", *cells)
+        cells = (Text("\n").join(_line(call) for call in work if call.variable == name) for name in VARIABLES)
+        table.add_row(f"{work[0].pid}\n  again", *cells)
     return table
 
 

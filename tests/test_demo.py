@@ -52,16 +52,16 @@ def test_workers_compute_each_forecast_once_and_the_next_run_computes_nothing(ur
 
 def call(pid: int, variable: str, *, computed: bool = False, again: bool = False, mean: float = 1.0) -> demo.Call:
     result = pd.DataFrame({"mean": [mean], "lower": [0.0], "upper": [2.0]})
-    return demo.Call(pid, pid, variable, again, computed, False, 0.5 if computed else 0.001, result)
+    seconds, saved = (0.5, 0.0) if computed else (0.001, 0.5)
+    return demo.Call(pid, variable, again, computed, False, seconds, saved, result)
 
 
-def worker(pid: int, *, computes: bool = False, mean: float = 1.0) -> demo.Work:
+def worker(pid: int, *, computes: bool = False, mean: float = 1.0) -> list[demo.Call]:
     calls = [call(pid, variable, computed=computes, mean=mean) for variable in demo.VARIABLES]
-    calls += [call(pid, variable, again=True, mean=mean) for variable in demo.VARIABLES]
-    return demo.Work(tuple(calls), sum(not each.computed for each in calls), 0, 2.0)
+    return calls + [call(pid, variable, again=True, mean=mean) for variable in demo.VARIABLES]
 
 
-def told(url: str, *works: demo.Work) -> tuple[bool, str]:
+def told(url: str, *works: list[demo.Call]) -> tuple[bool, str]:
     """The verdict and the text of the report about these workers."""
     seconds = dict.fromkeys(demo.VARIABLES, 0.5)
     screen = io.StringIO()
