@@ -100,10 +100,6 @@ def _url() -> str | None:
     return os.environ.get(URL_VARIABLE) if _URL in environment else None
 
 
-def _secret() -> str | None:
-    return os.environ.get(SECRET_VARIABLE) if _SECRET in environment else None
-
-
 def default_cache() -> Cache:
     """The cache in force for functions that name none.
 
@@ -113,7 +109,7 @@ def default_cache() -> Cache:
     global _looked_up
     if configured is not None:
         return configured
-    url, secret = _url(), _secret()
+    url, secret = _url(), os.environ.get(SECRET_VARIABLE) if _SECRET in environment else None
     known = _looked_up  # one read: another thread may replace it
     if known is not None and known[0] == url and known[1] == secret:
         return known[2] if url or _adopted is None else _adopted

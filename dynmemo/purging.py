@@ -20,7 +20,7 @@ from dynmemo.parts import is_orphaned, is_plausible, owner
 from dynmemo.stats import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from dynmemo.cache import Cache
@@ -150,7 +150,6 @@ class _Purge:
         self._dry_run = dry_run
         self._progress = progress
         self._pool = Daemons(THREADS, "dynmemo-purge")
-        self._pointed: set[tuple[str, str]] = set()
         self._pending: deque[Future[tuple[int, int]]] = deque()
         self._estimate = _Estimate(self._store)
         self._scanned = self._rows = self._parts = 0
@@ -159,7 +158,12 @@ class _Purge:
         self._quick.open()  # a place that cannot serve says so at once
         try:
             parts: dict[tuple[str, str], list[tuple[str, Item]]] = {}
-            for key, row, part_of in self._pass(fn):
+            pointed: set[tuple[str, str]] = set()
+            for key, row in self._store.scan(fn=fn, segments=SEGMENTS):
+                self._scanned += 1
+                if row.parts is not None:
+                    pointed.add((key, row.parts.write_id))
+                part_of = owner(key)
                 if part_of is None:
                     if self._choice.takes(key, row):
                         self._remove(key, row)
@@ -167,7 +171,7 @@ class _Purge:
                     parts.setdefault(part_of, []).append((key, row))
                 self._tell()
             for of, lost in parts.items():
-                if of not in self._pointed:
+                if of not in pointed:
                     self._remove_orphans(of, lost)
             self._settle(0)
             if orphans and fn is None:
@@ -175,15 +179,6 @@ class _Purge:
         finally:
             self._pool.end()
         return self._so_far()
-
-    def _pass(self, fn: str | None) -> Iterator[tuple[str, Item, tuple[str, str] | None]]:
-        """All rows, with what a part belongs to; `_pointed` learns which parts have a row."""
-        for key, row in self._store.scan(fn=fn, segments=SEGMENTS):
-            self._scanned += 1
-            part_of = owner(key)
-            if row.parts is not None:
-                self._pointed.add((key, row.parts.write_id))
-            yield key, row, part_of
 
     def _remove(self, key: str, row: Item) -> None:
         # The store deletes the parts along with their row.

@@ -291,7 +291,9 @@ class Codec:
             else:
                 seal = self._seal_of(header, place, body, view[-TRAILER_SIZE:])
                 if identity is not None:
-                    self._remember(key, identity)
+                    if len(self._verified) >= _MOST_VERIFIED:
+                        self._verified.clear()
+                    self._verified[key, identity] = None
             start = _FIXED_SIZE + len(header.serializer)
             end = len(view) - TRAILER_SIZE
             if header.flags & ENCRYPTED:
@@ -351,11 +353,6 @@ class Codec:
             return UnreadableValueError(f"the stored value is {what}", cause="secret")
         what = "encrypted and encrypt= is off" if header.encrypted else "not encrypted and encrypt= is on"
         return UnreadableValueError(f"the stored value is {what}", cause="encryption")
-
-    def _remember(self, key: str, identity: Hashable) -> None:
-        if len(self._verified) >= _MOST_VERIFIED:
-            self._verified.clear()
-        self._verified[key, identity] = None
 
     def _decode(self, header: Header, data: memoryview, start: int, end: int, is_own: bool) -> object:
         """The value of an `Opened`."""

@@ -250,9 +250,9 @@ class Hold:
         self.is_dropped = False
         """Whoever computed is gone or has stopped; the keeper shall give it up."""
         running = running_here()
-        self.flight: Callable[[], Flight[Any] | None] = weakref.ref(running[-1]) if running else _nothing
+        self.flight: Callable[[], Flight[Any] | None] = weakref.ref(running[-1]) if running else lambda: None
         """The flight for which it was taken, while that is there; None without one."""
-        self.witness: Callable[[], bool] | None = None if running else _yes
+        self.witness: Callable[[], bool] | None = None if running else lambda: True
         """Whether the code still runs that computes without a flight."""
         self.keeper = leases.keeper or renewer()
         self._clock = leases.clock
@@ -317,14 +317,6 @@ class Hold:
         if self.is_ours and not self.is_dropped:
             self.is_dropped = True
             self.keeper.add(self)
-
-
-def _yes() -> bool:
-    return True
-
-
-def _nothing() -> None:
-    return None
 
 
 def lease_date(now: float, seconds: float) -> int:

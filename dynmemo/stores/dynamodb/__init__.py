@@ -157,17 +157,16 @@ class DynamoDBStore(Store):
         return of.write_outside(place, key, item, put)
 
     def renew(self, key: str, etag: str, ttl_date: int, lease_waits: str | None = None) -> bool:
-        return self._conditional("update_item", key, rows.renewal(etag, ttl_date, lease_waits, self._names().ttl))
+        change = rows.renewal(etag, ttl_date, lease_waits, self._names().ttl)
+        return self._conditional("update_item", key, change) is not None
 
     def touch(self, key: str, seen: Item, ttl_date: int) -> bool:
-        return self._conditional("update_item", key, rows.touching(seen, ttl_date, self._names().ttl))
+        return self._conditional("update_item", key, rows.touching(seen, ttl_date, self._names().ttl)) is not None
 
     def remove(self, key: str, expect: Expect | None = None) -> bool:
         condition = {} if expect is None else rows.expected(expect)
-        where = {self._names().key: {"S": self._partition_key(key)}}
-        try:
-            response = self._call("delete_item", key, Key=where, ReturnValues="ALL_OLD", **condition)
-        except ConditionNotMetError:
+        response = self._conditional("delete_item", key, {**condition, "ReturnValues": "ALL_OLD"})
+        if response is None:
             return False
         self._delete_outside(key, self._replaced(response))
         return True
@@ -210,13 +209,13 @@ class DynamoDBStore(Store):
     def _partition_key(self, key: str) -> str:
         return connection.check_partition_key(self._prefix + key, self._prefix)
 
-    def _conditional(self, method: str, key: str, parameters: dict[str, Any]) -> bool:
+    def _conditional(self, method: str, key: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer to a request on one row; None if the row is not as the request expects it."""
         where = {self._names().key: {"S": self._partition_key(key)}}
         try:
-            self._call(method, key, Key=where, **parameters)
+            return self._call(method, key, Key=where, **parameters)
         except ConditionNotMetError:
-            return False
-        return True
+            return None
 
     def _read(self, key: str, *, consistent: bool) -> Item | None:
         """The row as it stands there, of a value in parts without it."""

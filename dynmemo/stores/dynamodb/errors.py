@@ -6,6 +6,7 @@ never a key, a value or a credential.
 
 from __future__ import annotations
 
+import traceback
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -262,9 +263,5 @@ def _of_class(error: Exception) -> tuple[str, str]:
 
 def _is_from_parser(error: Exception) -> bool:
     """Whether botocore stumbled over the answer itself, with whatever error, since it was no JSON object."""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_globals.get("__name__") == "botocore.parsers":
-            return True
-        trace = trace.tb_next
-    return False
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_globals.get("__name__") == "botocore.parsers" for frame in frames)
