@@ -118,10 +118,8 @@ class _Choice:
             return False
         if self._everything or (self._expired and over):
             return True
-        return self._superseded and (self._is_of_other_code(key) or self._is_of_dead_generation(row))
-
-    def _is_of_other_code(self, key: str) -> bool:
-        return self._code is not None and key.split(":")[1:2] != [self._code]
+        is_of_other_code = self._code is not None and key.split(":")[1:2] != [self._code]
+        return self._superseded and (is_of_other_code or self._is_of_dead_generation(row))
 
     def _is_of_dead_generation(self, row: Item) -> bool:
         """Asked anew for each generation first seen: it may have begun during this purge. A dead one stays dead."""

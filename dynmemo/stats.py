@@ -57,9 +57,13 @@ class Meter:
 
     def __init__(self) -> None:
         self._lock = new_lock(self)
-        self.requests = self.copies = 0
-        self.read_units = 0.0
-        self.write_units = 0.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Set every counter to zero."""
+        with self._lock:
+            self.requests = self.copies = 0
+            self.read_units = self.write_units = 0.0
 
     def count(self, requests: int = 1, read_units: float = 0.0, write_units: float = 0.0, *, copies: int = 0) -> None:
         """Add requests with their units, and large values that were read from a local copy."""
@@ -75,15 +79,9 @@ class Stats(Meter):
 
     __slots__ = ("_counts",)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.reset()
-
     def reset(self) -> None:
-        """Set every counter to zero."""
         with self._lock:
-            self.requests = self.copies = 0
-            self.read_units = self.write_units = 0.0
+            super().reset()
             self._counts: dict[str, Any] = {**dict.fromkeys(COUNTERS, 0), "seconds_saved": 0.0}
 
     # A signal handler may count, too. It runs between two calls, never within a statement that calls nothing.

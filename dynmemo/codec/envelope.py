@@ -333,13 +333,11 @@ class Codec:
         """The seal under which an envelope was written for `key`; nothing may be decoded before this."""
         if header.flags & _MODE != self._mode:
             raise self._wrong_mode(header)
-        is_known = False
-        for seal in self._seals:
-            if seal.key_id == header.key_id:
-                is_known = True
-                if compare_digest(seal.trailer(key, body, is_large=header.length >= THREADS_FROM), trailer):
-                    return seal
-        if is_known:
+        known = [seal for seal in self._seals if seal.key_id == header.key_id]
+        for seal in known:
+            if compare_digest(seal.trailer(key, body, is_large=header.length >= THREADS_FROM), trailer):
+                return seal
+        if known:
             raise UnreadableValueError(
                 "the stored bytes are damaged, or were written under another key", cause="digest"
             )

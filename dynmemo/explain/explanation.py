@@ -94,17 +94,6 @@ def _outline(explanation: Explanation) -> Iterator[_Row]:
         yield _Row("nearest", explanation.nearest)
 
 
-def _code_rows(ingredients: Iterable[Ingredient]) -> Iterator[_Row]:
-    for index, one in enumerate(ingredients):
-        kind = "function" if index == 0 and one.kind == "function" else _KINDS.get(one.kind, one.kind)
-        yield _Row(kind, one.name, one.digest or "", one.note)
-
-
-def _argument_rows(arguments: Iterable[Argument]) -> Iterator[_Row]:
-    for one in arguments:
-        yield _Row(one.name, one.type_name, (one.digest or "")[:_SHORT], one.note)
-
-
 def _code_title(explanation: Explanation) -> str:
     if explanation.code == "off":
         return 'code: does not count (code="off")'
@@ -113,9 +102,13 @@ def _code_title(explanation: Explanation) -> str:
 
 
 def _sections(explanation: Explanation) -> Iterator[tuple[str, list[_Row]]]:
-    yield _code_title(explanation), list(_code_rows(explanation.ingredients))
-    arguments = explanation.key.rpartition(":")[2]
-    yield f"arguments: {arguments}", list(_argument_rows(explanation.arguments))
+    code = []
+    for index, one in enumerate(explanation.ingredients):
+        kind = "function" if index == 0 and one.kind == "function" else _KINDS.get(one.kind, one.kind)
+        code.append(_Row(kind, one.name, one.digest or "", one.note))
+    yield _code_title(explanation), code
+    of_each = [_Row(one.name, one.type_name, (one.digest or "")[:_SHORT], one.note) for one in explanation.arguments]
+    yield f"arguments: {explanation.key.rpartition(':')[2]}", of_each
 
 
 def _text(explanation: Explanation) -> Iterator[str]:

@@ -195,7 +195,8 @@ def is_deadlock(waiting: Sequence[Flight[object]], store: Store, row: Item) -> b
         except InvalidOptionError:  # no key of ours: another program's row
             return False
         owner = None if standing is None else standing.lease_owner
-        if owner is not None and any(_waits(flight, mine) for flight in _holders(store, key, owner, mine)):
+        holders = [] if owner is None else _holders(store, key, owner, mine)
+        if any(not mine.isdisjoint(flight.reached()) for flight in holders):
             return True
     return False
 
@@ -209,7 +210,3 @@ def _holders(store: Store, key: str, owner: str, mine: set[Flight[object]]) -> l
         if flight.hold is not None and (flight.hold.key, flight.hold.owner) == (key, owner)
         if place(flight.hold.store) == here
     ]
-
-
-def _waits(flight: Flight[object], mine: set[Flight[object]]) -> bool:
-    return not mine.isdisjoint(flight.reached())
