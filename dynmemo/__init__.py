@@ -11,9 +11,11 @@ file when nothing is configured. See `dynamo_cached`, `Cache` and `configure`.
 
 from __future__ import annotations
 
+import typing
+
 from dynmemo._version import __version__
 from dynmemo.cache import Cache
-from dynmemo.calls import AsyncCachedFunction, CachedFunction, clear, dynamo_cached, purge
+from dynmemo.calls import clear, dynamo_cached, purge
 from dynmemo.codec import Serializer
 from dynmemo.defaults import configure
 from dynmemo.entries import Entry
@@ -33,6 +35,9 @@ from dynmemo.keys.digest import register_digest
 from dynmemo.keys.identity import Ingredient
 from dynmemo.purging import Purged
 from dynmemo.stats import CacheInfo
+
+if typing.TYPE_CHECKING:
+    from dynmemo.calls.wrapper import AsyncCachedFunction, CachedFunction
 
 __all__ = [
     "Argument",
@@ -62,7 +67,21 @@ __all__ = [
 ]
 
 # What a pickle, a traceback and help() call them stays the same when they move within the package.
-for _name in __all__:
-    if _name != "__version__":
-        globals()[_name].__module__ = __name__
+_with_decorator = {"AsyncCachedFunction", "CachedFunction"}
+"""Imported with the first decorated function, or when they are asked for; see `dynmemo.calls`."""
+for _name in set(__all__) - _with_decorator - {"__version__"}:
+    globals()[_name].__module__ = __name__
 del _name
+
+
+def __getattr__(name: str) -> object:
+    if name not in _with_decorator:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from dynmemo.calls import wrapper
+
+    found: object = getattr(wrapper, name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,13 +7,13 @@ import os
 import threading
 import weakref
 from collections import deque
-from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+    from concurrent.futures import Future
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -114,6 +114,8 @@ class Daemons:
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Call `function` in one of the threads."""
+        from concurrent.futures import Future
+
         future: Future[T] = Future()
 
         def act() -> None:

@@ -7,12 +7,11 @@ writes a new one. A generation row has no TTL and no value: other programs see a
 
 from __future__ import annotations
 
-import secrets
 import time
 import weakref
 from typing import TYPE_CHECKING
 
-from dynmemo._process import logger
+from dynmemo._process import logger, new_token
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused
 from dynmemo.keys import generation_key
@@ -73,7 +72,7 @@ class Generations:
 
     def renew(self, store: Store, fn: str) -> None:
         """Begin a new generation: what was stored before is forgotten by every process."""
-        generation = secrets.token_hex(8)
+        generation = new_token()[:16]
         store.write(generation_key(fn), _row(fn, generation))
         self._learn(fn, generation, self.clock())
 
@@ -90,7 +89,7 @@ class Generations:
 
     def _create(self, store: Store, fn: str) -> str:
         asked = self.clock()
-        generation = secrets.token_hex(8)
+        generation = new_token()[:16]
         answer = store.write(generation_key(fn), _row(fn, generation), Expect())
         if isinstance(answer, Refused) and answer.row is not None and answer.row.gen is not None:
             generation = answer.row.gen

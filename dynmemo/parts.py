@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from blake3 import blake3
 
+from dynmemo._process import new_token
 from dynmemo.errors import DynmemoError, StoreUnavailableError
 from dynmemo.expiry import TICKS_PER_SECOND, parse_timespan
 from dynmemo.item import LATEST_TIME, Content, Parts, Pieces, Refused, pieces_of
@@ -117,7 +117,7 @@ def whole(places: Sequence[Place], key: str, row: Item | None, reread: Callable[
 
 def new_write_id(now: float) -> str:
     """24 hexadecimal digits: the Unix second in which the write began, then 64 random bits."""
-    return f"{int(now):08x}{secrets.token_hex(8)}"
+    return f"{int(now):08x}{new_token()[:16]}"
 
 
 def began_at(write_id: str) -> int | None:

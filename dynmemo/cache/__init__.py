@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynmemo import expiry
@@ -40,6 +38,7 @@ from dynmemo.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
 
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -338,6 +337,8 @@ class Cache:
 
         It runs in the caller's context, by which a computation that waits for itself is recognised.
         """
+        import asyncio
+
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(
             self._threads(), functools.partial(context.run, function, *args)
@@ -373,6 +374,8 @@ class Cache:
         return item
 
     def _threads(self) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor
+
         pid, pool = os.getpid(), self._pool
         # Threads do not survive a fork, so a child starts its own. No lock: an executor made twice costs nothing.
         if pool is None or pool[0] != pid:

@@ -11,8 +11,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 from dynmemo.cache import Cache
-from dynmemo.calls.memo import Memo
-from dynmemo.calls.wrapper import AsyncCachedFunction, BoundCachedFunction, CachedFunction
 from dynmemo.defaults import default_cache
 from dynmemo.errors import InvalidOptionError
 from dynmemo.expiry import DURATIONS, Lifetime, Ttl, parse_duration, parse_lasting, parse_wait
@@ -23,11 +21,13 @@ from dynmemo.purging import purge as purge_rows
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Sequence
 
+    from dynmemo.calls.memo import Memo
+    from dynmemo.calls.wrapper import AsyncCachedFunction, CachedFunction
     from dynmemo.codec import Serializer
     from dynmemo.expiry import Duration
     from dynmemo.purging import Purged
 
-__all__ = ["AsyncCachedFunction", "CachedFunction", "clear", "dynamo_cached", "purge"]
+__all__ = ["clear", "dynamo_cached", "purge"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -178,6 +178,11 @@ class _Decorator:
         _check_function(func)
         self._options.check()
         inner = func.__func__ if isinstance(func, (classmethod, staticmethod)) else func
+        # Not above: wrapt imports asyncio, which takes as long as most of this package, and neither the command line
+        # nor who uses a `Cache` alone decorates anything.
+        from dynmemo.calls.memo import Memo
+        from dynmemo.calls.wrapper import AsyncCachedFunction, CachedFunction
+
         kind = AsyncCachedFunction if inspect.iscoroutinefunction(inner) else CachedFunction
         return kind(func, Memo(inner, self._options))
 
@@ -340,6 +345,8 @@ def rows_of(function_or_name: Callable[..., Any] | str | None, doing: str = "pur
         return RowsOf()
     if isinstance(function_or_name, str) and function_or_name:
         return RowsOf(key_name(function_or_name))
+    from dynmemo.calls.wrapper import AsyncCachedFunction, BoundCachedFunction, CachedFunction
+
     if isinstance(function_or_name, (CachedFunction, AsyncCachedFunction, BoundCachedFunction)):
         memo = function_or_name._self_memo
         return RowsOf(memo.fn, memo)

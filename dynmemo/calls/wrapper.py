@@ -276,3 +276,7 @@ class AsyncCachedFunction(_Async[P, R], _Wrapper):
             self: AsyncCachedFunction[Concatenate[S, Rest], R], instance: S, owner: type | None = None, /
         ) -> AsyncCachedFunction[Rest, R]: ...
         def __get__(self, instance: Any, owner: type | None = None, /) -> Any: ...
+
+
+for _public in (CachedFunction, AsyncCachedFunction):
+    _public.__module__ = "dynmemo"  # as for all public names; see there

@@ -9,7 +9,6 @@ import os
 import struct
 import sys
 from functools import partial
-from hmac import compare_digest
 from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
@@ -331,6 +330,8 @@ class Codec:
 
     def _seal_of(self, header: Header, key: bytes, body: Iterable[Bytes], trailer: Bytes) -> Seal:
         """The seal under which an envelope was written for `key`; nothing may be decoded before this."""
+        from hmac import compare_digest
+
         if header.flags & _MODE != self._mode:
             raise self._wrong_mode(header)
         known = [seal for seal in self._seals if seal.key_id == header.key_id]

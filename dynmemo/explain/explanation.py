@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -151,7 +150,7 @@ def _cells(row: _Row) -> tuple[str, ...]:
 
 
 def _table(title: str, rows: Iterable[tuple[str, ...]]) -> str:
-    caption = f'<caption style="{_TITLE}">{html.escape(title)}</caption>' if title else ""
+    caption = f'<caption style="{_TITLE}">{_escaped(title)}</caption>' if title else ""
     body = "".join(f'<tr style="background:transparent">{"".join(cells)}</tr>' for cells in rows)
     return f'<table style="{_TABLE}">{caption}{body}</table>'
 
@@ -161,4 +160,10 @@ def _cell(text: str, style: str = "") -> str:
 
 
 def _span(text: str, style: str) -> str:
-    return f'<span style="{style}">{html.escape(text)}</span>'
+    return f'<span style="{style}">{_escaped(text)}</span>'
+
+
+def _escaped(text: str) -> str:
+    import html
+
+    return html.escape(text)

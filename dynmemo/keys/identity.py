@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 import re
 import sys
@@ -409,14 +408,16 @@ def package_versions(names: Sequence[str]) -> dict[str, str]:
 
 
 def _version(name: str) -> str:
+    from importlib import metadata
+
     try:
-        return importlib.metadata.version(name)
-    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return metadata.version(name)
+    except (metadata.PackageNotFoundError, ValueError):
         pass
-    packages = importlib.metadata.packages_distributions().get(name, [])
+    packages = metadata.packages_distributions().get(name, [])
     if not packages:
         raise InvalidOptionError(
             f"depends_on= names {name!r}, which is not installed here; "
             "give names as `pip list` shows them, or install it"
         )
-    return ",".join(sorted(f"{package}={importlib.metadata.version(package)}" for package in set(packages)))
+    return ",".join(sorted(f"{package}={metadata.version(package)}" for package in set(packages)))

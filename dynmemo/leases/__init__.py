@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dynmemo.leases.inflight import Flight, Flights, Waited, flights, led
+from dynmemo.leases.inflight import Flight, Flights, Leading, Waited, flights, led
 from dynmemo.leases.lease import Lease, Leases, Spot
 from dynmemo.leases.watch import Verdict, Watch, is_deadlock, waiting_for_row, waiting_here
 
 __all__ = [
     "Flight",
     "Flights",
+    "Leading",
     "Lease",
     "Leases",
     "Spot",

@@ -7,7 +7,6 @@ other step is one operation of a dict, list or deque that no other thread sees h
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import math
 import sys
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from dynmemo._process import at_fork, new_lock
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
     from dynmemo.leases.lease import Hold
@@ -114,6 +114,8 @@ class Flight(Generic[T]):
 
     async def wait_async(self, timeout: float | None = None) -> Waited:
         """Wait in this task, as `wait` does. Cancelling it harms neither the flight nor others who wait."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         signal: asyncio.Future[None] = loop.create_future()
         with self._awaited(partial(_wake, loop, signal), led.get()) as may_wait:
@@ -303,6 +305,8 @@ def witness() -> Callable[[], bool]:
 
 
 def _task() -> asyncio.Task[Any] | None:
+    import asyncio
+
     try:
         return asyncio.current_task()
     except RuntimeError:  # no loop runs in this thread

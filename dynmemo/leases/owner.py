@@ -7,13 +7,9 @@ these.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import secrets
-import socket
 import sys
-import uuid
 import weakref
 from contextlib import suppress
 from pathlib import Path
@@ -155,14 +151,20 @@ def _here() -> _Process:
 
 
 def _describe(pid: int) -> _Process:
+    import hashlib
+
     machine = hashlib.blake2b(_machine(pid).encode(), digest_size=8).hexdigest()
-    return _Process(machine, f"{machine}/{pid}/{started_at(pid) or ''}/{secrets.token_hex(4)}")
+    return _Process(machine, f"{machine}/{pid}/{started_at(pid) or ''}/{os.urandom(4).hex()}")
 
 
 def _machine(pid: int) -> str:
     """A text that is equal for processes that can look up each other's ids, and random where that is not known."""
+    import socket
+
     host = socket.gethostname()
     if not _ON_LINUX:
+        import uuid
+
         # Without a hardware address `getnode` makes one up for this process: then no other process counts as local.
         return f"{host} {uuid.getnode()}"
     try:
@@ -171,7 +173,7 @@ def _machine(pid: int) -> str:
             return f"{host} {boot} {_namespace('pid')} {_namespace('time')}"
     except OSError:
         pass
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 def _namespace(kind: str) -> str:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import secrets
 import stat
-import tempfile
 import threading
 import time
 import weakref
@@ -19,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynmemo._process import new_token
 from dynmemo.errors import InvalidOptionError
 from dynmemo.item import Content, pieces_of
 from dynmemo.parts import digest
@@ -136,7 +135,7 @@ class ValueFiles:
 
     def write(self, name: str, pieces: Iterable[Bytes]) -> None:
         """Write a file: whole, or not at all."""
-        path = self.folder / f"{name}.{secrets.token_hex(4)}{_UNFINISHED}"
+        path = self.folder / f"{name}.{new_token()[:8]}{_UNFINISHED}"
         fd = self._create(path)
         try:
             try:
@@ -279,6 +278,8 @@ def temporary_folder() -> Path:
     Raises:
         InvalidOptionError: somebody else could write into it.
     """
+    import tempfile
+
     try:
         folder = Path(tempfile.gettempdir(), f"dynmemo-{os.getuid() if hasattr(os, 'getuid') else 'user'}")
     except OSError:

@@ -123,7 +123,7 @@ def test_a_call_that_begins_after_an_exception_computes_itself_while_the_lease_i
     tmp_path: Path,
 ) -> None:
     store, work = SlowToRemove(tmp_path / "cache.db"), Work(ValueError("the forecast is down"))
-    function = dynamo_cached(cache=Cache(store), name="fleet", version=1, ttl=100)(work)
+    function: Any = dynamo_cached(cache=Cache(store), name="fleet", version=1)(work)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(function)
         assert store.asked.wait(20)

@@ -170,6 +170,9 @@ class Run:
         time.sleep(self._plan.lease + WITHIN + 0.5)
         self._look_for_leases(inspected, of_living=True)
         self._let("ask")
+        # Who waits for less than a lease may only have seen that one of the dead stands there: its time begins then.
+        time.sleep(self._plan.lease)
+        self._let("ask")
         self.history.hits_from = time.monotonic()
         self._let("ask")
         self._let("recompute", only_first=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import random
-import secrets
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from dynmemo import parts as of
+from dynmemo._process import new_token
 from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Refused, Store, Written
 from dynmemo.stores.dynamodb import connection, rows
@@ -287,7 +287,7 @@ class DynamoDBStore(Store):
     def _row(self, key: str, item: Item) -> Row:
         """The row as it is to be put, with a new etag."""
         names = self._names()
-        return {names.key: {"S": self._partition_key(key)}, **rows.encode(item, names.ttl, secrets.token_hex(8))}
+        return {names.key: {"S": self._partition_key(key)}, **rows.encode(item, names.ttl, new_token()[:16])}
 
     def _part_rows(self) -> PartRows:
         names = self._names()

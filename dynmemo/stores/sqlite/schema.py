@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 import sqlite3
 import sys
@@ -214,6 +213,8 @@ def is_remote(path: Path) -> bool:
     ``PRAGMA journal_mode=WAL`` is what remains.
     """
     if sys.platform == "win32":
+        import ctypes
+
         return is_unc(path) or ctypes.windll.kernel32.GetDriveTypeW(f"{path.drive}\\") == _DRIVE_REMOTE
     try:
         mounts = _MOUNTS.read_text("utf-8", "surrogateescape")
