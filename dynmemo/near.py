@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 NEAR_MAX_BYTES = 32_000_000
 
-LARGEST = 64_000
-"""Bytes of the largest value that is kept: beyond, checking and copying it is little beside making objects of it."""
+LARGEST = 200_000
+"""Bytes of the largest value that is kept: beyond, SQLite has it in a file, which is mapped and takes no memory."""
 
 _BESIDE = 1_000
 """Bytes that an entry takes beside its value, about."""

@@ -127,12 +127,12 @@ def test_a_row_that_was_replaced_while_it_was_read_leads_to_the_new_file(
 
 def test_files_count_as_room_and_the_oldest_go_first(path: Path, store: SqliteStore) -> None:
     most = 0
-    for n in range(600):
-        put(store, f"k{n}", Item(value=bytes(100_000), fn="f"))
+    for n in range(300):
+        put(store, f"k{n}", Item(value=bytes(FILE_FROM), fn="f"))
         most = max(most, sum(file.stat().st_size for file in files(path)))
     assert LIMIT * 0.9 < most < LIMIT + 500_000
     left = len(files(path))
-    assert [f"k{n}" for n in range(600) if store.read(f"k{n}") is not None] == [f"k{n}" for n in range(600 - left, 600)]
+    assert [f"k{n}" for n in range(300) if store.read(f"k{n}") is not None] == [f"k{n}" for n in range(300 - left, 300)]
     assert path.stat().st_size < 1_000_000
 
 
@@ -255,8 +255,8 @@ def test_a_write_that_is_done_is_done_whatever_making_room_meets(
 
 
 def test_files_count_as_room_for_rows_too(path: Path, store: SqliteStore) -> None:
-    for n in range(150):
-        put(store, f"file {n}", Item(value=bytes(100_000)))
+    for n in range(75):
+        put(store, f"file {n}", Item(value=bytes(FILE_FROM)))
     store._file.tidy_at = 0.0
     for n in range(300):
         put(store, f"row {n}", Item(value=bytes(50_000)))
