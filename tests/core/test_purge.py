@@ -259,7 +259,8 @@ def test_a_dry_run_estimates_what_the_purge_then_takes_whatever_else_the_table_h
     counted = [purge(cache, fn=fn, dry_run=True) for fn in fns]
     for fn, estimate in zip(fns, counted, strict=True):
         done = purge(cache, fn=fn)
-        assert (done.scanned, done.rows, done.parts) == (estimate.scanned, estimate.rows, estimate.parts)
+        assert (done.rows, done.parts) == (estimate.rows, estimate.parts)
+        assert done.scanned <= estimate.scanned  # what goes with its row while the scan is under way is not met
         assert done.write_units / 1.5 < estimate.write_units < done.write_units * 1.5
     cache.close()
 
