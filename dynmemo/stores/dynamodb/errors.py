@@ -193,25 +193,23 @@ def translate(
     """
     if isinstance(error, DynmemoError):
         return error
-    translated = _translate(error, operation, table, key)
-    if create and isinstance(translated, TableMissingError):
-        translated = TableMissingError(f"the DynamoDB table {table!r} {_GONE}")
-    elif discovered and isinstance(translated, InvalidTableError) and not isinstance(translated, TableMissingError):
-        translated = InvalidTableError(f"the DynamoDB table {table!r} {_OTHER_KEY}")
+    translated = _translate(error, operation, table, key, create=create, discovered=discovered)
     if getattr(translated, "code", None) not in QUOTES_SECRETS:
         translated.__cause__ = error
     return translated
 
 
-def _translate(error: Exception, operation: str, table: str, key: str | None) -> Exception:
+def _translate(
+    error: Exception, operation: str, table: str, key: str | None, *, create: bool, discovered: bool
+) -> Exception:
     answer = answered(error)
     code, message = (answer["Error"].get(name, "") for name in ("Code", "Message"))
     if code == "ConditionalCheckFailedException":
         return ConditionNotMetError(answer.get("Item"))
     if code == "ResourceNotFoundException":
-        return TableMissingError(f"the DynamoDB table {table!r} {_MISSING}")
+        return TableMissingError(f"the DynamoDB table {table!r} {_GONE if create else _MISSING}")
     if code == "ValidationException" and any(text in message for text in _WRONG_KEY_TEXTS):
-        return InvalidTableError(f"the DynamoDB table {table!r} {_WRONG_KEY}")
+        return InvalidTableError(f"the DynamoDB table {table!r} {_OTHER_KEY if discovered else _WRONG_KEY}")
     if code == "ValidationException" and any(text in message for text in _TOO_LARGE_TEXTS):
         return ValueTooLargeError("the row is larger than the 400 KB of a DynamoDB item; store a smaller value")
     where = f"on the DynamoDB table {table!r}"
