@@ -226,6 +226,9 @@ class Run:
             if row.lease_owner is None:
                 continue
             name = names.get(row.lease_owner.split("/")[1])
+            rules = self.history.rules[(row.fn or "").removeprefix("history.")]
+            if name is None and not rules.single_flight:
+                continue  # nobody waits for such a function: what a killed recomputation left is left to the TTL
             if name is not None or not of_living:
                 self.history.left.append(Left(key, "lease", name))
 
