@@ -16,6 +16,7 @@ import typing
 from dynmemo._version import __version__
 from dynmemo.cache import Cache
 from dynmemo.calls import clear, dynamo_cached, purge
+from dynmemo.calls.progress import Progress
 from dynmemo.codec import Serializer
 from dynmemo.defaults import configure
 from dynmemo.entries import Entry
@@ -51,6 +52,7 @@ __all__ = [
     "Ingredient",
     "InvalidOptionError",
     "InvalidTableError",
+    "Progress",
     "Purged",
     "Serializer",
     "Store",

@@ -16,7 +16,7 @@ from dynmemo.keys import lease_key
 from dynmemo.leases import Leases, flights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
     from dynmemo.cache import Cache
     from dynmemo.codec import Codec, Decoded, Opened
@@ -132,19 +132,40 @@ class Entries:
     def look_up(self, key: str, *, slides: bool = True, consistent: bool = False, kept: bool = False) -> Looked:
         """Read a row and judge it; a hit moves its sliding window if it `slides`."""
         version = self._version()
+        looked = self._near_by(key, version, kept=kept)
+        if looked is None:
+            looked = self.judge(key, self._read(key, consistent=consistent), kept=kept, version=version)
+        if slides:
+            self._slide(key, looked)
+        return looked
+
+    def look_up_many(self, keys: Sequence[str]) -> dict[str, Looked]:
+        """`look_up` of many keys, with as few reads as the store can do it with."""
+        version = self._version()
+        near = {key: self._near_by(key, version) for key in keys}
+        rows = self.store.read_many([key for key, looked in near.items() if looked is None])
+        # Each row is let go once its value is made of it.
+        found = {key: looked or self.judge(key, rows.pop(key, None), version=version) for key, looked in near.items()}
+        for key, looked in found.items():
+            self._slide(key, looked)
+        return found
+
+    def _near_by(self, key: str, version: object, *, kept: bool = False) -> Looked | None:
+        """What the near entry of a key means, None without one."""
         near = None if version is None else self._near_entries.get(key)
         if near is None or near.version is not version:
-            looked = self.judge(key, self._read(key, consistent=consistent), kept=kept, version=version)
-        else:
-            self.trouble.stats.count()
-            with suppress(KeyError):  # another thread may have removed it
-                self._near_entries.move_to_end(key)
-            looked = self.judge(key, near.row, kept=kept, opened=near.opened)
+            return None
+        self.trouble.stats.count()
+        with suppress(KeyError):  # another thread may have removed it
+            self._near_entries.move_to_end(key)
+        return self.judge(key, near.row, kept=kept, opened=near.opened)
+
+    def _slide(self, key: str, looked: Looked) -> None:
+        """Move the sliding window of a hit."""
+        moves = not self.cache.write_breaker.is_open  # a hit does not wait for a write that will fail
         row = looked.row
-        moves = slides and not self.cache.write_breaker.is_open  # a hit does not wait for a write that will fail
         if moves and row is not None and row.ttl_window is not None and looked.decoded is not None:
             self.cache.touch(self.store, key, row, self._refresh_after)
-        return looked
 
     def look_up_at(self, spot: Spot) -> Looked:
         """Look up while another process computes: read the lease row, and the entry once that row is gone."""

@@ -26,7 +26,7 @@ from dynmemo.leases import led
 from dynmemo.stats import Stats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
     from types import TracebackType
 
     from dynmemo.cache import Cache
@@ -42,7 +42,7 @@ class Memo:
 
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
         self.function = function
-        self._is_async = inspect.iscoroutinefunction(function)
+        self.is_async = inspect.iscoroutinefunction(function)
         self.options = options
         self.name = options.name or _name(function)
         self.fn = key_name(self.name)
@@ -77,21 +77,21 @@ class Memo:
         """One call of a plain function: the hit, or the story to be played. A story that comes with a hit has begun."""
         if DISABLE in environment and is_disabled():
             return None, self._uncached()
-        found = self._look_up(*self._key(args, kwargs), args, kwargs)
+        found = self._look_up(*self.key_and_reason(args, kwargs), args, kwargs)
         if found[0] is not None and found[1] is not None:
-            self._begin(found[1], args, kwargs)
+            self.begin([(found[1], args, kwargs)])
         return found
 
     async def call_async(self, args: Arguments, kwargs: Keywords) -> Any:
         """One call of an async function."""
         if DISABLE in environment and is_disabled():
             return await self.play_async(self._uncached(), args, kwargs)
-        hit, story = await self.run(self._look_up, *self._key(args, kwargs), args, kwargs)
+        hit, story = await self.run(self._look_up, *self.key_and_reason(args, kwargs), args, kwargs)
         if story is None:
             return hit.value
         if hit is None:
             return await self.play_async(story, args, kwargs)
-        self._begin_async(story, args, kwargs)
+        self.begin([(story, args, kwargs)])
         return hit.value
 
     def _look_up(
@@ -100,7 +100,7 @@ class Memo:
         """A hit, a story that computes the result, or a hit with a story that refreshes it."""
         looked: Looked | None = None
         try:
-            entries = self._entries_in_force()
+            entries = self.entries_in_force()
             looked = entries.ask(entries.cache.breaker, entries.look_up, key)
         except OutOfOrder:
             return None, compute()
@@ -109,18 +109,26 @@ class Memo:
                 self.stats.add("misses")
         hit = looked.decoded
         if hit is not None:
-            self.stats.add("hits", hit.seconds)
-            part = self.options.refresh_ahead
-            # Not again within the time of a lease, since each try costs a write.
-            if part is None or not (
-                entries.is_due(looked, part) and is_first(self._ahead, key, entries.cache.lease_seconds)
-            ):
-                return hit, None
-            return hit, self._miss(entries, key, not_stored, looked).story_ahead()
+            return hit, self.hit(entries, key, not_stored, looked)
+        self.missed(key, looked, args, kwargs)
+        return None, self.miss(entries, key, not_stored, looked).story()
+
+    def hit(self, entries: Entries, key: str, not_stored: str, looked: Looked) -> Steps[Outcome | None] | None:
+        """Count a hit. Returns the story that refreshes it, if that is due."""
+        self.stats.add("hits", 0.0 if looked.decoded is None else looked.decoded.seconds)
+        part = self.options.refresh_ahead
+        # Not again within the time of a lease, since each try costs a write.
+        if part is None or not (
+            entries.is_due(looked, part) and is_first(self._ahead, key, entries.cache.lease_seconds)
+        ):
+            return None
+        return self.miss(entries, key, not_stored, looked).story_ahead()
+
+    def missed(self, key: str, looked: Looked, args: Arguments, kwargs: Keywords) -> None:
+        """Remember a call that was looked up and is a miss, and tell of an entry that cannot be read."""
         self._remember(key, args, kwargs)
         if looked.unreadable is not None:
             self._trouble.unreadable(looked.unreadable)
-        return None, self._miss(entries, key, not_stored, looked).story()
 
     def _uncached(self) -> Story:
         self.stats.add("misses")
@@ -130,17 +138,18 @@ class Memo:
         """Compute and store, whatever lies there."""
         if is_disabled():
             return (yield from compute())
-        key, not_stored = self._key(args, kwargs)
+        key, not_stored = self.key_and_reason(args, kwargs)
         self._remember(key, args, kwargs)
         try:
-            entries = self._entries_in_force()
+            entries = self.entries_in_force()
         except OutOfOrder:
             return (yield from compute())
-        return (yield from self._miss(entries, key, not_stored, Looked(None)).story_anew())
+        return (yield from self.miss(entries, key, not_stored, Looked(None)).story_anew())
 
-    def _miss(self, entries: Entries, key: str, not_stored: str, looked: Looked) -> Miss:
-        blocks_thread = not self._is_async
-        return Miss(entries, key, looked, self.options, blocks_thread=blocks_thread, not_stored=not_stored)
+    def miss(self, entries: Entries, key: str, not_stored: str, looked: Looked, **how: Any) -> Miss:
+        """The miss of a call, with the further options of `Miss`."""
+        blocks_thread = not self.is_async
+        return Miss(entries, key, looked, self.options, blocks_thread=blocks_thread, not_stored=not_stored, **how)
 
     def _remember(self, key: str, args: Arguments, kwargs: Keywords) -> None:
         _, code, arguments = key.rsplit(":", 2)
@@ -150,14 +159,18 @@ class Memo:
     # -- its steps --------------------------------------------------------------------------------
 
     def play(self, story: Steps[Outcome | None], args: Arguments, kwargs: Keywords) -> Any:
-        """Play the story of a plain function."""
+        """Play the story of a plain function; its result."""
+        return value_of(self.outcome_of(story, args, kwargs))
+
+    def outcome_of(self, story: Steps[Outcome | None], args: Arguments, kwargs: Keywords) -> Outcome | None:
+        """Play the story of a plain function; what came of it."""
         with contextlib.closing(story):
             outcome = self.go_on(story)
             while isinstance(outcome, Compute):
                 with Computation(self, args, kwargs) as computation:
                     computation.value = self.function(*args, **kwargs)
                 outcome = self.go_on(story, computation.outcome)
-            return value_of(outcome)
+            return outcome  # type: ignore[no-any-return]
 
     def go_on(self, story: Steps[Outcome | None], answer: Any = None) -> Any:
         """Do the steps of a plain function's story up to its outcome, or until the function is to run: `Compute`.
@@ -185,7 +198,11 @@ class Memo:
                 time.sleep(step.seconds)
 
     async def play_async(self, story: Steps[Any], args: Arguments, kwargs: Keywords) -> Any:
-        """`play` for an async function; what may take long is done in a thread."""
+        """`play` for an async function."""
+        return value_of(await self.outcome_of_async(story, args, kwargs))
+
+    async def outcome_of_async(self, story: Steps[Any], args: Arguments, kwargs: Keywords) -> Outcome | None:
+        """`outcome_of` for an async function; what may take long is done in a thread."""
         answer: Any = None
         error: Exception | None = None
         try:
@@ -193,8 +210,7 @@ class Memo:
                 try:
                     step = story.send(answer) if error is None else story.throw(error)
                 except StopIteration as end:
-                    outcome = end.value
-                    break
+                    return end.value  # type: ignore[no-any-return]
                 answer = error = None
                 if isinstance(step, Compute):
                     with Computation(self, args, kwargs) as computation:
@@ -211,7 +227,6 @@ class Memo:
                     await asyncio.sleep(step.seconds)
         finally:
             story.close()
-        return value_of(outcome)
 
     async def run(self, do: Callable[..., Any], *args: Any) -> Any:
         """Do what waits for the store in a thread of the cache."""
@@ -221,22 +236,29 @@ class Memo:
             return do(*args)
         return await cache.run(do, *args)
 
-    def _begin(self, story: Steps[Any], args: Arguments, kwargs: Keywords) -> None:
+    def begin(self, stories: Sequence[tuple[Steps[Any], Arguments, Keywords]]) -> None:
+        """Play stories one after the other in the background."""
+        if self.is_async:
+            self._begin_async(stories)
+            return
+
         def begin() -> None:
-            try:
-                self.play(story, args, kwargs)
-            except Exception as error:  # noqa: BLE001 - nobody waits for it
-                self._trouble.background(error)
+            for story, args, kwargs in stories:
+                try:
+                    self.play(story, args, kwargs)
+                except Exception as error:  # noqa: BLE001 - nobody waits for it
+                    self._trouble.background(error)
 
         with contextlib.suppress(RuntimeError):  # too many threads: a later hit tries again
             threading.Thread(target=begin, name="dynmemo-ahead", daemon=True).start()
 
-    def _begin_async(self, story: Steps[Any], args: Arguments, kwargs: Keywords) -> None:
+    def _begin_async(self, stories: Sequence[tuple[Steps[Any], Arguments, Keywords]]) -> None:
         async def begin() -> None:
-            try:
-                await self.play_async(story, args, kwargs)
-            except Exception as error:  # noqa: BLE001 - nobody waits for it
-                self._trouble.background(error)
+            for story, args, kwargs in stories:
+                try:
+                    await self.play_async(story, args, kwargs)
+                except Exception as error:  # noqa: BLE001 - nobody waits for it
+                    self._trouble.background(error)
 
         # The computation that this hit is part of does not wait for the task.
         context = contextvars.copy_context()
@@ -273,9 +295,9 @@ class Memo:
 
     def key(self, args: Arguments, kwargs: Keywords) -> str:
         """The key of a call, as `Cache.get` takes it."""
-        return self._key(args, kwargs)[0]
+        return self.key_and_reason(args, kwargs)[0]
 
-    def _key(self, args: Arguments, kwargs: Keywords) -> tuple[str, str]:
+    def key_and_reason(self, args: Arguments, kwargs: Keywords) -> tuple[str, str]:
         """The key of a call, and why its result must not be stored; empty where it may be."""
         code = self.identity.current()
         arguments, not_stored = self.arguments.digest(args, kwargs)
@@ -306,7 +328,7 @@ class Memo:
             self.options.serializer, secrets=cache.secrets, encrypt=cache.encrypt, compress=cache.compress, own=own
         )
 
-    def _entries_in_force(self) -> Entries:
+    def entries_in_force(self) -> Entries:
         """`entries`, for a call: it raises `OutOfOrder` where the environment names no cache that can be made."""
         try:
             return self.entries()

@@ -76,6 +76,20 @@ class Wait:
     timeout: float | None
 
 
+class Elsewhere(Exception):  # noqa: N818 - it never leaves this library
+    """Somebody else computes the result, and this call was told not to wait for it.
+
+    Args:
+        flight: of this process, if it is computed here.
+        row: the lease row of another process.
+    """
+
+    def __init__(self, flight: Flight[Any] | None = None, row: Item | None = None) -> None:
+        super().__init__()
+        self.flight = flight
+        self.row = row
+
+
 @dataclass(frozen=True, slots=True)
 class Compute:
     """Run the user's function; answered with `Computed` or `Failed`."""
@@ -129,6 +143,8 @@ class Miss:
         options: of the function.
         blocks_thread: whether nothing else in the thread goes on while the call waits.
         not_stored: why the result must not be stored, as its key says; empty where it may be.
+        waits: whether to wait for who computes already. If not, the story raises `Elsewhere` in place of that.
+        patience: how long to wait at most, instead of the function's `wait_timeout`: seconds.
     """
 
     def __init__(
@@ -140,6 +156,8 @@ class Miss:
         *,
         blocks_thread: bool,
         not_stored: str = "",
+        waits: bool = True,
+        patience: float | None = None,
     ) -> None:
         self._entries = entries
         self._claim = entries.leases.claim
@@ -152,11 +170,12 @@ class Miss:
         self._writing = Work(entries.ask, entries.cache.write_breaker)
         self._blocks_thread = blocks_thread
         self._not_stored = not_stored
+        self._waits = waits
         self._flight: Flight[Landed] | None = None
         """The one that this call leads."""
-        self._deadline: float | None = None
-        if options.wait_timeout is not None:
-            self._deadline = time.monotonic() + parse_wait(options.wait_timeout, "wait_timeout")
+        if patience is None and options.wait_timeout is not None:
+            patience = parse_wait(options.wait_timeout, "wait_timeout")
+        self._deadline: float | None = None if patience is None else time.monotonic() + patience
 
     def story(self) -> Story:
         """Lead, or wait for the call of this process that leads."""
@@ -167,10 +186,12 @@ class Miss:
             if leads:
                 with self._leading(flight):
                     return (yield from self._land(flight, (yield from self._lead())))
+            if not self._waits:
+                raise Elsewhere(flight)
             joined = time.time()
             ended: Waited = yield Wait(flight, self._time_left())
             if ended is Waited.LANDED:
-                shared: Outcome | None = yield Work(self._shared, flight, joined)
+                shared: Outcome | None = yield Work(self.shared, flight, joined)
                 return shared if shared is not None else (yield from self._compute_unstored())
             if ended is not Waited.HANDED_OVER:
                 return (yield from self._compute_unstored())
@@ -210,7 +231,7 @@ class Miss:
         self._flight = flight
         return flight.leading()
 
-    def _shared(self, flight: Flight[Landed], joined: float) -> Outcome | None:
+    def shared(self, flight: Flight[Landed], joined: float) -> Outcome | None:
         """The leader's result as an object of this call's own; None when it cannot be copied, or may be too old.
 
         Without the store nobody knows what others have forgotten. So what was computed without it is shared with those
@@ -302,6 +323,8 @@ class Miss:
                             watch, waiting = Watch(), waiting_here(blocks_thread=self._blocks_thread)
                             stack.enter_context(waiting_for_row(waiting, self._entries.store, spot.key))
                         expect = watch.expect_if_dead(row)
+                        if expect is None and not self._waits:
+                            raise Elsewhere(row=row)
                         if expect is None and not (yield from self._may_wait(watch, row, waiting)):
                             return None
                 if watch is not None and expect is None:

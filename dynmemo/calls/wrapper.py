@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Supports
 
 import wrapt
 
+from dynmemo.calls.many import AsyncMany, SyncMany
 from dynmemo.calls.memo import Computation, value_of
 from dynmemo.calls.miss import Compute
 from dynmemo.calls.travel import Traveller, reduce_bound, reduce_function
@@ -89,7 +90,7 @@ class _Plain(Generic[P, R]):
         return self._self_memo.key(self._self_with_owner(args), kwargs)
 
 
-class _Sync(_Plain[P, R]):
+class _Sync(_Plain[P, R], SyncMany[P, R]):
     """The methods of a decorated plain function."""
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -144,7 +145,7 @@ class _Sync(_Plain[P, R]):
         return self._self_memo.explain(self._self_with_owner(args), kwargs)
 
 
-class _Async(_Plain[P, R]):
+class _Async(_Plain[P, R], AsyncMany[P, R]):
     """The methods of a decorated ``async def`` function; those that wait for a store are coroutines."""
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -133,7 +133,7 @@ class DynamoDBStore(Store):
         batches = Batches(self._call, self._connection, self._table, names)
         for row in batches.get(wanted, consistent=self._consistent):
             key = row[names.key]["S"][len(self._prefix) :]
-            item = self._whole(key, rows.decode(row, names.ttl))
+            item = self._whole(key, self._decoded(row, names))
             if item is not None:
                 found[key] = item
         return found
@@ -227,8 +227,10 @@ class DynamoDBStore(Store):
             ConsistentRead=consistent or self._consistent,
         )
         row = response.get("Item")
-        if row is None:
-            return None
+        return None if row is None else self._decoded(row, names)
+
+    def _decoded(self, row: Row, names: Names) -> Item:
+        """A row that was read."""
         if names.ttl not in row and "ttl_deadline" in row and self._given[1] is None:
             # Who writes the one writes the other. So the table was made anew with its TTL on another attribute.
             names = self._connection.doubt_names(self._discover) or names

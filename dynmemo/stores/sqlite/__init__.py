@@ -40,7 +40,7 @@ SWEEP_SECONDS = 600.0
 LOOK_SECONDS = 1.0
 """How long reads may go on in a file that was removed or replaced; writes notice at once."""
 
-BATCH = 100
+BATCH = 300
 PAGE = 200
 PREFIX = "dc:"
 

@@ -1,0 +1,130 @@
+"""Sweeps whose calls are computed in the workers of an executor: threads, processes, loky's, Dask's."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dynmemo.calls.memo import value_of
+from dynmemo.calls.miss import Elsewhere, Failed
+from dynmemo.calls.progress import Tally
+from dynmemo.calls.sweep import Sweep
+from dynmemo.entries import Computed
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
+    from dynmemo.calls.miss import Arguments
+    from dynmemo.calls.sweep import Call
+
+PER_WORKER = 2
+"""Calls that are submitted at a time for each worker, so that none waits for the next one."""
+
+UNKNOWN_WORKERS = 16
+"""How many workers an executor is taken for that does not say how many it has."""
+
+
+class Task(NamedTuple):
+    """What a worker is to do."""
+
+    function: Any
+    args: Arguments
+    kwargs: dict[str, Any]
+    waits: bool
+    """Whether to wait for who computes the call already, and not come back without result."""
+    is_late: bool
+    """Whether that was waited for long enough."""
+    asks: bool
+    """Whether to ask the store."""
+    keeps: bool
+    """Whether the result is wanted here."""
+
+
+class Ran(NamedTuple):
+    """What it answers."""
+
+    kind: str
+    """The field of `Progress` that counts the call; ``away`` if somebody else computes it."""
+    value: Any = None
+
+
+def run_in(executor: Executor, sweep: Sweep) -> None:
+    """Compute what is missing in the workers of an executor, so many at a time as these can begin at once."""
+    from concurrent.futures import FIRST_COMPLETED, wait
+
+    running: dict[Future[Ran], Call] = {}
+    most = PER_WORKER * _workers_of(executor)
+    sweep.do(sweep.begin())
+    try:
+        while sweep.is_going_on():
+            sweep.do(sweep.look_ahead())
+            while sweep.free and len(running) < most:
+                call = sweep.free.popleft()
+                if sweep.is_held(call):  # a worker would only come back
+                    sweep.away.append(call)
+                else:
+                    running[executor.submit(run_in_worker, _task(sweep, call))] = call
+            pause = sweep.pause()
+            if running:
+                for future in wait(running, pause, FIRST_COMPLETED).done:
+                    _take(sweep, running.pop(future), future)
+                pause = None if pause is None else 0.0
+            if pause is not None:
+                sweep.do(sweep.come_back(pause))
+    finally:
+        begun = [future for future in running if not future.cancel()]
+    wait(begun)
+    sweep.end()
+
+
+def _task(sweep: Sweep, call: Call) -> Task:
+    owner = sweep.function._self_with_owner(())
+    return Task(
+        sweep.function,
+        call.args[len(owner) :],
+        dict(call.kwargs),
+        waits=call.waits,
+        is_late=sweep.is_late(call),
+        asks=sweep.may_ask(),
+        keeps=sweep.keeps,
+    )
+
+
+def _take(sweep: Sweep, call: Call, future: Future[Ran]) -> None:
+    call.is_counted = True  # there
+    error = future.exception()
+    if error is not None:
+        sweep.take(call, Failed(error))
+        return
+    ran = future.result()
+    if ran.kind == "away":
+        sweep.take(call, Elsewhere())
+    else:
+        sweep.settle(call, Computed(ran.value, time.time(), 0.0), ran.kind)
+
+
+def run_in_worker(task: Task) -> Ran:
+    """Make a call in a worker."""
+    sweep = Sweep(task.function, [(task.args, task.kwargs)], Tally())
+    [call] = sweep.calls
+    call.waits = task.waits
+    if task.is_late:
+        call.idle_since = -math.inf
+    if not task.asks:
+        sweep.leave_store_alone()
+    outcome = sweep.do(sweep.attempt(call), call)
+    if isinstance(outcome, Elsewhere):
+        return Ran("away")
+    value = sweep.results[0] if outcome is None else value_of(outcome)
+    kind = "found" if outcome is None else "computed" if isinstance(outcome, Computed) else "elsewhere"
+    return Ran(kind, value if task.keeps else None)
+
+
+def _workers_of(executor: Any) -> int:
+    """How many calls an executor runs at once."""
+    known = getattr(executor, "_max_workers", None)
+    if isinstance(known, int):
+        return max(1, known)
+    threads = getattr(getattr(executor, "_client", None), "nthreads", None)  # Dask's
+    return max(1, sum(threads().values())) if callable(threads) else UNKNOWN_WORKERS

@@ -1,0 +1,176 @@
+"""How far a sweep has got, for who looks: a record, one line in a terminal, or one bar in a notebook."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SHOW_SECONDS = 0.1
+"""How often a display changes at most."""
+
+
+class Progress(NamedTuple):
+    """What has become of the calls of a `map`, `starmap` or `warm` so far."""
+
+    found: int
+    """Calls answered from the cache at once, and calls equal to another one of the same sweep."""
+    computed: int
+    """Calls that this sweep computed."""
+    elsewhere: int
+    """Calls that somebody else computed meanwhile."""
+    failed: int
+    """Calls that raised."""
+    left: int | None
+    """Calls that have no result yet; None while nobody knows how many items there are."""
+    seconds_left: float | None
+    """How long these will take if it goes on like this; None while there is no telling."""
+
+    def __str__(self) -> str:
+        counts = [f"{self.found:,} found", f"{self.computed:,} computed", f"{self.elsewhere:,} elsewhere"]
+        if self.failed:
+            counts.append(f"{self.failed:,} failed")
+        if self.left is not None:
+            counts.append(f"{self.left:,} left")
+        if self.seconds_left is not None and self.left:
+            counts.append(f"{_duration(self.seconds_left)} to go")
+        return ", ".join(counts)
+
+    @property
+    def part(self) -> float | None:
+        """Which part (0 to 1) of the calls has its result."""
+        done = self.found + self.computed + self.elsewhere + self.failed
+        return None if self.left is None else done / max(1, done + self.left)
+
+
+class Tally:
+    """Counts what becomes of the calls of one or several sweeps, and tells who wants to know.
+
+    Args:
+        report: called with a `Progress`.
+        total: how many calls there will be, if that is known before they come.
+        is_open: whether more may come than have come, so that nobody knows how many there will be.
+    """
+
+    def __init__(
+        self, report: Callable[[Progress], object] | None = None, *, total: int | None = None, is_open: bool = False
+    ) -> None:
+        self.counts = {"found": 0, "computed": 0, "elsewhere": 0, "failed": 0}
+        self._report = report
+        self._total = total
+        self._is_open = is_open
+        self._came = 0
+        self._began = time.monotonic()
+        self._told: Progress | None = None
+
+    def came(self, calls: int) -> None:
+        """So many calls are to be made, beside those before."""
+        self._came += calls
+
+    def add(self, kind: str, calls: int) -> None:
+        """So many calls have their result now; `kind` is a field of `Progress`."""
+        self.counts[kind] += calls
+
+    def tell(self) -> None:
+        """Report how far it has got."""
+        if self._report is None:
+            return
+        progress = self.progress()
+        if self._told is None or self._told[:-1] != progress[:-1]:
+            self._told = progress
+            self._report(progress)
+
+    def progress(self) -> Progress:
+        """How far it has got."""
+        done = sum(self.counts.values())
+        total = self._came if self._total is None else self._total
+        left = None if self._is_open and self._total is None else total - done
+        slow = done - self.counts["found"]
+        seconds = None if left is None or not slow else (time.monotonic() - self._began) * left / slow
+        return Progress(**self.counts, left=left, seconds_left=seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if isinstance(self._report, _Display):
+            self._report.end(self.progress())
+
+
+class _Display:
+    """Shows a `Progress` now and then."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + SHOW_SECONDS
+            self.show(progress)
+
+    def show(self, progress: Progress) -> None:
+        raise NotImplementedError
+
+    def end(self, progress: Progress) -> None:
+        """Show the last one."""
+        self.show(progress)
+
+
+class _Line(_Display):
+    """One line of a terminal."""
+
+    def show(self, progress: Progress) -> None:
+        part = progress.part
+        percent = "" if part is None else f"{part:4.0%} "
+        sys.stderr.write(f"\r{percent}{progress}\x1b[K")
+        sys.stderr.flush()
+
+    def end(self, progress: Progress) -> None:
+        super().end(progress)
+        sys.stderr.write("\n")
+
+
+class _Bar(_Display):
+    """One bar of a notebook."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from IPython import display
+
+        show: Any = display.display
+        self._handle: Any = show(self, display_id=True)
+        self._progress: Progress | None = None
+
+    def show(self, progress: Progress) -> None:
+        self._progress = progress
+        self._handle.update(self)
+
+    def __repr__(self) -> str:
+        return str(self._progress or "")
+
+    def _repr_html_(self) -> str:
+        progress = self._progress
+        part = None if progress is None else progress.part
+        value = "" if part is None else f' value="{part:.4f}"'
+        return f"<progress{value}></progress> {progress or ''}"
+
+
+def display() -> Callable[[Progress], object] | None:
+    """What shows a `Progress` where this program runs; None where nobody looks."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if getattr(shell, "kernel", None) is not None:
+        return _Bar()
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    return _Line() if is_terminal else None
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,462 @@
+"""Many calls in one go, which the whole fleet shares: what `map`, `starmap` and `warm` do.
+
+A sweep looks up all of its calls in batches. Those that miss it plays as the stories of single calls, but of the kind
+that does not wait: where somebody else computes already, the call is put off and the next one begins. Only when nothing
+else is left does a sweep wait, by looking up in batches what it has put off.
+
+What may take long is told as steps here too (see `dynmemo.calls.miss`), for plain and for async functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dynmemo.calls.memo import value_of
+from dynmemo.calls.miss import Elsewhere, Failed, Sleep, Work, compute
+from dynmemo.codec import CannotSerialize
+from dynmemo.defaults import is_disabled
+from dynmemo.entries import Computed
+from dynmemo.errors import UnhashableArgumentError, UnreadableValueError, ValueTooLargeError
+from dynmemo.expiry import parse_wait
+from dynmemo.failures import OutOfOrder
+from dynmemo.item import settled
+from dynmemo.leases import Verdict, Watch, waiting_here
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dynmemo.calls.memo import Memo
+    from dynmemo.calls.miss import Arguments, Keywords, Outcome, Steps
+    from dynmemo.calls.progress import Tally
+    from dynmemo.codec import Decoded
+    from dynmemo.entries import Entries, Looked
+    from dynmemo.item import Content
+
+    Row = tuple[Arguments, Keywords]
+    Attempt = Steps[Outcome | Elsewhere | None]
+
+MOST_LOOKED_UP = 300
+"""Keys of one look-up: three requests on DynamoDB, one query on SQLite. So many rows are in memory at once."""
+
+LOOK_AHEAD = 100
+"""How many calls are looked up anew after another worker was met: one request on DynamoDB."""
+
+ASK_AGAIN_SECONDS = 15.0
+"""Seconds for which a sweep goes on without a store that failed: each failure takes as long as all retries."""
+
+_places = random.SystemRandom()
+"""Not the program's own random numbers: these may be the same in all workers, and the program may count on them."""
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call of a sweep, and all others that are equal to it."""
+
+    key: str
+    not_stored: str
+    args: Arguments
+    kwargs: Keywords
+    places: list[int] = field(default_factory=list)
+    """Where in the list of results its result goes."""
+    looked: Looked | None = None
+    """What the last look-up found; None where the store could not be asked."""
+    is_counted: bool = False
+    """Whether it has been counted as a miss."""
+    elsewhere: Elsewhere | None = None
+    """Why it was put off."""
+    joined: float = 0.0
+    """When (Unix seconds) it was put off."""
+    idle_since: float | None = None
+    """Since when (monotonic) the sweep has had nothing to do but to wait for calls such as this."""
+    waits: bool = False
+    """Whether to wait for who computes it, as a call by itself does."""
+
+
+class Sweep:
+    """Many calls of one function.
+
+    `run` and `run_async` make them, as does `run_in` in `dynmemo.calls.executors`.
+
+    Args:
+        function: the decorated function, or a method got from an instance or class.
+        rows: the arguments of each call.
+        tally: counts what becomes of them, for who watches.
+        first: position of the first one, for errors.
+        keeps: whether to keep the results.
+        returns_errors: whether what a call raises takes the place of its result.
+
+    Raises:
+        TypeError: the arguments of a call do not fit.
+        UnhashableArgumentError: one of them has no stable content.
+    """
+
+    def __init__(
+        self,
+        function: Any,
+        rows: Iterable[Row],
+        tally: Tally,
+        *,
+        first: int = 0,
+        keeps: bool = True,
+        returns_errors: bool = False,
+    ) -> None:
+        self.function = function
+        self.memo: Memo = function._self_memo
+        self.tally = tally
+        self.keeps = keeps
+        self.calls, size = _calls(function, rows, first)
+        self.results: list[Any] = [None] * size if keeps else []
+        self.free: deque[Call] = deque()
+        """Misses that nobody is known to compute."""
+        self.away: deque[Call] = deque()
+        """What somebody else computes."""
+        self._stats = self.memo.stats
+        self._returns_errors = returns_errors
+        self._entries = self._entries_in_force()
+        self._left = len(self.calls)
+        self._error: Failed | None = None
+        self._due: list[tuple[Any, Arguments, Keywords]] = []
+        """Stories that refresh hits in the background."""
+        self._has_met = False
+        """Whether another worker turned up where nobody was expected."""
+        self._ask_at = 0.0
+        """From when on (monotonic) a store that failed may be asked again."""
+        self._watch: Watch | None = None
+        timeout = self.memo.options.wait_timeout
+        self._timeout = None if timeout is None else parse_wait(timeout, "wait_timeout")
+        tally.came(size)
+
+    # -- the ways to run ---------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Compute what is missing in this thread."""
+        self.do(self.begin())
+        while self.is_going_on():
+            self.do(self.look_ahead())
+            if self.free:
+                call = self.free.popleft()
+                self.take(call, self.do(self.attempt(call), call))
+            else:
+                self.do(self.come_back(self.pause()))
+        self.end()
+
+    def do(self, steps: Steps[Any], call: Call | None = None) -> Any:
+        """Do steps in this thread, in which `call` is computed if they say so; what they return."""
+        result: Any = self.memo.outcome_of(steps, *((), {}) if call is None else (call.args, call.kwargs))
+        self._report()
+        return result
+
+    async def run_async(self, concurrency: int) -> None:
+        """Compute what is missing in so many tasks at a time."""
+        running: dict[asyncio.Task[Any], Call] = {}
+        await self._do_async(self.begin())
+        try:
+            while self.is_going_on():
+                await self._do_async(self.look_ahead())
+                while self.free and len(running) < concurrency:
+                    call = self.free.popleft()
+                    running[asyncio.create_task(self._do_async(self.attempt(call), call))] = call
+                pause = self.pause()
+                if running:
+                    done, _ = await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        self.take(running.pop(task), task.result())
+                    pause = None if pause is None else 0.0
+                if pause is not None:
+                    await self._do_async(self.come_back(pause))
+            await asyncio.gather(*running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        self.end()
+
+    async def _do_async(self, steps: Steps[Any], call: Call | None = None) -> Any:
+        given = ((), {}) if call is None else (call.args, call.kwargs)
+        result: Any = await self.memo.outcome_of_async(steps, *given)
+        self._report()
+        return result
+
+    def is_going_on(self) -> bool:
+        """Whether there is more to do."""
+        return self._left > 0 and self._error is None
+
+    def end(self) -> None:
+        """Raise the first error, if errors are to be raised."""
+        self._report()
+        if self._error is not None:
+            value_of(self._error)
+
+    def _report(self) -> None:
+        """Tell how far it has got, and begin the refreshes that are due, one after the other."""
+        self.tally.tell()
+        if self._due:
+            due, self._due = self._due, []
+            self.memo.begin(due)
+
+    # -- looking up ---------------------------------------------------------------------------------
+
+    def begin(self) -> Steps[None]:
+        """Look up all calls. Each worker begins to compute at a place of its own, so that they seldom meet."""
+        for start in range(0, len(self.calls), MOST_LOOKED_UP):
+            self.free.extend((yield from self._look_up(self.calls[start : start + MOST_LOOKED_UP])))
+        self._move()
+
+    def look_ahead(self) -> Steps[None]:
+        """If another worker was met, go on at another place, and see first what it has done there."""
+        if self._has_met and self.free:
+            self._move()
+            ahead = [self.free.popleft() for _ in range(min(LOOK_AHEAD, len(self.free)))]
+            self.free.extendleft(reversed((yield from self._look_up(ahead))))
+        self._has_met = False
+
+    def _move(self) -> None:
+        if self.free:
+            self.free.rotate(_places.randrange(len(self.free)))
+
+    def _look_up(self, calls: Sequence[Call]) -> Steps[list[Call]]:
+        """Look up calls in one go; those that are no hits."""
+        entries = self._entries
+        if not calls or entries is None or not self.may_ask():
+            return list(calls)
+        look_up = Work(entries.ask, entries.cache.breaker, entries.look_up_many)
+        try:
+            found: dict[str, Looked] = yield Work(look_up, [call.key for call in calls])
+        except OutOfOrder:
+            return list(calls)
+        misses = []
+        for call in calls:
+            looked = found.pop(call.key)
+            if looked.decoded is None:
+                call.looked = _without_value(looked)
+                misses.append(call)
+            else:
+                self._found(entries, call, looked, looked.decoded)
+        return misses
+
+    def _found(self, entries: Entries, call: Call, looked: Looked, decoded: Decoded) -> None:
+        kind = "found"
+        if call.is_counted:
+            kind = "elsewhere"
+            self._stats.add("waited", decoded.seconds)
+        else:
+            story = self.memo.hit(entries, call.key, call.not_stored, looked)
+            if story is not None:
+                self._due.append((story, call.args, call.kwargs))
+        self.settle(call, decoded, kind, None if looked.row is None else looked.row.value)
+
+    def may_ask(self) -> bool:
+        """Whether to ask the store. After a failure each of the calls would wait for it in vain."""
+        if self._entries is None:
+            return False
+        cache, now = self._entries.cache, time.monotonic()
+        if (cache.breaker.is_troubled or cache.write_breaker.is_troubled) and now < self._ask_at:
+            return False
+        self._ask_at = now + ASK_AGAIN_SECONDS
+        return True
+
+    def _entries_in_force(self) -> Entries | None:
+        if is_disabled():
+            return None
+        try:
+            return self.memo.entries_in_force()
+        except OutOfOrder:
+            return None
+
+    def leave_store_alone(self) -> None:
+        """Compute without asking the store."""
+        self._entries = None
+        self._stats.add("bypassed")
+
+    # -- one call -----------------------------------------------------------------------------------
+
+    def attempt(self, call: Call) -> Attempt:
+        """Compute a call if nobody else does, or take what others have stored by now. None if it is settled."""
+        try:
+            # The code, and what the arguments hold, may be others than when the key was made.
+            key, not_stored = self.memo.key_and_reason(call.args, call.kwargs)
+            if call.looked is None or key != call.key:
+                call.key, call.not_stored, call.looked = key, not_stored, None
+                if not (yield from self._look_up([call])):
+                    return None
+            return (yield from self._missed(call))
+        except Elsewhere as elsewhere:
+            return elsewhere
+        except Exception as error:  # noqa: BLE001 - of this call: its key, or the store where errors are raised
+            return Failed(error)
+
+    def _missed(self, call: Call) -> Steps[Outcome]:
+        """The story of a call that was looked up."""
+        entries, looked, is_new = self._entries, call.looked, not call.is_counted
+        if is_new:
+            call.is_counted = True
+            self._stats.add("misses")
+        if entries is None or looked is None:
+            return (yield from compute())
+        if is_new:
+            self.memo.missed(call.key, looked, call.args, call.kwargs)
+        if not self.may_ask():
+            self._stats.add("bypassed")
+            return (yield from compute())
+        is_late = self.is_late(call)
+        how = {"waits": call.waits or is_late, "patience": 0.0 if is_late else None}
+        return (yield from self.memo.miss(entries, call.key, call.not_stored, looked, **how).story())
+
+    def take(self, call: Call, outcome: Outcome | Elsewhere | None) -> None:
+        """Settle a call of which this came, or put it off."""
+        if isinstance(outcome, Elsewhere):
+            is_known = call.looked is not None and outcome.row is call.looked.row
+            self._has_met = self._has_met or not is_known
+            call.elsewhere, call.joined = outcome, time.time()
+            self.away.append(call)
+        elif isinstance(outcome, Failed):
+            self._failed(call, outcome)
+        elif outcome is not None:
+            is_computed = isinstance(outcome, Computed)
+            self._has_met = self._has_met or not is_computed
+            self.settle(call, outcome, "computed" if is_computed else "elsewhere")
+
+    def _failed(self, call: Call, failed: Failed) -> None:
+        if not isinstance(failed.error, Exception):  # Ctrl-C, or a task that was cancelled
+            value_of(failed)
+        if not self._returns_errors:
+            self._error = self._error or failed
+        for place in call.places if self.keeps else ():
+            self.results[place] = failed.error
+        self._is_settled(call, "failed", len(call.places), "failed")
+
+    def settle(self, call: Call, result: Computed | Decoded, kind: str, content: bytes | Content | None = None) -> None:
+        """Put a result into its places, into each an object of its own, as calls one after the other give it."""
+        others = call.places[1:]
+        if self.keeps:
+            try:
+                copies = self._copies(call, result, content, len(others))
+            except (CannotSerialize, ValueTooLargeError, UnreadableValueError):
+                copies = []
+                self._compute_each(call, others)
+                others = []
+            for place, value in zip(call.places, [result.value, *copies], strict=False):
+                self.results[place] = value
+        for _ in others:
+            self._stats.add("hits", result.seconds)
+        self._is_settled(call, kind, 1 + len(others))
+
+    def _copies(self, call: Call, result: Computed | Decoded, content: bytes | Content | None, count: int) -> list[Any]:
+        """So many objects that are equal to a result."""
+        if not count:
+            return []
+        entries = self._entries
+        if entries is None:
+            raise CannotSerialize
+        if content is None:
+            content = settled(entries.content(call.key, Computed(result.value, result.computed_at, result.seconds)))
+        return [entries.decode(call.key, content).value for _ in range(count)]
+
+    def _compute_each(self, call: Call, places: Sequence[int]) -> None:
+        """Go on with equal calls one by one: their result cannot be copied."""
+        self.free.extend(Call(call.key, call.not_stored, call.args, call.kwargs, [place]) for place in places)
+        self._left += len(places)
+
+    def _is_settled(self, call: Call, kind: str, places: int, of_others: str = "found") -> None:
+        self._left -= 1
+        self._watch = None
+        self.tally.add(kind, 1)
+        self.tally.add(of_others, places - 1)
+        call.looked = call.elsewhere = None
+
+    # -- what others compute ------------------------------------------------------------------------
+
+    def pause(self) -> float | None:
+        """How long to wait before the next look at what others compute; None while there is something else to do."""
+        if self.free or not self.away:
+            return None
+        now = time.monotonic()
+        for call in self.away:
+            call.idle_since = now if call.idle_since is None else call.idle_since
+        if waiting_here(blocks_thread=not self.memo.is_async):
+            # Who computes may wait for what this sweep is part of. A story that waits sees that, and ends the ring.
+            for call in self.away:
+                call.waits = True
+            return 0.0
+        self._watch = self._watch or Watch()
+        return self._watch.next_delay()
+
+    def come_back(self, pause: float | None) -> Steps[None]:
+        """Look up some of the calls that were put off, after a pause. Those that are no hits are tried again."""
+        if pause:
+            yield Sleep(pause)
+        again = []
+        for _ in range(min(MOST_LOOKED_UP, len(self.away))):
+            call = self.away.popleft()
+            flight = None if call.elsewhere is None else call.elsewhere.flight
+            if call.waits:
+                self.free.append(call)
+            elif flight is not None and not flight.is_over and not self.is_late(call):
+                self.away.append(call)
+            elif not (yield from self._shared(call)):
+                again.append(call)
+        self.free.extend((yield from self._look_up(again)))
+
+    def _shared(self, call: Call) -> Steps[bool]:
+        """Settle a call with what another one of this process has computed, if there is such a thing."""
+        entries, looked = self._entries, call.looked
+        flight = None if call.elsewhere is None else call.elsewhere.flight
+        if flight is None or flight.outcome is None or entries is None or looked is None:
+            return False
+        miss = self.memo.miss(entries, call.key, call.not_stored, looked)
+        outcome: Outcome | None = yield Work(miss.shared, flight, call.joined)
+        self.take(call, outcome)
+        return outcome is not None
+
+    def is_late(self, call: Call) -> bool:
+        """Whether the sweep has waited for a call for as long as `wait_timeout` allows."""
+        if self._timeout is None or call.idle_since is None:
+            return False
+        return time.monotonic() - call.idle_since >= self._timeout
+
+    def is_held(self, call: Call) -> bool:
+        """Whether the last look says that somebody else computes the call."""
+        entries, row = self._entries, None if call.looked is None else call.looked.row
+        if entries is None or row is None or row.gen is None or row.gen != entries.known_generation():
+            return False
+        if call.waits or self.is_late(call):
+            return False
+        is_held = Verdict.of(row, entries.cache.clock(), row.gen) is Verdict.HELD
+        return is_held and Watch().expect_if_dead(row) is None
+
+
+def _calls(function: Any, rows: Iterable[Row], first: int) -> tuple[list[Call], int]:
+    """The calls of a sweep, equal ones once, and how many rows there are."""
+    memo: Memo = function._self_memo
+    calls: dict[str, Call] = {}
+    place = -1
+    for place, (args, kwargs) in enumerate(rows):
+        given = function._self_with_owner(args)
+        try:
+            key, not_stored = memo.key_and_reason(given, kwargs)
+        except Exception as error:
+            if type(error) not in (TypeError, UnhashableArgumentError):
+                error.add_note(f"This was item {first + place}.")
+                raise
+            raise type(error)(f"item {first + place}: {error}") from None
+        call = calls.get(key)
+        if call is None:
+            call = calls[key] = Call(key, not_stored, given, kwargs)
+        call.places.append(place)
+    return list(calls.values()), place + 1
+
+
+def _without_value(looked: Looked) -> Looked:
+    """What a look-up found that is no hit, without the bytes that serve nothing any more: a sweep holds many of them.
+
+    Those of an expired value that is kept for errors may serve still.
+    """
+    row = looked.row
+    if row is None or row.value is None or row.stale_for is not None:
+        return looked
+    return looked._replace(row=row._replace(value=b""))
