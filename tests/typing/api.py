@@ -55,6 +55,9 @@ class Station:
 
 assert_type(bare("SEA"), list[float])
 assert_type(bare(city="SEA", horizon=3), list[float])
+assert_type(bare.map(["SEA"]), list[list[float]])
+assert_type(bare.map(["SEA"], on_item_error="return"), list[list[float] | Exception])
+assert_type(bare.warm(["SEA"]), int)
 assert_type(with_options("SEA"), list[float])
 assert_type(with_key("SEA"), str | None)
 assert_type(with_computed_ttl("SEA"), bool)
