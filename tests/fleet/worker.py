@@ -142,6 +142,25 @@ def _follow() -> None:
     tell({"follower": work()})
 
 
+ITEMS, ITEM_SECONDS = 24, 0.1
+
+
+@dynamo_cached(name="fleet.sweep", version=1)
+def item(x: int) -> list[object]:
+    note(FOLDER / "computed", f"{me} {x}")
+    time.sleep(ITEM_SECONDS)
+    return [x, (FOLDER / "cleared").exists()]
+
+
+def sweep() -> None:
+    """Compute all items together with the others; Ctrl-C ends it."""
+    arrive("sweep")
+    try:
+        tell({"results": item.map(range(ITEMS))})
+    except KeyboardInterrupt:
+        tell({"interrupted": item.cache_info().computed})
+
+
 def fork() -> None:
     """Fork while a thread computes; the child asks for the same."""
     leader = threading.Thread(target=work)
@@ -184,7 +203,7 @@ def tell(what: dict[str, Any]) -> None:
     note(FOLDER / f"told {me}", json.dumps(what))
 
 
-ACTS = {act.__name__: act for act in (ask, ask_again, forget, crowd, interrupted, fork, ring)}
+ACTS = {act.__name__: act for act in (ask, ask_again, forget, crowd, interrupted, fork, ring, sweep)}
 
 
 def main(act: str, name: str) -> None:

@@ -1,0 +1,112 @@
+"""Processes that sweep the same items: each is computed once, also where one of them dies or is interrupted."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from dynmemo import Cache, StoreUnavailableError, dynamo_cached
+from dynmemo.generations import clear_functions
+from tests.fleet.helpers import done, on_posix
+from tests.fleet.worker import ITEMS
+from tests.proxy import Proxy, denied
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.fleet.helpers import Fleet, Worker
+
+
+def same(x: int) -> int:
+    return x
+
+
+def times(fleet: Fleet) -> Counter[str]:
+    """How often each item was begun to be computed."""
+    return Counter(line.split()[-1] for line in fleet.computed())
+
+
+def test_each_item_is_computed_once_by_all_of_them(fleet: Fleet) -> None:
+    workers = [fleet.start("sweep", f"w{n}") for n in range(3)]
+    fleet.go(3, "sweep")
+    done(*workers)
+    assert times(fleet) == {str(x): 1 for x in range(ITEMS)}
+    for n in range(3):
+        assert fleet.told(f"w{n}")["results"] == [[x, False] for x in range(ITEMS)]
+
+
+@on_posix
+def test_what_a_killed_one_computed_is_computed_by_another(fleet: Fleet) -> None:
+    workers = [fleet.start("sweep", f"w{n}", lease_seconds=2) for n in range(3)]
+    fleet.go(3, "sweep")
+    until(lambda: any(line.startswith("w0 ") for line in fleet.computed()[3:]))
+    workers[0].kill()
+    done(*workers[1:])
+    for n in (1, 2):
+        assert fleet.told(f"w{n}")["results"] == [[x, False] for x in range(ITEMS)]
+    twice = {x for x, count in times(fleet).items() if count > 1}
+    assert len(twice) <= 1, "more than what the dead one was at"
+
+
+@on_posix
+def test_ctrl_c_keeps_what_is_stored_and_leaves_no_lease(fleet: Fleet) -> None:
+    one = fleet.start("sweep", "w0")
+    fleet.go(1, "sweep")
+    until(lambda: len(fleet.computed()) >= 4)
+    one.send_signal(signal.SIGINT)
+    done(one)
+    stored = fleet.told("w0")["interrupted"]
+    cache = Cache.from_url(fleet.url)
+    rows = [row for _, row in cache.store.scan(fn="fleet.sweep")]
+    assert not [row for row in rows if row.lease_owner is not None]
+    assert len(rows) == stored >= 3
+    cache.close()
+
+
+def test_nothing_from_before_a_clear_is_given_to_who_begins_after_it(fleet: Fleet) -> None:
+    early = fleet.start("sweep", "early")
+    fleet.go(1, "sweep")
+    until(lambda: len(fleet.computed()) >= ITEMS // 2)
+    (fleet.folder / "cleared").touch()
+    cache = Cache.from_url(fleet.url)
+    clear_functions(cache, "fleet.sweep")
+    cache.close()
+    late = fleet.start("sweep", "late")
+    done(early, late)
+    assert fleet.told("late")["results"] == [[x, True] for x in range(ITEMS)]
+
+
+def test_stored_calls_are_ten_batches_and_a_missing_one_is_two_writes(
+    dynamodb_endpoint: str, dynamodb_table: str
+) -> None:
+    with Proxy(dynamodb_endpoint) as proxy:
+        cache = Cache.dynamodb(dynamodb_table, endpoint_url=proxy.endpoint, region="eu-west-1")
+        function = dynamo_cached(cache=cache, name="fleet", version=1)(same)
+        function(-1)  # it finds the table and makes the generations
+        for writes in (2000, 0):
+            before = proxy.counts.copy()
+            assert function.map(range(1000)) == list(range(1000))
+            made = proxy.counts - before
+            del made["GetItem"]  # of the generations, every five seconds
+            assert made == Counter(BatchGetItem=10, PutItem=writes) + Counter()
+        proxy.breaks("BatchGetItem", denied("BatchGetItem"))
+        assert function.map(range(20)) == list(range(20))
+        cache.close()
+
+
+def test_a_store_that_fails_costs_a_sweep_its_time_once(worker: Callable[..., Worker]) -> None:
+    function = worker().decorate(same)
+    tries: list[str] = []
+
+    def fail(*args: Any, **options: Any) -> Any:
+        tries.append("")
+        raise StoreUnavailableError("the store is down", code="Down")
+
+    store = function._self_memo.entries().store
+    for name in ("read", "read_many", "write"):
+        setattr(store, name, fail)
+    assert function.map(range(50)) == list(range(50))
+    assert len(tries) <= 3
+    assert function.cache_info().computed == 50
