@@ -200,7 +200,7 @@ class Entries:
         if date is not None and now > date:
             return Looked(row)
         is_kept = date is not None and row.stale_for is not None and now > date - row.stale_for
-        if (is_kept and not kept) or row.gen != self.generation(row):
+        if (is_kept and not kept) or (row.gen != self._last_generation() and row.gen != self.generation(row)):
             return Looked(row)
         if row.value is None:
             message = "the value lies outside of its row, and is missing there or is not the one that was written"
@@ -245,7 +245,7 @@ class Entries:
 
     def known_generation(self, row: Item | None = None) -> str | None:
         """The generation if it is known without a read, else None."""
-        known = self._generations.known_here(self._fn)
+        known = self._last_generation()
         return known if row is None or row.gen is None or row.gen == known else None
 
     def generation(self, row: Item | None = None) -> str:
@@ -305,6 +305,10 @@ class Entries:
         self.store.remove(lease_key(key))
         self.store.remove(key)
         flights.detach((self.cache, key))
+
+    def _last_generation(self) -> str | None:
+        last = self._generations.last.get(self._fn)
+        return last[0] if last is not None and last[1] > self._generations.clock() else None
 
 
 def is_first(times: dict[Hashable, float], what: Hashable, seconds: float) -> bool:

@@ -38,25 +38,21 @@ class Generations:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
+        self.last: dict[str, tuple[str, float]] = {}
+        """What `known` said last of each function, and until when (by `clock`) that is believed."""
         self._rows: dict[str, tuple[str | None, float]] = {}
-        """What each generation row said, and until when (by `clock`) that is believed."""
 
     def known(self, store: Store, fn: str) -> str:
         """The generation in which `fn` is, at most `RECHECK_SECONDS` old. Reads at most two rows."""
         now = self.clock()
-        return _joined(self._read(store, ALL, now), self._read(store, fn, now))
-
-    def known_here(self, fn: str) -> str | None:
-        """The same if it takes no read, else None."""
-        now = self.clock()
-        of_all, of_function = self._rows.get(ALL), self._rows.get(fn)
-        if of_all is None or of_function is None or now >= of_all[1] or now >= of_function[1]:
-            return None
-        return _joined(of_all[0], of_function[0])
+        last = self.last.get(fn)
+        if last is not None and last[1] > now:
+            return last[0]
+        return self._join(fn, self._read(store, ALL, now), self._read(store, fn, now))
 
     def confirmed(self, store: Store, fn: str) -> str:
         """The generation as it is now, by two consistent reads."""
-        return _joined(self._reread(store, ALL, consistent=True), self._reread(store, fn, consistent=True))
+        return self._join(fn, self._reread(store, ALL, consistent=True), self._reread(store, fn, consistent=True))
 
     def ensured(self, store: Store, fn: str) -> str:
         """The generation for what is stored now; its rows are created where they are missing.
@@ -65,7 +61,8 @@ class Generations:
         come back to life when a generation row is lost.
         """
         now = self.clock()
-        return _joined(
+        return self._join(
+            fn,
             self._read(store, ALL, now) or self._create(store, ALL),
             self._read(store, fn, now) or self._create(store, fn),
         )
@@ -101,11 +98,16 @@ class Generations:
         if known is not None and known[1] > asked + RECHECK_SECONDS:
             return known[0]  # another thread cleared or read while this answer was on its way
         self._rows[fn] = (generation, asked + RECHECK_SECONDS)
+        self.last.clear()
         return generation
 
-
-def _joined(of_all: str | None, of_function: str | None) -> str:
-    return f"{of_all or NO_GENERATION}.{of_function or NO_GENERATION}"
+    def _join(self, fn: str, of_all: str | None, of_function: str | None) -> str:
+        joined = f"{of_all or NO_GENERATION}.{of_function or NO_GENERATION}"
+        rows = (self._rows.get(ALL), self._rows.get(fn))
+        # Another thread may have cleared meanwhile; then the next call joins again.
+        if all(row is not None and row[0] == part for row, part in zip(rows, (of_all, of_function), strict=True)):
+            self.last[fn] = (joined, min(row[1] for row in rows if row is not None))
+        return joined
 
 
 def _row(fn: str, generation: str) -> Item:
