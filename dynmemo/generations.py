@@ -98,15 +98,16 @@ class Generations:
         if known is not None and known[1] > asked + RECHECK_SECONDS:
             return known[0]  # another thread cleared or read while this answer was on its way
         self._rows[fn] = (generation, asked + RECHECK_SECONDS)
-        self.last.clear()
+        self.last = {}  # another one, for `_join` may still be about to write into that
         return generation
 
     def _join(self, fn: str, of_all: str | None, of_function: str | None) -> str:
         joined = f"{of_all or NO_GENERATION}.{of_function or NO_GENERATION}"
+        last = self.last
         rows = (self._rows.get(ALL), self._rows.get(fn))
         # Another thread may have cleared meanwhile; then the next call joins again.
         if all(row is not None and row[0] == part for row, part in zip(rows, (of_all, of_function), strict=True)):
-            self.last[fn] = (joined, min(row[1] for row in rows if row is not None))
+            last[fn] = (joined, min(row[1] for row in rows if row is not None))
         return joined
 
 

@@ -31,6 +31,8 @@ class Task(NamedTuple):
     function: Any
     args: Arguments
     kwargs: dict[str, Any]
+    is_counted: bool
+    """Whether it has been counted as a miss."""
     waits: bool
     """Whether to wait for who computes the call already, and not come back without result."""
     is_late: bool
@@ -84,6 +86,7 @@ def _task(sweep: Sweep, call: Call) -> Task:
         sweep.function,
         call.args[len(owner) :],
         dict(call.kwargs),
+        is_counted=call.is_counted,
         waits=call.waits,
         is_late=sweep.is_late(call),
         asks=sweep.may_ask(),
@@ -108,7 +111,7 @@ def run_in_worker(task: Task) -> Ran:
     """Make a call in a worker."""
     sweep = Sweep(task.function, [(task.args, task.kwargs)], Tally())
     [call] = sweep.calls
-    call.waits = task.waits
+    call.is_counted, call.waits = task.is_counted, task.waits
     if task.is_late:
         call.idle_since = -math.inf
     if not task.asks:

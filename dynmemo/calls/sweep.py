@@ -63,6 +63,8 @@ class Call:
     kwargs: Keywords
     places: list[int] = field(default_factory=list)
     """Where in the list of results its result goes."""
+    given: list[Row] = field(default_factory=list)
+    """With what each of these calls was made: what is no part of the key may differ."""
     looked: Looked | None = None
     """What the last look-up found; None where the store could not be asked."""
     is_counted: bool = False
@@ -297,6 +299,8 @@ class Sweep:
             call.is_counted = True
             self._stats.add("misses")
         if entries is None or looked is None:
+            if entries is not None:  # the store could not be asked
+                self._stats.add("bypassed")
             return (yield from compute())
         if is_new:
             self.memo.missed(call.key, looked, call.args, call.kwargs)
@@ -338,7 +342,7 @@ class Sweep:
                 copies = self._copies(call, result, content, len(others))
             except (CannotSerialize, ValueTooLargeError, UnreadableValueError):
                 copies = []
-                self._compute_each(call, others)
+                self._compute_each(call)
                 others = []
             for place, value in zip(call.places, [result.value, *copies], strict=False):
                 self.results[place] = value
@@ -357,10 +361,11 @@ class Sweep:
             content = settled(entries.content(call.key, Computed(result.value, result.computed_at, result.seconds)))
         return [entries.decode(call.key, content).value for _ in range(count)]
 
-    def _compute_each(self, call: Call, places: Sequence[int]) -> None:
-        """Go on with equal calls one by one: their result cannot be copied."""
-        self.free.extend(Call(call.key, call.not_stored, call.args, call.kwargs, [place]) for place in places)
-        self._left += len(places)
+    def _compute_each(self, call: Call) -> None:
+        """Go on with the other equal calls one by one: the result of the first cannot be copied."""
+        others = list(zip(call.places, call.given, strict=True))[1:]
+        self.free.extend(Call(call.key, call.not_stored, *row, [place], [row]) for place, row in others)
+        self._left += len(others)
 
     def _is_settled(self, call: Call, kind: str, places: int, of_others: str = "found") -> None:
         self._left -= 1
@@ -394,6 +399,8 @@ class Sweep:
         for _ in range(min(MOST_LOOKED_UP, len(self.away))):
             call = self.away.popleft()
             flight = None if call.elsewhere is None else call.elsewhere.flight
+            if flight is not None and not flight.is_led():
+                flight.hand_over()  # as who waits for a flight does where its leader is gone
             if call.waits:
                 self.free.append(call)
             elif flight is not None and not flight.is_over and not self.is_late(call):
@@ -448,6 +455,7 @@ def _calls(function: Any, rows: Iterable[Row], first: int) -> tuple[list[Call], 
         if call is None:
             call = calls[key] = Call(key, not_stored, given, kwargs)
         call.places.append(place)
+        call.given.append((given, kwargs))
     return list(calls.values()), place + 1
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynmemo import UnhashableArgumentError, clear
+from dynmemo.leases import flights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,3 +112,22 @@ def test_what_was_cleared_is_computed_anew(worker: Callable[..., Worker]) -> Non
     function.map(range(5))
     clear(function)
     assert function.warm(range(5)) == 5
+
+
+def test_a_leader_that_is_gone_does_not_keep_a_sweep(worker: Callable[..., Worker]) -> None:
+    one = worker()
+    function = one.decorate(double)
+    gone = threading.Thread(target=lambda: flights.join((one.cache, function.cache_key(1))))
+    gone.start()
+    gone.join()
+    assert function.map([1]) == [[1, 1]]
+
+
+def test_equal_calls_whose_result_cannot_be_copied_are_made_with_their_own_arguments(
+    worker: Callable[..., Worker],
+) -> None:
+    def opened(x: int, mark: str) -> Any:
+        return threading.Lock(), mark
+
+    function = worker().decorate(opened, ignore="mark")
+    assert [mark for _, mark in function.starmap([(1, "a"), (1, "b"), (1, "c")])] == ["a", "b", "c"]

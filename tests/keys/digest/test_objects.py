@@ -14,12 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dynmemo.keys import walk
 from dynmemo.keys.digest import LARGEST, NoStableContent, digest, register_digest
 from tests.keys.digest.values.objects import Custom, Point, family, ring
 from tests.pythons import printed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(autouse=True)
+def _as_registered_before() -> Iterator[None]:
+    """What a test registers is gone after it: in which order they run is not known."""
+    before = dict(walk._registered)
+    yield
+    walk._registered.clear()
+    walk._registered.update(before)
+    walk._forget()
 
 
 class Connection:
