@@ -162,9 +162,10 @@ class Entries:
 
     def _slide(self, key: str, looked: Looked) -> None:
         """Move the sliding window of a hit."""
-        moves = not self.cache.write_breaker.is_open  # a hit does not wait for a write that will fail
         row = looked.row
-        if moves and row is not None and row.ttl_window is not None and looked.decoded is not None:
+        if row is None or row.ttl_window is None or looked.decoded is None:
+            return
+        if not self.cache.write_breaker.is_open:  # a hit does not wait for a write that will fail
             self.cache.touch(self.store, key, row, self._refresh_after)
 
     def look_up_at(self, spot: Spot) -> Looked:
