@@ -62,6 +62,7 @@ _READ_HIT = (
     f"SELECT {', '.join(schema.ATTRIBUTES[: _PARTS + 1])}, CASE WHEN "  # noqa: S608
     f"coalesce({', '.join(schema.ATTRIBUTES[_PARTS + 1 :])}) IS NOT NULL THEN 1 END FROM entries WHERE key = ?"
 )
+_READ_PARTS = "SELECT parts FROM entries WHERE key = ?"
 _READ_MANY = f"SELECT key, {_COLUMNS} FROM entries WHERE key IN (%s)"  # noqa: S608
 _PUT = (
     f"INSERT INTO entries ({', '.join(_STORED)}) VALUES ({', '.join('?' * len(_STORED))}) "  # noqa: S608
@@ -208,7 +209,7 @@ class SqliteStore(Store):
         return self._put(key, item, size, expect)
 
     def _put(self, key: str, item: Item, size: int, expect: Expect | None) -> Written | Refused:
-        before = self._before(key)
+        before = self._outside(key)
         etag = new_token()
         values: list[object] = [*item, int(self._clock() * 1e6), size, PREFIX + key]
         values[_ETAG] = etag
@@ -256,7 +257,7 @@ class SqliteStore(Store):
         return self._change("touch", key, _TOUCH, ttl_date, PREFIX + key, ttl_date, seen.etag)
 
     def remove(self, key: str, expect: Expect | None = None) -> bool:
-        before = self._before(key)
+        before = self._outside(key)
         if expect is None:
             self._change("remove", key, _REMOVE, PREFIX + key)
         elif not self._change("remove", key, _REMOVE_EXPECTED, PREFIX + key, expect.etag, expect.beat, expect.beat):
@@ -384,13 +385,16 @@ class SqliteStore(Store):
             with suppress(sqlite3.Error, OSError):
                 delete_gone(cursor, self._folder)
 
-    def _before(self, key: str) -> Item | None:
-        """The row that is about to go, if its value can lie where nothing notes that: outside of this machine."""
-        return None if self._overflow is None else self._reread(key)
+    def _outside(self, key: str) -> Parts | None:
+        """Where the value of the standing row lies, if that can be where nothing here notes it: in S3."""
+        if self._overflow is None:
+            return None
+        rows = self._run(partial(_fetch_all, statement=_READ_PARTS, values=(PREFIX + key,)), "read", key)
+        return _parts(rows[0][0]) if rows and rows[0][0] is not None else None
 
-    def _delete_outside(self, key: str, before: Item | None) -> None:
-        if before is not None and before.parts is not None and self._overflow is not None:
-            self._overflow.delete(key, before.parts)
+    def _delete_outside(self, key: str, parts: Parts | None) -> None:
+        if parts is not None and self._overflow is not None:
+            self._overflow.delete(key, parts)
 
     def _count(self) -> None:
         for meter in self._meters:
