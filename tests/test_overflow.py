@@ -59,7 +59,8 @@ class Objects:
         self._client.close()
 
 
-@pytest.fixture(scope="module")
+# One for the session: a worker that runs tests of other files in between would start a second one on the same buckets.
+@pytest.fixture(scope="session")
 def server() -> Iterator[Objects]:
     from moto.server import ThreadedMotoServer
 
