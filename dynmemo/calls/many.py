@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec,
 
 from dynmemo.calls.executors import run_in
 from dynmemo.calls.progress import Tally, display
-from dynmemo.calls.sweep import Sweep
+from dynmemo.calls.sweep import MOST_LOOKED_UP, Sweep
 from dynmemo.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Item = TypeVar("Item")
 Rest = ParamSpec("Rest")
-
-WINDOW = 300
-"""Items of a lazy sweep that are in memory at once: so many are looked up together, too."""
 
 CONCURRENCY = 10
 
@@ -387,8 +384,9 @@ class _Options:
 
 
 def _windows(rows: Iterator[Row]) -> Iterator[tuple[int, list[Row]]]:
+    """So many rows of a lazy sweep at once as are looked up together, with the position of the first."""
     first = 0
-    while window := list(islice(rows, WINDOW)):
+    while window := list(islice(rows, MOST_LOOKED_UP)):
         yield first, window
         first += len(window)
 

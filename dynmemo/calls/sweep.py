@@ -61,10 +61,10 @@ class Call:
     not_stored: str
     args: Arguments
     kwargs: Keywords
-    places: list[int] = field(default_factory=list)
+    place: int
     """Where in the list of results its result goes."""
-    given: list[Row] = field(default_factory=list)
-    """With what each of these calls was made: what is no part of the key may differ."""
+    others: list[tuple[int, Row]] = field(default_factory=list)
+    """Places and arguments of the equal calls: what is no part of the key may differ."""
     looked: Looked | None = None
     """What the last look-up found; None where the store could not be asked."""
     is_counted: bool = False
@@ -330,48 +330,48 @@ class Sweep:
             value_of(failed)
         if not self._returns_errors:
             self._error = self._error or failed
-        for place in call.places if self.keeps else ():
-            self.results[place] = failed.error
-        self._is_settled(call, "failed", len(call.places), "failed")
+        if self.keeps:
+            for place in (call.place, *(place for place, _ in call.others)):
+                self.results[place] = failed.error
+        self._is_settled(call, "failed", "failed")
 
     def settle(self, call: Call, result: Computed | Decoded, kind: str, content: bytes | Content | None = None) -> None:
         """Put a result into its places, into each an object of its own, as calls one after the other give it."""
-        others = call.places[1:]
         if self.keeps:
+            self.results[call.place] = result.value
             try:
-                copies = self._copies(call, result, content, len(others))
+                copies = self._copies(call, result, content)
             except (CannotSerialize, ValueTooLargeError, UnreadableValueError):
                 copies = []
-                self._compute_each(call)
-                others = []
-            for place, value in zip(call.places, [result.value, *copies], strict=False):
+                self._compute_others(call)
+            for (place, _), value in zip(call.others, copies, strict=True):
                 self.results[place] = value
-        for _ in others:
+        for _ in call.others:
             self._stats.add("hits", result.seconds)
-        self._is_settled(call, kind, 1 + len(others))
+        self._is_settled(call, kind)
 
-    def _copies(self, call: Call, result: Computed | Decoded, content: bytes | Content | None, count: int) -> list[Any]:
-        """So many objects that are equal to a result."""
-        if not count:
+    def _copies(self, call: Call, result: Computed | Decoded, content: bytes | Content | None) -> list[Any]:
+        """An object that is equal to a result for each of the equal calls."""
+        if not call.others:
             return []
         entries = self._entries
         if entries is None:
             raise CannotSerialize
         if content is None:
             content = settled(entries.content(call.key, Computed(result.value, result.computed_at, result.seconds)))
-        return [entries.decode(call.key, content).value for _ in range(count)]
+        return [entries.decode(call.key, content).value for _ in call.others]
 
-    def _compute_each(self, call: Call) -> None:
-        """Go on with the other equal calls one by one: the result of the first cannot be copied."""
-        others = list(zip(call.places, call.given, strict=True))[1:]
-        self.free.extend(Call(call.key, call.not_stored, *row, [place], [row]) for place, row in others)
-        self._left += len(others)
+    def _compute_others(self, call: Call) -> None:
+        """Go on with the equal calls one by one: the result of this one cannot be copied."""
+        self.free.extend(Call(call.key, call.not_stored, *row, place) for place, row in call.others)
+        self._left += len(call.others)
+        call.others = []
 
-    def _is_settled(self, call: Call, kind: str, places: int, of_others: str = "found") -> None:
+    def _is_settled(self, call: Call, kind: str, of_others: str = "found") -> None:
         self._left -= 1
         self._watch = None
         self.tally.add(kind, 1)
-        self.tally.add(of_others, places - 1)
+        self.tally.add(of_others, len(call.others))
         call.looked = call.elsewhere = None
 
     # -- what others compute ------------------------------------------------------------------------
@@ -451,11 +451,10 @@ def _calls(function: Any, rows: Iterable[Row], first: int) -> tuple[list[Call], 
                 error.add_note(f"This was item {first + place}.")
                 raise
             raise type(error)(f"item {first + place}: {error}") from None
-        call = calls.get(key)
-        if call is None:
-            call = calls[key] = Call(key, not_stored, given, kwargs)
-        call.places.append(place)
-        call.given.append((given, kwargs))
+        if key in calls:
+            calls[key].others.append((place, (given, kwargs)))
+        else:
+            calls[key] = Call(key, not_stored, given, kwargs, place)
     return list(calls.values()), place + 1
 
 
