@@ -68,9 +68,10 @@ __all__ = [
     "register_digest",
 ]
 
-# What a pickle, a traceback and help() call them stays the same when they move within the package.
 _with_decorator = {"AsyncCachedFunction", "CachedFunction"}
 """Imported with the first decorated function, or when they are asked for; see `dynmemo.calls`."""
+
+# What a pickle, a traceback and help() call them stays the same when they move within the package.
 for _name in set(__all__) - _with_decorator - {"__version__"}:
     globals()[_name].__module__ = __name__
 del _name

@@ -57,9 +57,10 @@ def explain(name: str, call: Known, history: History, entries: Callable[[], Entr
             standing = _standing(found, call, history)
         except (InvalidOptionError, StoreUnavailableError, InvalidTableError) as error:
             standing = _Standing("unavailable", str(error))
-    nearest: tuple[str, tuple[str, ...]] = ("", ())
+    nearest = ""
+    differences: tuple[str, ...] = ()
     if standing.state == "absent" and not history.was_called(call.code, call.arguments):
-        nearest = call.nearest(history, list(_stored(found, call.fn)))
+        nearest, differences = call.nearest(history, list(_stored(found, call.fn)))
     return Explanation(
         name=name,
         key=call.key,
@@ -70,8 +71,8 @@ def explain(name: str, call: Known, history: History, entries: Callable[[], Entr
         state=standing.state,
         detail=standing.detail,
         expires_at=standing.expires_at,
-        nearest=nearest[0],
-        differences=nearest[1],
+        nearest=nearest,
+        differences=differences,
     )
 
 
