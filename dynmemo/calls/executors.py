@@ -75,8 +75,10 @@ def run_in(executor: Executor, sweep: Sweep) -> None:
             if pause is not None:
                 sweep.do(sweep.come_back(pause))
     finally:
-        begun = [future for future in running if not future.cancel()]
+        begun = {future: call for future, call in running.items() if not future.cancel()}
     wait(begun)
+    for future, call in begun.items():  # one may have been interrupted
+        _take(sweep, call, future)
     sweep.end()
 
 

@@ -171,7 +171,8 @@ class Sweep:
                     pause = None if pause is None else 0.0
                 if pause is not None:
                     await self._do_async(self.come_back(pause))
-            await asyncio.gather(*running)
+            for task, call in running.items():  # one may have been interrupted
+                self.take(call, await task)
         finally:
             for task in running:
                 task.cancel()

@@ -131,3 +131,30 @@ def test_equal_calls_whose_result_cannot_be_copied_are_made_with_their_own_argum
 
     function = worker().decorate(opened, ignore="mark")
     assert [mark for _, mark in function.starmap([(1, "a"), (1, "b"), (1, "c")])] == ["a", "b", "c"]
+
+
+class Stop(BaseException):
+    """What interrupts, as Ctrl-C does."""
+
+
+def test_an_interrupt_is_not_lost_behind_an_error(worker: Callable[..., Worker]) -> None:
+    one, begun = worker(), threading.Event()
+
+    def fail(x: int) -> None:
+        if x == 0:
+            begun.wait(20)
+            raise ValueError
+        begun.set()
+        threading.Event().wait(0.3)
+        raise Stop
+
+    async def fail_async(x: int) -> None:
+        if x == 0:
+            raise ValueError
+        await asyncio.sleep(0.3)
+        raise Stop
+
+    with ThreadPoolExecutor(2) as pool, pytest.raises(Stop):
+        one.decorate(fail).map([0, 1], executor=pool)
+    with pytest.raises(Stop):
+        asyncio.run(one.decorate(fail_async, name="tasks").map([0, 1], concurrency=2))
