@@ -39,6 +39,7 @@ from dynmemo.stats import CacheInfo
 
 if typing.TYPE_CHECKING:
     from dynmemo.calls.wrapper import AsyncCachedFunction, CachedFunction
+    from dynmemo.costs import Cost, Prices, Workload, cost
 
 __all__ = [
     "Argument",
@@ -46,12 +47,14 @@ __all__ = [
     "Cache",
     "CacheInfo",
     "CachedFunction",
+    "Cost",
     "DynmemoError",
     "Entry",
     "Explanation",
     "Ingredient",
     "InvalidOptionError",
     "InvalidTableError",
+    "Prices",
     "Progress",
     "Purged",
     "Serializer",
@@ -60,9 +63,11 @@ __all__ = [
     "UnhashableArgumentError",
     "UnreadableValueError",
     "ValueTooLargeError",
+    "Workload",
     "__version__",
     "clear",
     "configure",
+    "cost",
     "dynamo_cached",
     "purge",
     "register_digest",
@@ -71,18 +76,24 @@ __all__ = [
 _with_decorator = {"AsyncCachedFunction", "CachedFunction"}
 """Imported with the first decorated function, or when they are asked for; see `dynmemo.calls`."""
 
+_of_costs = {"Cost", "Prices", "Workload", "cost"}
+"""Imported when they are asked for."""
+
 # What a pickle, a traceback and help() call them stays the same when they move within the package.
-for _name in set(__all__) - _with_decorator - {"__version__"}:
+for _name in set(__all__) - _with_decorator - _of_costs - {"__version__"}:
     globals()[_name].__module__ = __name__
 del _name
 
 
 def __getattr__(name: str) -> object:
-    if name not in _with_decorator:
+    room: object
+    if name in _with_decorator:
+        from dynmemo.calls import wrapper as room
+    elif name in _of_costs:
+        from dynmemo import costs as room
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from dynmemo.calls import wrapper
-
-    found: object = getattr(wrapper, name)
+    found: object = getattr(room, name)
     return found
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pkgutil
 import sys
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,8 +24,10 @@ def _require(extra: str, packages: tuple[str, ...]) -> None:
 _require("cli", _CLI)
 
 import typer  # noqa: E402 - the line above says what to install when it is missing
+from rich import box  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
+from rich.table import Table  # noqa: E402
 
 import dynmemo  # noqa: E402
 from dynmemo.calls import rows_of  # noqa: E402
@@ -32,6 +36,8 @@ from dynmemo.errors import DynmemoError, InvalidOptionError  # noqa: E402
 if TYPE_CHECKING:
     from dynmemo.cache import Cache
     from dynmemo.calls import RowsOf
+    from dynmemo.costs import Cost
+    from dynmemo.prices import Prices
     from dynmemo.purging import Purged
 
 app = typer.Typer(
@@ -153,6 +159,98 @@ def _summary(done: Purged, location: str, *, dry_run: bool) -> str:
 
 def _what(done: Purged) -> str:
     return f"{done.rows:,} entries and {done.parts:,} parts"
+
+
+@app.command()
+def cost(
+    entries: Annotated[int, typer.Option(help="Stored results that are in use.")],
+    size: Annotated[int, typer.Option(metavar="BYTES", help="Of one result, serialized and compressed.")],
+    calls: Annotated[float, typer.Option(help="Calls a second, of all processes together.")],
+    new: Annotated[float, typer.Option(help="Of these, calls with arguments that nobody has used before.")] = 0.0,
+    ttl: Annotated[str | None, typer.Option(metavar="TIME", help="As of the decorator: 90s, 1h30m, 24h, 7d.")] = None,
+    sliding: Annotated[str | None, typer.Option(metavar="TIME", help="As of the decorator.")] = None,
+    refresh_after: Annotated[
+        float, typer.Option(metavar="PART", help="Of the window, that goes by before a hit moves the date.")
+    ] = 0.1,
+    near: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long a process serves an entry from its memory.")
+    ] = None,
+    eventually_consistent: Annotated[
+        bool, typer.Option("--eventually-consistent", help="Reads at half price.")
+    ] = False,
+    processes: Annotated[int, typer.Option(help="Processes that call the function.")] = 1,
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="That computing one result takes.")] = 0.0,
+    name: Annotated[str, typer.Option(help="The function's name; it stands in every row.")] = "module.function",
+    region: Annotated[str, typer.Option(help="Whose list prices count.")] = "us-east-1",
+    write_price: Annotated[
+        float | None, typer.Option(metavar="DOLLARS", help="Of a million write units, instead of the list price.")
+    ] = None,
+    read_price: Annotated[
+        float | None, typer.Option(metavar="DOLLARS", help="Of a million read units, instead of the list price.")
+    ] = None,
+    storage_price: Annotated[
+        float | None, typer.Option(metavar="DOLLARS", help="Of a GB for a month, instead of the list price.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what a function will cost on DynamoDB in a month, beside an update with every hit. Asks no table."""
+    from dynmemo import costs
+
+    prices = costs.prices_of(region, write=write_price, read=read_price, storage=storage_price)
+    workload = costs.Workload(
+        entries=entries,
+        size=size,
+        calls=calls,
+        new=new,
+        ttl=ttl,
+        sliding=sliding,
+        refresh_after=refresh_after,
+        near=near,
+        consistent=not eventually_consistent,
+        processes=processes,
+        seconds=seconds,
+        name=name,
+    )
+    month = costs.cost(workload, prices=prices)
+    if as_json:
+        print(json.dumps({"workload": asdict(workload), "prices": asdict(prices), **_tree(month)}, indent=2))
+    else:
+        _show(month, prices)
+
+
+def _tree(of: Cost) -> dict[str, Any]:
+    """A cost as JSON has it."""
+    dotnet = None if of.dotnet is None else _tree(of.dotnet)
+    return {**of._asdict(), "shares": [_tree(share) for share in of.shares], "dotnet": dotnet}
+
+
+def _show(month: Cost, prices: Prices) -> None:
+    """The shares of a month and their sum, that of the .NET provider, and where the prices come from."""
+    table = Table("a month", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in ("requests", "read units", "write units", "dollars"):
+        table.add_column(column, justify="right")
+    for share in month.shares:
+        table.add_row(*_cells(share))
+    table.add_section()
+    for total in (month, month.dotnet):
+        if total is not None:
+            table.add_row(*_cells(total), style="bold" if total is month else None)
+    console = Console()
+    console.print(table)
+    if month.dotnet is None:
+        console.print("\nThe .NET provider cannot store such values: it has one item for each, of 400 KB at most.")
+    since = f" since {prices.since}" if prices.since else ""
+    console.print(
+        f"\nOn demand in {prices.region}{since}, in dollars: {prices.write:g} a million write units, {prices.read:g} a "
+        f"million read units, {prices.storage:g} a GB stored. Prices: {prices.source}.",
+        highlight=False,
+    )
+
+
+def _cells(cost: Cost) -> list[str]:
+    units = (cost.requests, cost.read_units, cost.write_units)
+    dollars = "< 0.01" if 0 < cost.dollars < 0.005 else f"{cost.dollars:,.2f}"
+    return [cost.what, *(f"{amount:,.0f}" for amount in units), dollars]
 
 
 def main() -> None:

@@ -38,6 +38,8 @@ ROOMS = [
     "purging",
     "entries",
     "explain",
+    "prices",
+    "costs",
     "calls",
     "",  # the package itself: what `from dynmemo import ...` gives
     "demo",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -87,6 +88,70 @@ def test_the_demo_says_what_to_install() -> None:
     done = without("statsmodels", "demo")
     assert done.returncode == 1
     assert done.stderr == 'statsmodels is not installed; run: pip install "dynmemo[demo]"\n'
+
+
+# --- cost ---
+
+
+def cost_said(*arguments: str) -> str:
+    """What the command prints."""
+    done = CliRunner().invoke(app, ["cost", *arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+EXAMPLE = ("--entries", "1000", "--size", "10_000", "--calls", "10", "--sliding", "1h")
+
+
+def test_cost_shows_a_month_beside_that_of_the_net_provider_and_whose_prices_these_are() -> None:
+    said = printed("-m", "dynmemo", "cost", *EXAMPLE, COLUMNS="80")
+    assert max(map(len, said.splitlines())) <= 80
+    rows = {line[:20].strip(): line[20:].split() for line in said.splitlines()}
+    assert rows["dynmemo"] == ["33,023,632", "79,870,588", "62,843,478", "49.26"]
+    assert rows["the .NET algorithm"] == ["52,560,000", "78,840,000", "262,800,000", "174.11"]
+    assert "On demand in us-east-1 since 2024-11-01, in dollars: 0.625 a million write" in said
+
+
+def test_cost_as_json_has_all_of_it() -> None:
+    said = json.loads(cost_said(*EXAMPLE, "--json"))
+    assert (said["workload"]["sliding"], said["prices"]["region"]) == ("1h", "us-east-1")
+    assert round(said["dollars"], 2) == 49.26
+    assert [share["what"] for share in said["shares"]] == ["hits", "dates moved", "generations", "storage"]
+    assert round(said["dotnet"]["dollars"], 2) == 174.11
+
+
+def test_cost_takes_every_option() -> None:
+    prices = ("--region", "mars", "--write-price", "0", "--read-price", "2", "--storage-price", "0")
+    use = ("--new", "1", "--ttl", "7d", "--near", "30s", "--processes", "4", "--seconds", "60", "--name", "f")
+    cheap = ("--eventually-consistent", "--refresh-after", "0.5")
+    said = json.loads(cost_said(*EXAMPLE, *use, *cheap, *prices, "--json"))
+    given = {"entries": 1000, "size": 10_000, "calls": 10, "new": 1, "ttl": "7d", "sliding": "1h", "near": "30s"}
+    given |= {"processes": 4, "seconds": 60, "name": "f", "consistent": False, "refresh_after": 0.5}
+    assert said["workload"] == given
+    assert said["dollars"] == pytest.approx(2 * said["read_units"] / 1e6)
+
+
+def test_cost_of_what_net_cannot_store_says_so() -> None:
+    said = cost_said("--entries", "9", "--size", "1_000_000", "--calls", "1")
+    assert "The .NET provider cannot store such values" in said
+    assert "the .NET algorithm" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--entries", "-1"], "entries=-1 is not allowed; give a whole number from 1"),
+        (["--ttl", "soon"], "ttl='soon' is not a time; give seconds"),
+        (["--region", "eu-west-1"], "no prices of 'eu-west-1' are known here"),
+        (["--region", "x", "--read-price", "1"], "give --write-price, --storage-price, or in Python prices="),
+    ],
+)
+def test_cost_refuses_nonsense_in_one_line(arguments: list[str], message: str) -> None:
+    done = ran("-m", "dynmemo", "cost", *EXAMPLE, *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.startswith("InvalidOptionError: ")
+    assert done.stderr.count("\n") == 1
 
 
 # --- purge ---

@@ -156,6 +156,16 @@ class DynamoDBStore(Store):
 
         return of.write_outside(place, key, item, put)
 
+    def billed(self, key: str, item: Item) -> list[int]:
+        """The bytes that DynamoDB counts and bills for an item: of its row, then of each part of a large value."""
+        row = self._row(key, item)
+        if item.value is None or rows.size(row) <= rows.LARGEST_ROW:
+            return [rows.size(row, exact=True)]
+        place = self._part_rows()
+        small, parts = place.plan(key, item._replace(value=None), item.value)
+        row = self._row(key, small._replace(parts=parts))
+        return [rows.size(row, exact=True), *place.billed(key, small, parts)]
+
     def renew(self, key: str, etag: str, ttl_date: int, lease_waits: str | None = None) -> bool:
         change = rows.renewal(etag, ttl_date, lease_waits, self._names().ttl)
         return self._conditional("update_item", key, change) is not None

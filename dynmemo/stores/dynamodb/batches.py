@@ -213,6 +213,12 @@ class PartRows:
         pieces = in_parallel(get, _groups(parts.count))
         return of.join([piece for group in pieces for piece in group], parts)
 
+    def billed(self, key: str, row: Item, parts: Parts) -> list[int]:
+        """The bytes that DynamoDB counts for each part of a value that was planned."""
+        size = self._part_size(key, row, parts.write_id, parts.length)
+        empty = (self._part(key, row, parts.write_id, n, b"") for n in range(parts.count))
+        return [rows.size(part, exact=True) + min(size, parts.length - n * size) for n, part in enumerate(empty)]
+
     def delete(self, key: str, parts: Parts) -> None:
         if of.is_plausible(parts):
             with suppress(StoreUnavailableError, InvalidTableError):  # TTL or purge deletes them later

@@ -5,6 +5,7 @@ The second half gives the conditions and changes of requests, as parameters with
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from dynmemo.item import Item, Parts, settled
@@ -78,20 +79,37 @@ def decode(row: Row, ttl_name: str) -> Item:
     )
 
 
-def size(row: Row) -> int:
-    """The most bytes that DynamoDB may count for a row, now and after its numbers have changed."""
-    return sum(len(name.encode()) + _size(attribute) for name, attribute in row.items())
+def size(row: Row, *, exact: bool = False) -> int:
+    """The most bytes that DynamoDB may count for a row, now and after its numbers have changed.
+
+    Args:
+        exact: the bytes that it counts, and bills, as the numbers are.
+    """
+    return sum(len(name.encode()) + _size(attribute, exact=exact) for name, attribute in row.items())
 
 
-def _size(attribute: dict[str, Any]) -> int:
+def _size(attribute: dict[str, Any], *, exact: bool) -> int:
     for kind, content in attribute.items():
         if kind == "S":
             return len(content.encode())
         if kind == "B":
             return len(content)
         if kind == "M":
-            return _MAP_SIZE + size(content) + len(content)
+            return _MAP_SIZE + size(content, exact=exact) + len(content)
+        if exact:
+            return _number_size(content) if kind == "N" else 1
     return _NUMBER_SIZE
+
+
+def _number_size(text: str) -> int:
+    """Bytes of a number: one for its length, one for its sign if it is negative, and one for two digits.
+
+    Zeros at both ends count for nothing. The pairs of digits begin at the decimal point: 1.2 has two.
+    """
+    sign, digits, exponent = Decimal(text).normalize().as_tuple()
+    if digits == (0,):
+        return 1
+    return 1 + sign + (len(digits) + int(exponent) % 2 + 1) // 2
 
 
 def _number(number: int | None) -> dict[str, Any]:
