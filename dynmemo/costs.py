@@ -25,6 +25,7 @@ from dynmemo.parts import LEAST_SLIDING_SECONDS, SLIDING_WINDOWS
 from dynmemo.prices import Prices as Prices
 from dynmemo.prices import check_number
 from dynmemo.prices import prices_of as prices_of
+from dynmemo.stats import CacheInfo
 from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.dynamodb.batches import GROUP
 from dynmemo.stores.dynamodb.connection import check_flag
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dynmemo.expiry import Duration
-    from dynmemo.stats import CacheInfo
 
 MONTH = 730 * 3600.0
 """Seconds, as AWS counts a month."""
@@ -143,11 +143,13 @@ def cost(
     Raises:
         InvalidOptionError: for a region without known prices, and times and sizes that are not allowed.
     """
-    known = prices_of(prices) if isinstance(prices, str) else prices
+    known = prices if isinstance(prices, Prices) else prices_of(prices)
     if isinstance(of, Workload):
         if over is not None or size is not None:
             raise InvalidOptionError("over= and size= belong to counters; a Workload says both itself")
         return _month(of, _Bill(known, MONTH))
+    if not isinstance(of, CacheInfo):
+        raise InvalidOptionError(f"cost() takes a Workload or what cache_info() returns, not {type(of).__name__}")
     bill = _Bill(known, 1.0 if over is None else MONTH / parse_duration(over, "over"))
     counted = bill.share("counted", of.requests, of.read_units, of.write_units)
     if size is None:
@@ -254,30 +256,39 @@ def _pace(workload: Workload, *, in_parts: bool = False) -> _Pace:
     near = 0.0 if in_parts or workload.size > LARGEST else _seconds(workload.near, 0.0)
     if window < math.inf:
         near = min(near, workload.refresh_after * window)
-    number, alone = workload.processes, workload.processes / each  # seconds between two calls of one process
-    gap = near + alone  # between its reads
-    # Until the next read of any of them, which need not be soon after the last one.
-    wait = gap / (number + 1) * (1 - (alone / gap) ** (number + 1)) + alone / number * (alone / gap) ** number
+    alone = workload.processes / each  # seconds between two calls of one process
+    wait = _until_read(workload.processes, alone, near)
+    still = workload.refresh_after * window
     if window >= ttl:  # the date is that of the deadline from the beginning
-        life, moves = each * ttl, 0.0
+        misses, moves = each / (1 + each * ttl), 0.0
     else:
-        still = workload.refresh_after * window
-        # The part of calls after which the entry is left alone until its date, which was moved up to `still` before.
-        idle = math.exp(-each * (window - still)) / (1 + each * still)
-        used = 1 - idle
-        life = each * ttl
-        if idle > 1e-12:
-            life = used / idle * -math.expm1(-each * idle * ttl / used) if used else 0.0
-        moves = 1 / (still + wait)
-    misses = each / (1 + life)
-    if ttl == math.inf:
-        moves = max(0.0, moves - misses)
-    elif moves:
-        # Once the date is that of the deadline it stays; before that there are as many moves as in a renewal process.
-        moves = misses * (life / each * (1 - window / ttl) * moves + 0.5 + 0.5 * (wait * moves) ** 2)
+        life = _hits_of_a_life(each, still, window, ttl)
+        misses, moves = each / (1 + life), 1 / (still + wait)
+        if ttl == math.inf:
+            moves = max(0.0, moves - misses)
+        else:
+            # Once the date is that of the deadline it stays; before that the moves are those of a renewal process.
+            moves = misses * (life / each * (1 - window / ttl) * moves + 0.5 + 0.5 * (wait * moves) ** 2)
     hits = each - misses
-    many = workload.entries
-    return _Pace(many * hits, many * hits * alone / gap, many * moves, many * misses, workload.new)
+    rates = (hits, hits * alone / (near + alone), moves, misses)
+    hits, reads, moves, misses = (workload.entries * rate for rate in rates)
+    return _Pace(hits, reads, moves, misses, workload.new)
+
+
+def _until_read(number: int, alone: float, near: float) -> float:
+    """Seconds until one of so many processes reads an entry. Each does so `near` and `alone` after its last time."""
+    gap = near + alone
+    return gap / (number + 1) * (1 - (alone / gap) ** (number + 1)) + alone / number * (alone / gap) ** number
+
+
+def _hits_of_a_life(each: float, still: float, window: float, ttl: float) -> float:
+    """Hits of an entry with a sliding window for each time that it is computed."""
+    # The part of calls after which it is left alone until its date, which was moved up to `still` before the call.
+    idle = math.exp(-each * (window - still)) / (1 + each * still)
+    if idle < 1e-12:
+        return each * ttl
+    used = 1 - idle
+    return used / idle * -math.expm1(-each * idle * ttl / used) if used else 0.0
 
 
 def _generation_looks(workload: Workload, pace: _Pace) -> float:

@@ -120,7 +120,8 @@ class Fleet:
     def counted(self) -> list[float]:
         """Requests, read units and write units."""
         infos = [function.cache_info() for function in self.functions]
-        return [sum(info[place] for info in infos) for place in (11, 12, 13)]
+        counts = ((info.requests, info.read_units, info.write_units) for info in infos)
+        return [math.fsum(each) for each in zip(*counts, strict=True)]
 
 
 WORKLOADS = {
@@ -380,5 +381,7 @@ def test_a_region_without_known_prices_says_how_to_give_them() -> None:
         dynmemo.cost(Workload(entries=1, size=1, calls=1), prices="eu-west-1")
     with pytest.raises(InvalidOptionError, match="write price=-1 is not allowed"):
         Prices("here", write=-1, read=0, storage=0)
+    with pytest.raises(InvalidOptionError, match=r"cost\(\) takes a Workload or what cache_info\(\) returns, not dict"):
+        dynmemo.cost({})  # type: ignore[arg-type]
     with pytest.raises(InvalidOptionError, match="belong to counters"):
         dynmemo.cost(Workload(entries=1, size=1, calls=1), over="1h")
