@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.config import Config
 
 import dynmemo
 from dynmemo import Cache, InvalidOptionError, Prices, Workload, dynamo_cached
@@ -47,21 +48,23 @@ def result(number: int) -> bytes:
 class Fleet:
     """Processes that call one function at random times by a clock of their own, as evenly as chance is on the whole."""
 
-    def __init__(self, url: str, workload: Workload, seed: int) -> None:
+    def __init__(self, table: str, endpoint: str, workload: Workload, seed: int) -> None:
         self.workload = workload
         self.clock = Clock.present(1_000_000.0)
         self.schedule = Schedule(self.clock)
         self.random = random.Random(seed)
         self.each = (workload.calls - workload.new) / workload.entries
         self.unused = itertools.count(workload.entries)
-        self.functions = [self.function(f"{url}&copies_max_bytes={10**9 + n}") for n in range(workload.processes)]
+        self.functions = [self.function(table, endpoint) for _ in range(workload.processes)]
         self.computing = 0.0
 
-    def function(self, url: str) -> CachedFunction[[int], bytes]:
+    def function(self, table: str, endpoint: str) -> CachedFunction[[int], bytes]:
         """The function of one process, with all its clocks."""
         work = self.workload
-        cache = Cache.from_url(f"{url}&use_consistent_reads={str(work.consistent).lower()}")
-        cache.clock = generations(cache).clock = self.clock
+        patient = Config(read_timeout=60)  # on a busy machine, where a second try would count
+        store = DynamoDBStore(table, endpoint_url=endpoint, use_consistent_reads=work.consistent, config=patient)
+        cache = Cache(store, clock=self.clock)
+        generations(cache).clock = self.clock
         decorate = dynamo_cached(
             cache=cache,
             ttl=work.ttl,
@@ -154,10 +157,8 @@ def test_a_workload_takes_the_requests_and_units_that_cost_says(
     dynamodb_endpoint: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    names = "partition_key_name=id&ttl_attribute_name=ttl_date"
-    url = f"dynamodb://{dynamodb_table}?region=eu-west-1&endpoint_url={dynamodb_endpoint}&{names}"
     # Of twenty events a single one is 5 %: the seed is one of many with which chance does not move that much.
-    fleet = Fleet(url, workload, seed=2)
+    fleet = Fleet(dynamodb_table, dynamodb_endpoint, workload, seed=2)
     monkeypatch.setattr(f"{__name__}.compute", fleet.compute)
     fleet.begin(life=seconds(workload.ttl) or 0.1 * seconds(workload.sliding))
     before, began = fleet.counted(), fleet.clock()
