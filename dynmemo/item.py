@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from dynmemo.stats import Meter
 
@@ -245,8 +245,20 @@ class Store(Protocol):
         """
         ...
 
-    def remove(self, key: str, expect: Expect | None = None) -> bool:
-        """Remove the row if it is there (and as expected); False if `expect` was not met."""
+    def redate(self, key: str, dates: Item, now: float, gen: str | None = None) -> Written | Refused:
+        """Give a live row the ttl_date, ttl_deadline and ttl_window of `dates` and a new etag; its value stays there.
+
+        A row is live if it has a value, has not expired `now` (Unix seconds), and is of the generation `gen`, if one is
+        given. Another one is not changed and comes back, as does one whose value lies where its dates are kept, too,
+        or which is kept beyond its dates (`stale_for`): these have to be written anew.
+        """
+        ...
+
+    def remove(self, key: str, expect: Expect | None = None) -> Item | None:
+        """Remove the row if it is there (and as expected).
+
+        The row that went, without a value that lies outside of it; None if none did.
+        """
         ...
 
     def scan(self, prefix: str = "", *, fn: str | None = None, segments: int = 1) -> Iterator[tuple[str, Item]]:
@@ -263,6 +275,16 @@ class Store(Protocol):
     def close(self) -> None:
         """Give connections back. The next call opens new ones."""
         ...
+
+    def write_many(self, items: Mapping[str, Item]) -> None:
+        """Put many rows, whatever stands there. One that fails leaves some written and some not."""
+        for key, item in items.items():
+            self.write(key, item)
+
+    def remove_many(self, keys: Sequence[str]) -> None:
+        """Remove the rows among `keys` that are there. One that fails leaves some removed and some not."""
+        for key in keys:
+            self.remove(key)
 
     def connect(self) -> None:
         """Connect, where that takes time, and find or create the place; the second time nothing is asked of it."""

@@ -199,7 +199,7 @@ class _Purge:
             row = self._store.read(of[0], consistent=True)
             if row is not None and row.parts is not None and row.parts.write_id == of[1]:
                 return 0, 0
-            return 0, sum(self._store.remove(key, Expect.seen(part)) for key, part in lost)
+            return 0, sum(self._store.remove(key, Expect.seen(part)) is not None for key, part in lost)
 
         self._submit(remove)
 

@@ -294,7 +294,7 @@ class Hold:
     def remove(self) -> bool:
         """Give the lease up; False if it was no longer ours. Raises as the store does."""
         etag = self.etag or self._found_etag()
-        removed = etag is not None and self.store.remove(self.key, Expect(etag))
+        removed = etag is not None and self.store.remove(self.key, Expect(etag)) is not None
         self.end(lost=not removed)
         return removed
 

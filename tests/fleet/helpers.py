@@ -49,9 +49,9 @@ class _Spied:
         answer: Written | Refused = super().write(key, item, expect)  # type: ignore[misc]
         return answer
 
-    def remove(self, key: str, expect: Expect | None = None) -> bool:
+    def remove(self, key: str, expect: Expect | None = None) -> Item | None:
         self._made("remove", key)
-        removed: bool = super().remove(key, expect)  # type: ignore[misc]
+        removed: Item | None = super().remove(key, expect)  # type: ignore[misc]
         return removed
 
     def _made(self, trip: str, key: str) -> None:

@@ -113,7 +113,7 @@ class SlowToRemove(SqliteStore):
         super().__init__(path)
         self.asked, self.goes_on = threading.Event(), threading.Event()
 
-    def remove(self, key: str, expect: Expect | None = None) -> bool:
+    def remove(self, key: str, expect: Expect | None = None) -> Item | None:
         self.asked.set()
         assert self.goes_on.wait(20)
         return super().remove(key, expect)

@@ -110,9 +110,9 @@ class _Watched:
             touched: bool = super().touch(key, seen, ttl_date)  # type: ignore[misc]
             return touched
 
-    def remove(self, key: str, expect: Expect | None = None) -> bool:
+    def remove(self, key: str, expect: Expect | None = None) -> Item | None:
         with self.watch.operation():
-            removed: bool = super().remove(key, expect)  # type: ignore[misc]
+            removed: Item | None = super().remove(key, expect)  # type: ignore[misc]
             return removed
 
 

@@ -319,13 +319,21 @@ class StoreContract:
 
     # --- remove ---
 
-    def test_remove_takes_the_row_away_and_may_be_repeated(self, store: Store) -> None:
-        put(store, "k", FULL)
+    def test_remove_takes_the_row_away_and_says_which_it_was(
+        self, store: Store, put_foreign: Callable[[str, Item], None]
+    ) -> None:
+        etag = put(store, "k", FULL)
         put(store, "other", FULL)
-        assert store.remove("k")
+        assert store.remove("k") == FULL._replace(etag=etag)
         assert store.read("k") is None
-        assert store.remove("k")
+        assert store.remove("k") is None
         assert store.read("other") is not None
+        put_foreign("theirs", Item(value=b"theirs", ttl_date=1_800_000_000))
+        assert store.remove("theirs") == Item(value=b"theirs", ttl_date=1_800_000_000)
+
+    def test_of_many_threads_that_remove_one_row_exactly_one_is_told_so(self, store: Store) -> None:
+        put(store, "k", FULL)
+        assert sum(row is not None for row in at_once(16, lambda n: store.remove("k"))) == 1
 
     def test_remove_takes_the_expected_row_away(self, store: Store) -> None:
         etag = put(store, "k", LEASE)
@@ -348,9 +356,85 @@ class StoreContract:
         assert store.read("theirs") is None
         assert store.read("ours") is not None
 
-    def test_an_absent_row_meets_the_expectation_of_no_etag_and_no_other(self, store: Store) -> None:
-        assert store.remove("k", Expect())
-        assert not store.remove("k", Expect("etag"))
+    @pytest.mark.parametrize("expect", [Expect(), Expect("etag")])
+    def test_of_an_absent_row_nothing_is_removed(self, store: Store, expect: Expect) -> None:
+        assert store.remove("k", expect) is None
+
+    # --- redate ---
+
+    DATES = Item(ttl_date=5_000, ttl_deadline=9_000, ttl_window="00:10:00")
+
+    @pytest.mark.parametrize("dates", [DATES, Item(), Item(ttl_date=5_000, ttl_deadline=5_000)])
+    def test_redate_gives_a_live_row_all_dates_and_an_etag_and_changes_nothing_else(
+        self, store: Store, dates: Item
+    ) -> None:
+        before = written(store, "k", Item(b"v", 2_000, 3_000, "00:01:30", fn="f", gen="g"))
+        answer = store.redate("k", dates, 1_999.5)
+        assert isinstance(answer, Written)
+        assert answer.etag != before.etag
+        assert store.read("k") == dates._replace(value=b"v", fn="f", gen="g", etag=answer.etag)
+
+    def test_redate_gives_dates_to_a_row_of_another_program_and_to_one_that_never_expires(
+        self, store: Store, put_foreign: Callable[[str, Item], None]
+    ) -> None:
+        put_foreign("k", Item(value=b"theirs", ttl_date=2_000, ttl_window="00:01:30"))
+        put(store, "ever", Item(value=b"v"))
+        for key, value in (("k", b"theirs"), ("ever", b"v")):
+            assert isinstance(store.redate(key, self.DATES, 1_000.0), Written)
+            assert existing(store, key)._replace(etag=None) == self.DATES._replace(value=value)
+
+    @pytest.mark.parametrize(
+        ("row", "gen"),
+        [
+            (Item(b"v", 1_000), None),
+            (Item(ttl_date=2_000, gen="g"), None),
+            (Item(b"v", 2_000, gen="old"), "new"),
+            (Item(b"v", 2_000), "new"),
+            (Item(b"v", 2_000, stale_for=500), None),
+        ],
+        ids=["expired", "without value", "of another generation", "of no generation", "kept beyond its dates"],
+    )
+    def test_redate_leaves_every_other_row_as_it_is_and_returns_it(
+        self, store: Store, row: Item, gen: str | None
+    ) -> None:
+        before = written(store, "k", row)
+        assert store.redate("k", self.DATES, 1_000.25, gen) == Refused(before)
+        assert store.read("k") == before
+
+    def test_redate_lets_a_row_live_through_its_last_second(self, store: Store) -> None:
+        put(store, "k", Item(b"v", 1_000, gen="g"))
+        assert isinstance(store.redate("k", self.DATES, 1_000.0, "g"), Written)
+
+    def test_redate_makes_no_row(self, store: Store) -> None:
+        assert store.redate("k", self.DATES, 0.0) == Refused(None)
+        assert store.read("k") is None
+
+    def test_a_touch_with_what_was_seen_before_new_dates_moves_nothing(self, store: Store) -> None:
+        seen = written(store, "k", Item(b"v", 2_000, ttl_window="01:00:00"))
+        put_ = store.redate("k", Item(ttl_date=1_010, ttl_deadline=1_010), 1_000.0)
+        assert isinstance(put_, Written)
+        assert not store.touch("k", seen, 4_600)
+
+    # --- many rows ---
+
+    def test_many_rows_are_written_and_removed_whatever_stood_there(self, store: Store) -> None:
+        put(store, "k0", FULL)
+        rows = {f"k{n}": Item(value=b"%d" % n, ttl_date=2_000) for n in range(60)}
+        store.write_many(rows)
+        found = store.read_many(list(rows))
+        assert {key: row._replace(etag=None) for key, row in found.items()} == rows
+        assert len({row.etag for row in found.values()} - {None}) == 60
+        store.remove_many([*list(rows)[1:], "absent", "k1"])
+        assert list(store.read_many(list(rows))) == ["k0"]
+        store.write_many({})
+        store.remove_many([])
+
+    def test_large_values_are_written_among_many(self, store: Store) -> None:
+        rows = {"small": Item(value=b"v"), "large": Item(value=bytes(700_000)), "k": Item(value=bytes(300_000))}
+        store.write_many(rows)
+        assert {key: bytes_of(row) for key, row in store.read_many(list(rows)).items()} == {
+            key: row.value for key, row in rows.items()
+        }
 
     # --- scan ---
 

@@ -13,7 +13,7 @@ from dynmemo._process import new_token
 from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Refused, Store, Written
 from dynmemo.stores.dynamodb import connection, rows
-from dynmemo.stores.dynamodb.batches import Batches, PartRows, pages
+from dynmemo.stores.dynamodb.batches import WRITES, Batches, PartRows, pages
 from dynmemo.stores.dynamodb.connection import Connection, Names, discover
 from dynmemo.stores.dynamodb.errors import (
     CREDENTIAL_TROUBLE,
@@ -25,7 +25,7 @@ from dynmemo.stores.dynamodb.errors import (
 from dynmemo.stores.files import COPIES_MAX_BYTES, Copies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -130,8 +130,7 @@ class DynamoDBStore(Store):
         names = self._names()
         wanted = [self._partition_key(key) for key in dict.fromkeys(keys)]
         found = {}
-        batches = Batches(self._call, self._connection, self._table, names)
-        for row in batches.get(wanted, consistent=self._consistent):
+        for row in self._batches().get(wanted, consistent=self._consistent):
             key = row[names.key]["S"][len(self._prefix) :]
             item = self._whole(key, self._decoded(row, names))
             if item is not None:
@@ -173,13 +172,39 @@ class DynamoDBStore(Store):
     def touch(self, key: str, seen: Item, ttl_date: int) -> bool:
         return self._conditional("update_item", key, rows.touching(seen, ttl_date, self._names().ttl)) is not None
 
-    def remove(self, key: str, expect: Expect | None = None) -> bool:
-        condition = {} if expect is None else rows.expected(expect)
-        response = self._conditional("delete_item", key, {**condition, "ReturnValues": "ALL_OLD"})
-        if response is None:
-            return False
+    def redate(self, key: str, dates: Item, now: float, gen: str | None = None) -> Written | Refused:
+        names, etag = self._names(), new_token()[:16]
+        # The SDK's second try, when the answer to its first one was lost, finds the row live and changes nothing more.
+        change = rows.redating(dates, etag, now, gen, names.ttl)
+        where = {names.key: {"S": self._partition_key(key)}}
+        try:
+            self._call("update_item", key, Key=where, ReturnValuesOnConditionCheckFailure="ALL_OLD", **change)
+        except ConditionNotMetError as error:
+            return Refused(None if error.row is None else self._whole(key, rows.decode(error.row, names.ttl)))
+        return Written(etag)
+
+    def remove(self, key: str, expect: Expect | None = None) -> Item | None:
+        # A condition in any case: DynamoDB Local returns the old row to all who delete it at once without one.
+        condition = rows.existing(self._names()) if expect is None else rows.expected(expect)
+        response = self._conditional("delete_item", key, {**condition, "ReturnValues": "ALL_OLD"}) or {}
         self._delete_outside(key, self._replaced(response))
-        return True
+        row = response.get("Attributes")
+        return rows.decode(row, self._names().ttl) if row else None
+
+    def write_many(self, items: Mapping[str, Item]) -> None:
+        small = []
+        for key, item in items.items():
+            row = self._row(key, item)
+            if rows.size(row) > rows.LARGEST_ROW or (self._overflow is not None and self._overflow.takes(item.value)):
+                self.write(key, item)
+            else:
+                small.append(row)
+        batches = self._batches()
+        for start in range(0, len(small), WRITES):
+            batches.put(small[start : start + WRITES])
+
+    def remove_many(self, keys: Sequence[str]) -> None:
+        self._batches().delete([self._partition_key(key) for key in dict.fromkeys(keys)])
 
     def scan(self, prefix: str = "", *, fn: str | None = None, segments: int = 1) -> Iterator[tuple[str, Item]]:
         names = self._names()
@@ -305,6 +330,9 @@ class DynamoDBStore(Store):
         names = self._names()
         batches = Batches(partial(self._call, bulk=True), self._connection, self._table, names)
         return PartRows(batches, names, self._prefix)
+
+    def _batches(self) -> Batches:
+        return Batches(self._call, self._connection, self._table, self._names())
 
     def _places(self) -> list[of.Place]:
         return [self._part_rows(), *([] if self._overflow is None else [self._overflow])]

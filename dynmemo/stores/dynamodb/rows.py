@@ -5,6 +5,7 @@ The second half gives the conditions and changes of requests, as parameters with
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,11 @@ Values = dict[str, dict[str, Any]]
 _TEXT: Values = {":text": {"S": "S"}}
 
 
+def existing(names: Names) -> dict[str, Any]:
+    """The condition that the row is there."""
+    return {"ExpressionAttributeNames": {"#key": names.key}, "ConditionExpression": "attribute_exists(#key)"}
+
+
 def expected(expect: Expect) -> dict[str, Any]:
     """The condition that the row is as a compare-and-set expects it."""
     condition, values = _etag_is(expect.etag)
@@ -205,6 +211,28 @@ def touching(seen: Item, ttl_date: int, ttl_name: str) -> dict[str, Any]:
         ConditionExpression=f"{condition} AND #ttl < :ttl",
         UpdateExpression="SET #ttl = :ttl",
     )
+
+
+def redating(dates: Item, etag: str, now: float, gen: str | None, ttl_name: str) -> dict[str, Any]:
+    """Other dates and etag for a row that is live `now`, in which or outside of the table its value lies."""
+    names = {
+        **{"#ttl": ttl_name, "#deadline": "ttl_deadline", "#window": "ttl_window", "#etag": "etag"},
+        **{"#value": "value", "#parts": "parts", "#location": "location", "#stale": "stale_for"},
+    }
+    row = encode(dates, ttl_name, etag)
+    values: Values = {
+        **{variable: row[names[variable.replace(":", "#")]] for variable in (":ttl", ":deadline", ":window", ":etag")},
+        **{":bytes": {"S": "B"}, ":number": {"S": "N"}, ":now": {"N": str(math.ceil(now))}},
+    }
+    condition = (
+        "(attribute_type(#value, :bytes) OR attribute_exists(#parts.#location)) AND attribute_not_exists(#stale) "
+        "AND (NOT attribute_type(#ttl, :number) OR #ttl >= :now)"
+    )
+    if gen is not None:
+        condition += " AND #gen = :gen"
+        names["#gen"], values[":gen"] = "gen", {"S": gen}
+    update = "SET #ttl = :ttl, #deadline = :deadline, #window = :window, #etag = :etag"
+    return _parameters(names, values, ConditionExpression=condition, UpdateExpression=update)
 
 
 def scanning(names: Names, prefix: str, fn: str | None) -> dict[str, Any]:

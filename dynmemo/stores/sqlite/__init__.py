@@ -22,7 +22,7 @@ from dynmemo.stores.sqlite.file import SqliteFile, Tries
 from dynmemo.stores.sqlite.upkeep import PAUSE, bytes_in_files, clear_bite, compact, delete_gone, make_room, orphans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dynmemo.item import Content
     from dynmemo.stats import Meter
@@ -79,8 +79,12 @@ _TOUCH_FOREIGN = (
     "UPDATE entries SET ttl_date = ? WHERE key = ? AND ttl_date < ? AND etag IS NULL "
     "AND ttl_window IS ? AND ttl_deadline IS ?"
 )
+_REDATE = (
+    "UPDATE entries SET ttl_date = ?, ttl_deadline = ?, ttl_window = ?, etag = ? WHERE key = ? "
+    "AND (value IS NOT NULL OR parts IS NOT NULL) AND stale_for IS NULL AND (ttl_date IS NULL OR ttl_date >= ?) "
+    "AND (? IS NULL OR gen = ?)"
+)
 _REMOVE = "DELETE FROM entries WHERE key = ?"
-_REMOVE_EXPECTED = f"DELETE FROM entries WHERE {_SAME_ETAG}"  # noqa: S608
 _PAGE = f"key > ? AND key >= ? AND key < ? ORDER BY key LIMIT {PAGE}"
 _SCAN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn IS NOT NULL AND {_PAGE}"  # noqa: S608
 _SCAN_FN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn = ? AND {_PAGE}"  # noqa: S608
@@ -211,12 +215,7 @@ class SqliteStore(Store):
     def _put(self, key: str, item: Item, size: int, expect: Expect | None) -> Written | Refused:
         before = self._outside(key)
         etag = new_token()
-        values: list[object] = [*item, int(self._clock() * 1e6), size, PREFIX + key]
-        values[_ETAG] = etag
-        if item.value is not None:
-            values[_VALUE] = settled(item.value)
-        if item.parts is not None:
-            values[_PARTS] = _parts_text(item.parts)
+        values = self._values(key, item, size, etag)
         if expect is None:
             statement = _PUT
         elif expect.etag is None and expect.beat is None:
@@ -231,13 +230,7 @@ class SqliteStore(Store):
                 # The row may have changed since it was in the way.
                 if expect is None or not _meets(row, expect):
                     return Refused(row)
-            # The row is written, so nothing may fail any more: what cannot be done now the next writer does.
-            with suppress(sqlite3.Error, OSError):
-                if item.parts is not None or time.monotonic() >= self._file.tidy_at:
-                    self._file.size_beside = bytes_in_files(cursor)
-                if self._file.size + self._file.size_beside > self._max_bytes:
-                    self._sweep(cursor)
-                    make_room(cursor, self._max_bytes, size, self._clock())
+            self._make_room(cursor, size, is_in_file=item.parts is not None)
             return Written(etag)
 
         answer = self._run(act, "write", key)
@@ -245,6 +238,25 @@ class SqliteStore(Store):
             return Refused(self._whole(key, answer.row))
         self._delete_outside(key, before)
         return answer
+
+    def _values(self, key: str, item: Item, size: int, etag: str) -> list[object]:
+        """What `_STORED` names, of a row that is written now."""
+        values: list[object] = [*item, int(self._clock() * 1e6), size, PREFIX + key]
+        values[_ETAG] = etag
+        if item.value is not None:
+            values[_VALUE] = settled(item.value)
+        if item.parts is not None:
+            values[_PARTS] = _parts_text(item.parts)
+        return values
+
+    def _make_room(self, cursor: sqlite3.Cursor, added: int, *, is_in_file: bool = False) -> None:
+        """Evict what is too much after a write, which is done, so nothing fails any more: else the next writer does."""
+        with suppress(sqlite3.Error, OSError):
+            if is_in_file or time.monotonic() >= self._file.tidy_at:
+                self._file.size_beside = bytes_in_files(cursor)
+            if self._file.size + self._file.size_beside > self._max_bytes:
+                self._sweep(cursor)
+                make_room(cursor, self._max_bytes, added, self._clock())
 
     def renew(self, key: str, etag: str, ttl_date: int, lease_waits: str | None = None) -> bool:
         return self._change("renew", key, _RENEW, ttl_date, lease_waits, PREFIX + key, etag)
@@ -256,14 +268,69 @@ class SqliteStore(Store):
             )
         return self._change("touch", key, _TOUCH, ttl_date, PREFIX + key, ttl_date, seen.etag)
 
-    def remove(self, key: str, expect: Expect | None = None) -> bool:
-        before = self._outside(key)
-        if expect is None:
-            self._change("remove", key, _REMOVE, PREFIX + key)
-        elif not self._change("remove", key, _REMOVE_EXPECTED, PREFIX + key, expect.etag, expect.beat, expect.beat):
-            return expect == Expect() and self._run(partial(_fetch, key=PREFIX + key), "remove", key) is None
-        self._delete_outside(key, before)
-        return True
+    def redate(self, key: str, dates: Item, now: float, gen: str | None = None) -> Written | Refused:
+        self._count()
+        etag = new_token()
+        given = (dates.ttl_date, dates.ttl_deadline, dates.ttl_window, etag, PREFIX + key, now, gen, gen)
+
+        def act(cursor: sqlite3.Cursor) -> Written | Refused:
+            if cursor.execute(_REDATE, given).rowcount:
+                return Written(etag)
+            return Refused(_fetch(cursor, PREFIX + key))
+
+        answer = self._run(act, "redate", key)
+        return answer if isinstance(answer, Written) else Refused(self._whole(key, answer.row))
+
+    def remove(self, key: str, expect: Expect | None = None) -> Item | None:
+        self._count()
+
+        def act(cursor: sqlite3.Cursor) -> Item | None:
+            cursor.execute("BEGIN IMMEDIATE")
+            row = _fetch(cursor, PREFIX + key)
+            if row is None or (expect is not None and not _meets(row, expect)):
+                cursor.execute("ROLLBACK")
+                return None
+            cursor.execute(_REMOVE, (PREFIX + key,))
+            cursor.execute("COMMIT")
+            return row
+
+        removed = self._run(act, "remove", key)
+        self._delete_outside(key, None if removed is None else removed.parts)
+        return removed
+
+    def write_many(self, items: Mapping[str, Item]) -> None:
+        small: list[list[object]] = []
+        added = 0
+        for key, item in items.items():
+            if self._overflow is not None or len(item.value or b"") >= FILE_FROM:
+                self.write(key, item)
+            else:
+                size = self._size(key, item)
+                small.append(self._values(key, item, size, new_token()))
+                added += size
+
+        def act(cursor: sqlite3.Cursor) -> None:
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.executemany(_PUT, small)
+            cursor.execute("COMMIT")
+            self._make_room(cursor, added)
+
+        if small:
+            self._count()
+            self._run(act, "write_many")
+
+    def remove_many(self, keys: Sequence[str]) -> None:
+        if self._overflow is not None:  # each row may lead to a value that is to be deleted
+            super().remove_many(keys)
+            return
+        self._count()
+
+        def act(cursor: sqlite3.Cursor) -> None:
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.executemany(_REMOVE, [(PREFIX + key,) for key in keys])
+            cursor.execute("COMMIT")
+
+        self._run(act, "remove_many")
 
     def remove_all(self, fn: str | None) -> int:
         # Many short transactions, so that writers come in between; then the file is made shorter.
