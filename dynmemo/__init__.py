@@ -15,6 +15,7 @@ import typing
 
 from dynmemo._version import __version__
 from dynmemo.cache import Cache
+from dynmemo.cache.by_key import CacheEntry
 from dynmemo.calls import clear, dynamo_cached, purge
 from dynmemo.calls.progress import Progress
 from dynmemo.codec import Serializer
@@ -45,6 +46,7 @@ __all__ = [
     "Argument",
     "AsyncCachedFunction",
     "Cache",
+    "CacheEntry",
     "CacheInfo",
     "CachedFunction",
     "Cost",

@@ -166,7 +166,7 @@ class Entries:
         if row is None or row.ttl_window is None or looked.decoded is None:
             return
         if not self.cache.write_breaker.is_open:  # a hit does not wait for a write that will fail
-            self.cache.touch(self.store, key, row, self._refresh_after)
+            self.cache.slide(self.store, key, row, self._refresh_after)
 
     def look_up_at(self, spot: Spot) -> Looked:
         """Look up while another process computes: read the lease row, and the entry once that row is gone."""

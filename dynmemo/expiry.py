@@ -157,10 +157,8 @@ def refreshed_date(item: Item, now: float, refresh_after: float = 0.0) -> int | 
     `refresh_after` (0 to 1) of the window has gone by since it was last moved, and where the window
     is not a TimeSpan. It is never earlier than the present one and never later than the deadline.
     """
-    if item.ttl_window is None or item.ttl_date is None:
-        return None
-    window = _window_seconds(item.ttl_window)
-    if window is None:
+    window = window_seconds(item.ttl_window)
+    if window is None or item.ttl_date is None:
         return None
     shift = item.stale_for or 0
     if item.ttl_date - shift - now > window * (1.0 - refresh_after):
@@ -172,7 +170,10 @@ def refreshed_date(item: Item, now: float, refresh_after: float = 0.0) -> int | 
 
 
 @functools.lru_cache(maxsize=256)
-def _window_seconds(text: str) -> float | None:
+def window_seconds(text: str | None) -> float | None:
+    """The sliding window of a row in seconds; None without one, or where it is not a TimeSpan."""
+    if text is None:
+        return None
     try:
         ticks = parse_timespan(text)
     except ValueError:

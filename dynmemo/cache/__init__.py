@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynmemo import expiry
 from dynmemo._process import Once
+from dynmemo.cache.by_key import ByKey
 from dynmemo.cache.options import (
     CONSTRUCTORS,
     build_url,
-    check_key,
     checked_compression,
     checked_encrypt,
     checked_lease_seconds,
@@ -30,7 +30,6 @@ from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLa
 from dynmemo.expiry import Lifetime
 from dynmemo.failures import WRITING, Breaker
 from dynmemo.near import NEAR_MAX_BYTES, Near
-from dynmemo.parts import bytes_of
 from dynmemo.stores.files import COPIES_MAX_BYTES
 
 # Not when it is first needed: a handler of signals that calls a function meanwhile would find half of it.
@@ -59,7 +58,7 @@ ASYNC_THREADS = 32
 """Threads for the async methods, as many as the DynamoDB client keeps connections."""
 
 
-class Cache:
+class Cache(ByKey):
     """Bytes by key, with absolute, relative and sliding expiration, in SQLite or DynamoDB.
 
     Make one with `Cache.sqlite`, `Cache.dynamodb` or `Cache.from_url`. No constructor does I/O;
@@ -231,6 +230,10 @@ class Cache:
         return _shared(kind, arguments)
 
     @property
+    def _cache(self) -> Cache:
+        return self
+
+    @property
     def url(self) -> str | None:
         """The URL of this cache, without its secret; None when it has options that cannot stand in one."""
         return None if self._recipe is None else build_url(*self._recipe)
@@ -265,73 +268,6 @@ class Cache:
             )
         return (_shared, self._recipe)
 
-    def get(self, key: str) -> bytes | None:
-        """The value, or None; a sliding window starts anew.
-
-        Raises:
-            StoreUnavailableError: the store did not answer. (A refresh that fails is logged, it does not fail the
-            read.)
-            InvalidTableError: the DynamoDB table cannot serve.
-        """
-        item = self._live(key)
-        if item is None:
-            return None
-        self.touch(self.store, key, item, 0.0 if self.refresh_after is None else self.refresh_after)
-        return bytes_of(item)
-
-    def set(self, key: str, value: bytes, *, ttl: Ttl | None = None, sliding: Duration | None = None) -> None:
-        """Store `value` (bytes, bytearray or memoryview) under `key`, replacing what was there.
-
-        Args:
-            ttl: hard deadline: seconds, a `timedelta`, text such as ``"90s"`` or ``"24h"``, or an aware `datetime`.
-                Default: the cache's `default_ttl`.
-            sliding: idle window of the same forms (no datetime): the entry lives on while it is read, never past `ttl`.
-
-        Raises:
-            InvalidOptionError: key, value or times of a wrong kind.
-            ValueTooLargeError: the value is larger than `max_value_bytes` or than the store can hold.
-            StoreUnavailableError, InvalidTableError: see `get`.
-        """
-        check_key(key)
-        if not isinstance(value, (bytes, bytearray, memoryview)):
-            raise InvalidOptionError(f"Cache.set stores bytes, not {type(value).__name__}; encode the value first")
-        self.lifetime(ttl, sliding, self.clock())  # what is wrong with the times is said before anything is connected
-        self.store.connect()  # it may take seconds, which are not part of the entry's life
-        now = self.clock()
-        row = self.lifetime(ttl, sliding, now).row(now)
-        if row is None:
-            raise InvalidOptionError(f"ttl={ttl!r} lies in the past; give a moment in the future, or a duration")
-        content = bytes(value)
-        self.check_size(len(content))
-        self.store.write(key, row._replace(value=content))
-
-    def refresh(self, key: str) -> None:
-        """Start the sliding window anew; without entry or window nothing happens. Errors as in `get`."""
-        item = self._live(key)
-        if item is not None:
-            self.touch(self.store, key, item, 0.0)
-
-    def remove(self, key: str) -> None:
-        """Remove the entry if it is there. Errors as in `get`."""
-        check_key(key)
-        self.store.remove(key)
-
-    async def aget(self, key: str) -> bytes | None:
-        """`get` in a thread of this cache's own pool."""
-        return await self.run(self.get, key)
-
-    async def aset(self, key: str, value: bytes, *, ttl: Ttl | None = None, sliding: Duration | None = None) -> None:
-        """`set` in a thread of this cache's own pool."""
-        await self.run(functools.partial(self.set, key, value, ttl=ttl, sliding=sliding))
-
-    async def arefresh(self, key: str) -> None:
-        """`refresh` in a thread of this cache's own pool."""
-        await self.run(self.refresh, key)
-
-    async def aremove(self, key: str) -> None:
-        """`remove` in a thread of this cache's own pool."""
-        await self.run(self.remove, key)
-
     async def run(self, function: Callable[..., T], *args: object) -> T:
         """Call a blocking function in this cache's own thread pool, which no other library can fill up.
 
@@ -356,7 +292,7 @@ class Cache:
                 'or give the cache overflow="s3://bucket/prefix" to keep larger values in S3'
             )
 
-    def touch(self, store: Store, key: str, item: Item, refresh_after: float) -> None:
+    def slide(self, store: Store, key: str, item: Item, refresh_after: float) -> None:
         """Move the date of a row just read if its window says so; a failure is logged and harms nobody."""
         date = expiry.refreshed_date(item, self.clock(), refresh_after)
         if date is None:
@@ -365,13 +301,6 @@ class Cache:
             store.touch(key, item, date)
         except StoreUnavailableError as error:
             self._once.warning(("touch", error.code), "dynmemo could not extend an entry's sliding window: %s", error)
-
-    def _live(self, key: str) -> Item | None:
-        check_key(key)
-        item = self.store.read(key)
-        if item is None or item.value is None or expiry.is_expired(item, self.clock()):
-            return None
-        return item
 
     def _threads(self) -> ThreadPoolExecutor:
         from concurrent.futures import ThreadPoolExecutor

@@ -215,15 +215,12 @@ def touching(seen: Item, ttl_date: int, ttl_name: str) -> dict[str, Any]:
 
 def redating(dates: Item, etag: str, now: float, gen: str | None, ttl_name: str) -> dict[str, Any]:
     """Other dates and etag for a row that is live `now`, in which or outside of the table its value lies."""
-    names = {
-        **{"#ttl": ttl_name, "#deadline": "ttl_deadline", "#window": "ttl_window", "#etag": "etag"},
-        **{"#value": "value", "#parts": "parts", "#location": "location", "#stale": "stale_for"},
-    }
+    changed = {"ttl": ttl_name, "deadline": "ttl_deadline", "window": "ttl_window", "etag": "etag"}
+    others = {"value": "value", "parts": "parts", "location": "location", "stale": "stale_for"}
+    names = {f"#{word}": name for word, name in (changed | others).items()}
     row = encode(dates, ttl_name, etag)
-    values: Values = {
-        **{variable: row[names[variable.replace(":", "#")]] for variable in (":ttl", ":deadline", ":window", ":etag")},
-        **{":bytes": {"S": "B"}, ":number": {"S": "N"}, ":now": {"N": str(math.ceil(now))}},
-    }
+    values: Values = {f":{word}": row[name] for word, name in changed.items()}
+    values |= {":bytes": {"S": "B"}, ":number": {"S": "N"}, ":now": {"N": str(math.ceil(now))}}
     condition = (
         "(attribute_type(#value, :bytes) OR attribute_exists(#parts.#location)) AND attribute_not_exists(#stale) "
         "AND (NOT attribute_type(#ttl, :number) OR #ttl >= :now)"

@@ -1,0 +1,280 @@
+"""What `Cache` does beside get and set: conditional changes, new dates, many keys at once."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynmemo import Cache, CacheEntry, InvalidOptionError, StoreUnavailableError
+from dynmemo.cache import by_key
+from dynmemo.stores.sqlite import SqliteStore
+from tests.proxy import denied
+from tests.waiting import at_once
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dynmemo.item import Store
+    from tests.clock import Clock
+    from tests.proxy import Proxy
+
+
+@pytest.fixture(params=["sqlite", "dynamodb"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made: Store
+    if request.param == "sqlite":
+        made = SqliteStore(tmp_path / "cache.db")
+    else:
+        from dynmemo.stores.dynamodb import DynamoDBStore
+
+        made = DynamoDBStore(
+            request.getfixturevalue("dynamodb_table"),
+            endpoint_url=request.getfixturevalue("dynamodb_endpoint"),
+            partition_key_name="id",
+            ttl_attribute_name="expires",  # not the table's own: its engine would delete what lies in the clock's past
+        )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def cache(store: Store, clock: Clock) -> Cache:
+    return Cache(store, clock=clock)
+
+
+def moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def test_add_stores_only_where_nothing_live_is(cache: Cache, clock: Clock) -> None:
+    assert cache.add("a", b"first", ttl=60)
+    assert not cache.add("a", b"second")
+    assert cache.get("a") == b"first"
+    clock.now += 61
+    assert cache.add("a", b"third")
+    assert cache.get("a") == b"third"
+
+
+def test_of_fifty_that_add_one_key_at_once_one_is_told_that_it_did(cache: Cache) -> None:
+    told = at_once(50, lambda n: cache.add("a", b"%d" % n))
+    assert sum(told) == 1
+    assert cache.get("a") == b"%d" % told.index(True)
+
+
+def test_peek_tells_the_dates_and_moves_none(cache: Cache, clock: Clock) -> None:
+    assert cache.peek("a") is None
+    cache.set("a", b"x", ttl="1h", sliding="90s")
+    clock.now += 60
+    first = cache.peek("a")
+    clock.now += 10
+    assert first == cache.peek("a")
+    begin = clock.now - 70
+    assert first == CacheEntry(b"x", moment(begin + 90), moment(begin + 3600), timedelta(seconds=90))
+    clock.now += 21
+    assert cache.peek("a") is None
+    cache.set("b", b"y")
+    assert cache.peek("b") == CacheEntry(b"y", None, None, None)
+
+
+def test_touch_gives_new_dates_as_set_would_and_leaves_the_value(cache: Cache, clock: Clock) -> None:
+    cache.set("a", b"x", ttl=60)
+    begin = clock.now
+    assert cache.touch("a", ttl="1h", sliding="10m")
+    assert cache.peek("a") == CacheEntry(b"x", moment(begin + 600), moment(begin + 3600), timedelta(minutes=10))
+    assert cache.touch("a")
+    assert cache.peek("a") == CacheEntry(b"x", None, None, None)
+    assert cache.touch("a", ttl=5)
+    clock.now += 6
+    assert not cache.touch("a", ttl="1h")
+    assert not cache.touch("nowhere", ttl="1h")
+    assert cache.get("a") is None
+    assert cache.get("nowhere") is None
+
+
+def test_a_value_too_large_for_its_row_gets_new_dates_too(cache: Cache, clock: Clock) -> None:
+    large = bytes(700_000)
+    cache.set("a", large, ttl=60)
+    assert cache.touch("a", ttl="30d")
+    clock.now += 20 * 86_400
+    assert cache.get("a") == large
+
+
+def test_touch_makes_no_use_of_a_window_of_before(cache: Cache, clock: Clock) -> None:
+    cache.set("a", b"x", sliding="1h")
+    assert cache.touch("a", ttl=60)
+    clock.now += 61
+    assert cache.get("a") is None
+
+
+def test_update_changes_what_is_there_and_returns_it(cache: Cache, clock: Clock) -> None:
+    assert cache.update("a", lambda old: b"new" if old is None else b"wrong", ttl=60) == b"new"
+    clock.now += 50
+    assert cache.update("a", lambda old: (old or b"") + b"er") == b"newer"
+    assert cache.get("a") == b"newer"
+    clock.now += 11
+    assert cache.get("a") is None, "the deadline stayed"
+    assert cache.update("a", lambda old: old) is None
+
+
+def test_update_keeps_deadline_and_window_unless_it_gives_others(cache: Cache, clock: Clock) -> None:
+    cache.set("a", b"x", ttl="1h", sliding="10m")
+    begin, clock.now = clock.now, clock.now + 60
+    cache.update("a", lambda old: b"y")
+    assert cache.peek("a") == CacheEntry(b"y", moment(begin + 660), moment(begin + 3600), timedelta(minutes=10))
+    cache.update("a", lambda old: b"z", ttl="2h")
+    assert cache.peek("a") == CacheEntry(b"z", moment(begin + 7260), moment(begin + 7260), None)
+
+
+def test_update_removes_what_is_to_be_nothing(cache: Cache) -> None:
+    cache.set("a", b"x")
+    assert cache.update("a", lambda old: None) is None
+    assert cache.get("a") is None
+    assert not cache.remove("a")
+
+
+def test_what_others_do_while_a_change_is_made_up_is_not_lost(cache: Cache) -> None:
+    cache.set("a", b"1")
+    seen = []
+
+    def change(old: bytes | None) -> bytes | None:
+        seen.append(old)
+        if len(seen) == 1:
+            cache.set("a", b"2")
+        elif len(seen) == 2:
+            cache.remove("a")
+        return (old or b"0") + b"!"
+
+    assert cache.update("a", change) == b"0!"
+    assert seen == [b"1", b"2", None]
+
+
+def test_a_change_that_raises_changes_nothing(cache: Cache) -> None:
+    cache.set("a", b"1")
+    with pytest.raises(ZeroDivisionError):
+        cache.update("a", lambda old: b"%d" % (1 // 0))
+    with pytest.raises(InvalidOptionError, match="stores bytes, not str"):
+        cache.update("a", lambda old: "text")  # type: ignore[arg-type, return-value]
+    assert cache.get("a") == b"1"
+
+
+def test_an_update_that_always_comes_second_ends(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_key, "UPDATE_SECONDS", 0.05)
+    cache.set("a", b"mine")
+
+    def change(old: bytes | None) -> bytes:
+        cache.set("a", b"theirs")
+        return b"lost"
+
+    with pytest.raises(StoreUnavailableError, match="again and again") as caught:
+        cache.update("a", change)
+    assert caught.value.code == "Contention"
+    assert cache.get("a") == b"theirs"
+
+
+COUNT = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dynmemo import Cache
+cache = Cache.from_url(sys.argv[1])
+with ThreadPoolExecutor(10) as pool:
+    list(pool.map(lambda n: cache.update("count", lambda old: b"%d" % (int(old or 0) + 1)), range(50)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "dynamodb"])
+def test_two_hundred_changes_by_four_processes_are_all_there(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path / 'cache.db'}"
+    if kind == "dynamodb":
+        table, endpoint = map(request.getfixturevalue, ("dynamodb_table", "dynamodb_endpoint"))
+        url = f"dynamodb://{table}?endpoint_url={endpoint}"
+    processes = [subprocess.Popen([sys.executable, "-c", COUNT, url]) for _ in range(4)]
+    assert [process.wait(120) for process in processes] == [0] * 4
+    assert Cache.from_url(url).get("count") == b"200"
+
+
+def test_remove_says_whether_a_live_entry_went(cache: Cache, clock: Clock) -> None:
+    cache.set("a", b"x", ttl=60)
+    assert cache.remove("a")
+    assert not cache.remove("a")
+    cache.set("a", b"x", ttl=60)
+    clock.now += 61
+    assert not cache.remove("a")
+    cache.set("large", bytes(700_000))
+    assert cache.remove("large")
+
+
+def test_many_keys_are_set_got_and_removed_at_once(cache: Cache, clock: Clock) -> None:
+    values = {f"k{n}": b"%d" % n for n in range(130)}
+    cache.set_many(values, ttl="1h", sliding="2m")
+    clock.now += 90
+    assert cache.get_many([*values, "absent", "k0"]) == values
+    clock.now += 90
+    assert cache.get_many(iter(values)) == values, "the windows began anew"
+    cache.remove_many(list(values)[1:])
+    assert cache.get_many(values) == {"k0": b"0"}
+    clock.now += 121
+    assert cache.get_many(values) == {}
+
+
+def test_of_many_values_a_wrong_one_is_refused_before_any_is_stored(cache: Cache) -> None:
+    with pytest.raises(InvalidOptionError, match="stores bytes, not int"):
+        cache.set_many({"a": b"x", "b": 1})  # type: ignore[dict-item]
+    assert cache.get("a") is None
+
+
+def test_many_keys_take_few_requests_and_go_singly_where_batches_are_not_allowed(
+    dynamodb_table: str, proxy: Proxy
+) -> None:
+    cache = Cache.dynamodb(
+        dynamodb_table, endpoint_url=proxy.endpoint, partition_key_name="id", ttl_attribute_name="expires"
+    )
+    values = {f"k{n}": b"x" for n in range(101)}
+    cache.set_many(values)
+    assert cache.get_many(values) == values
+    cache.remove_many(values)
+    assert proxy.counts == {"BatchWriteItem": 10, "BatchGetItem": 2}
+    proxy.breaks("BatchWriteItem", denied("BatchWriteItem"))
+    proxy.breaks("BatchGetItem", denied("BatchGetItem"))
+    some = {"a": b"1", "b": b"2"}
+    cache.set_many(some)
+    assert cache.get_many(some) == some
+    cache.remove_many(some)
+    assert cache.get_many(some) == {}
+    cache.close()
+
+
+def test_new_dates_are_one_request_that_carries_no_value(dynamodb_table: str, proxy: Proxy) -> None:
+    cache = Cache.dynamodb(
+        dynamodb_table, endpoint_url=proxy.endpoint, partition_key_name="id", ttl_attribute_name="expires"
+    )
+    cache.set("a", bytes(100_000), ttl=60)
+    assert cache.touch("a", ttl="1h")
+    assert not cache.touch("b", ttl="1h")
+    assert cache.remove("a")
+    assert proxy.counts == {"PutItem": 1, "UpdateItem": 2, "DeleteItem": 1}
+    assert all(len(str(request.body)) < 2_000 for request in proxy.requests if request.operation == "UpdateItem")
+    cache.close()
+
+
+def test_each_has_a_coroutine(cache: Cache) -> None:
+    async def use() -> None:
+        assert await cache.aadd("a", b"1", ttl=60)
+        assert (await cache.apeek("a") or CacheEntry(b"", None, None, None)).value == b"1"
+        assert await cache.aupdate("a", lambda old: (old or b"") + b"2", sliding=60) == b"12"
+        assert await cache.atouch("a", ttl="1h")
+        await cache.aset_many({"b": b"3"}, ttl=60)
+        assert await cache.aget_many(["a", "b"]) == {"a": b"12", "b": b"3"}
+        assert await cache.aremove("a")
+        await cache.aremove_many(["b"])
+        assert await cache.aget_many(["a", "b"]) == {}
+
+    asyncio.run(use())
