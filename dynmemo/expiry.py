@@ -117,6 +117,8 @@ class Lifetime:
 
 
 def _absolute(moment: datetime, now: float) -> float:
+    if moment.replace(tzinfo=None) == datetime.max:  # what .NET's DateTimeOffset.MaxValue is there, in every time zone
+        return LATEST_TIME
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise InvalidOptionError(
             f"ttl={moment!r} has no time zone, so it means another moment on every machine; "

@@ -33,8 +33,6 @@ def check_key(key: object) -> None:
     """Refuse what no store takes for a key."""
     if not isinstance(key, str):
         raise InvalidOptionError(f"a key is a text, not {type(key).__name__}")
-    if not key:
-        raise InvalidOptionError("a key has at least one character; the given one is empty")
     try:
         key.encode()
     except UnicodeEncodeError:

@@ -173,7 +173,6 @@ def test_a_value_over_the_limit_is_refused_and_the_old_one_stays(make: MakeCache
 @pytest.mark.parametrize(
     "call",
     [
-        lambda cache: cache.get(""),
         lambda cache: cache.get(5),
         lambda cache: cache.remove(None),
         lambda cache: cache.refresh(b"a"),

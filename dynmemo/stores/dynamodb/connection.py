@@ -338,10 +338,10 @@ def check_partition_key(partition_key: str, prefix: str) -> str:
         size = len(partition_key.encode())
     except UnicodeEncodeError:
         raise InvalidOptionError("the key has characters that UTF-8 cannot encode (lone surrogates)") from None
-    if size > LONGEST_KEY or len(partition_key) == len(prefix):
+    if size > LONGEST_KEY:
         taken = len(prefix.encode())
         raise InvalidOptionError(
-            f"the key has {size - taken:,} bytes; DynamoDB takes 1 to {LONGEST_KEY - taken:,} after {prefix!r}"
+            f"the key has {size - taken:,} bytes; DynamoDB takes up to {LONGEST_KEY - taken:,} after {prefix!r}"
         )
     return partition_key
 
