@@ -15,7 +15,7 @@ import typing
 
 from dynmemo._version import __version__
 from dynmemo.cache import Cache
-from dynmemo.cache.by_key import CacheEntry
+from dynmemo.cache.by_key import CacheEntry, Region
 from dynmemo.calls import clear, dynamo_cached, purge
 from dynmemo.calls.progress import Progress
 from dynmemo.codec import Serializer
@@ -59,6 +59,7 @@ __all__ = [
     "Prices",
     "Progress",
     "Purged",
+    "Region",
     "Serializer",
     "Store",
     "StoreUnavailableError",

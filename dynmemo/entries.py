@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dynmemo import expiry
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, UnreadableValueError
-from dynmemo.generations import generations
 from dynmemo.item import LATEST_TIME
 from dynmemo.keys import lease_key
 from dynmemo.leases import Leases, flights
@@ -93,7 +92,7 @@ class Entries:
         self._fn = fn
         self._codec = codec
         self._stale_for = stale_for
-        self._generations = generations(cache)
+        self._generations = cache.generations
         self._overwritten: dict[Hashable, float] = {}
         # The way of every hit: looked up once.
         self._read, self._partition_key = self.store.read, self.store.partition_key

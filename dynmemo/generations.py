@@ -8,19 +8,16 @@ writes a new one. A generation row has no TTL and no value: other programs see a
 from __future__ import annotations
 
 import time
-import weakref
 from typing import TYPE_CHECKING
 
 from dynmemo._process import logger, new_token
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused
 from dynmemo.keys import generation_key
-from dynmemo.leases import flights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dynmemo.cache import Cache
     from dynmemo.item import Store
 
 RECHECK_SECONDS = 5.0
@@ -73,6 +70,21 @@ class Generations:
         store.write(generation_key(fn), _row(fn, generation))
         self._learn(fn, generation, self.clock())
 
+    def forget(self, store: Store, fn: str) -> None:
+        """Begin a new generation, and let the store delete what it can delete cheaply.
+
+        Where rows that nobody is served any more cannot be deleted, as on a full disk, that is logged.
+        """
+        self.renew(store, fn)
+        try:
+            store.remove_all(fn or None)
+        except (StoreUnavailableError, InvalidTableError) as error:
+            logger.warning(
+                "the entries are forgotten, but their rows still take room, for deleting them failed: %s. To delete "
+                "them later, call dynmemo.purge(..., superseded=True).",
+                error,
+            )
+
     def _read(self, store: Store, fn: str, now: float) -> str | None:
         known = self._rows.get(fn)
         if known is not None and known[1] > now:
@@ -113,37 +125,3 @@ class Generations:
 
 def _row(fn: str, generation: str) -> Item:
     return Item(gen=generation, fn=fn or None)
-
-
-_generations: weakref.WeakKeyDictionary[Cache, Generations] = weakref.WeakKeyDictionary()
-
-
-def generations(cache: Cache) -> Generations:
-    """The one `Generations` of a cache in this process."""
-    found = _generations.get(cache)
-    return found if found is not None else _generations.setdefault(cache, Generations())
-
-
-def detach_computations(cache: Cache, fn: str = ALL) -> None:
-    """Let nobody in this process wait any more for what is being computed for `fn`, or for any function: it is old."""
-    flights.detach_all(lambda key: key[0] is cache and (fn == ALL or key[1].startswith(f"{fn}:")))
-
-
-def clear_functions(cache: Cache, fn: str = ALL) -> None:
-    """Forget all entries of the function with the key name `fn`, or of all functions, everywhere.
-
-    Where rows that nobody is served any more cannot be deleted, as on a full disk, that is logged.
-
-    Raises:
-        StoreUnavailableError, InvalidTableError: nothing was forgotten.
-    """
-    generations(cache).renew(cache.store, fn)
-    detach_computations(cache, fn)
-    try:
-        cache.store.remove_all(fn or None)
-    except (StoreUnavailableError, InvalidTableError) as error:
-        logger.warning(
-            "the entries are forgotten, but their rows still take room, for deleting them failed: %s. To delete them "
-            "later, call dynmemo.purge(..., superseded=True).",
-            error,
-        )

@@ -1,8 +1,8 @@
-"""Deleting for real what `clear` only forgets: rows of decorated functions, and parts that no row points to.
+"""Forgetting what functions have stored, and deleting it for real: rows, and parts that no row points to.
 
-The whole table is read, several segments of it at once, and each row is deleted only if it is still the one that was
-read: writers may go on meanwhile. Rows without `fn` (of other programs and of `Cache.set`), generations and leases
-stay.
+To delete, the whole table is read, several segments of it at once, and each row is deleted only if it is still the one
+that was read: writers may go on meanwhile. Rows without `fn` (of other programs and of `Cache.set`), generations and
+leases stay.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from dynmemo._process import Daemons
 from dynmemo.expiry import is_expired
-from dynmemo.generations import ALL, detach_computations, generations
+from dynmemo.generations import ALL
 from dynmemo.item import Expect
 from dynmemo.keys import GENERATION_SUFFIX
+from dynmemo.leases import flights
 from dynmemo.parts import is_orphaned, is_plausible, owner
 from dynmemo.stats import Meter
 
@@ -58,6 +59,21 @@ class Purged:
     """DynamoDB write capacity units consumed, or the estimate of a dry run. 0 on SQLite."""
 
 
+def detach_computations(cache: Cache, fn: str = ALL) -> None:
+    """Let nobody in this process wait any more for what is being computed for `fn`, or for any function: it is old."""
+    flights.detach_all(lambda key: key[0] is cache and (fn == ALL or key[1].startswith(f"{fn}:")))
+
+
+def clear_functions(cache: Cache, fn: str = ALL) -> None:
+    """Forget all entries of the function with the key name `fn`, or of all functions, everywhere.
+
+    Raises:
+        StoreUnavailableError, InvalidTableError: nothing was forgotten.
+    """
+    cache.generations.forget(cache.store, fn)
+    detach_computations(cache, fn)
+
+
 def purge(
     cache: Cache,
     *,
@@ -89,7 +105,7 @@ def purge(
     done = _Purge(cache, choice, dry_run=dry_run, progress=progress).run(fn, orphans=orphans or everything)
     if everything and not dry_run:
         for computed in choice.held:
-            generations(cache).renew(cache.store, computed)
+            cache.generations.renew(cache.store, computed)
         detach_computations(cache, fn or ALL)
     return done
 
@@ -118,7 +134,8 @@ class _Choice:
             return False
         if self._everything or (self._expired and over):
             return True
-        is_of_other_code = self._code is not None and key.split(":")[1:2] != [self._code]
+        # Without a code part it is of a region of that name.
+        is_of_other_code = self._code is not None and key.split(":")[1:2] not in ([self._code], [""])
         return self._superseded and (is_of_other_code or self._is_of_dead_generation(row))
 
     def _is_of_dead_generation(self, row: Item) -> bool:
@@ -127,7 +144,7 @@ class _Choice:
         if (fn, row.gen) in self._dead:
             return True
         if row.gen != self._present.get(fn):
-            self._present[fn] = generations(self._cache).confirmed(self._cache.store, fn)
+            self._present[fn] = self._cache.generations.confirmed(self._cache.store, fn)
         if row.gen == self._present[fn]:
             return False
         self._dead.add((fn, row.gen))

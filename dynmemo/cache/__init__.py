@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynmemo import expiry
 from dynmemo._process import Once
-from dynmemo.cache.by_key import ByKey
+from dynmemo.cache.by_key import ByKey, Region
 from dynmemo.cache.options import (
     CONSTRUCTORS,
     build_url,
@@ -29,6 +29,7 @@ from dynmemo.cache.options import (
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.expiry import Lifetime
 from dynmemo.failures import WRITING, Breaker
+from dynmemo.generations import Generations
 from dynmemo.near import NEAR_MAX_BYTES, Near
 from dynmemo.stores.files import COPIES_MAX_BYTES
 
@@ -113,6 +114,8 @@ class Cache(ByKey):
         self.default_ttl = None if default_ttl is None else expiry.parse_lasting(default_ttl, "default_ttl", clock())
         self.refresh_after = checked_refresh_after(refresh_after)
         self.lease_seconds = checked_lease_seconds(lease_seconds)
+        self.generations = Generations()
+        """As this process last read them."""
         self.breaker = Breaker()
         """For what decorated functions read; the methods of this class always ask the store."""
         self.write_breaker = Breaker(words=WRITING)
@@ -228,6 +231,14 @@ class Cache(ByKey):
         if kind == "sqlite":
             arguments["path"] = checked_path(arguments["path"])
         return _shared(kind, arguments)
+
+    def region(self, name: str) -> Region:
+        """The part of this cache with that name: its keys are its own, and it can be forgotten by one write.
+
+        Raises:
+            InvalidOptionError: for a name that is no text, or empty.
+        """
+        return Region(self, name)
 
     @property
     def _cache(self) -> Cache:

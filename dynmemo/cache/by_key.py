@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from dynmemo import expiry
 from dynmemo.cache.options import check_key
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError
-from dynmemo.item import Expect, Written
+from dynmemo.item import Expect, Item, Written
+from dynmemo.keys import key_name
 from dynmemo.parts import bytes_of
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
     from dynmemo.cache import Cache
     from dynmemo.expiry import Duration, Ttl
-    from dynmemo.item import Item
 
 UPDATE_SECONDS = 30.0
 """How long a change is tried again while others are first."""
+
+_BLANK = Item()
 
 _pauses = random.SystemRandom()
 """Not the program's own random numbers: it may count on them."""
@@ -60,9 +62,9 @@ class ByKey:
         check_key(key)
         return key
 
-    def _stamped(self, row: Item) -> Item:
-        """The row with what says whose it is. May ask the store."""
-        return row
+    def _blank(self) -> Item:
+        """A row of nothing but what says whose it is. May ask the store."""
+        return _BLANK
 
     def _gen(self, row: Item | None = None) -> str | None:
         """The generation of which a live row is, None where that does not matter. May ask the store about `row`."""
@@ -113,7 +115,7 @@ class ByKey:
         the table when it is replaced in this way, for a batch does not tell what it replaces.
         """
         contents = {self._row_key(key): self._content(value) for key, value in values.items()}
-        row = self._stamped(self._dates(ttl, sliding))
+        row = self._dates(ttl, sliding, self._blank())
         self._cache.store.write_many({where: row._replace(value=content) for where, content in contents.items()})
 
     def add(self, key: str, value: bytes, *, ttl: Ttl | None = None, sliding: Duration | None = None) -> bool:
@@ -123,7 +125,7 @@ class ByKey:
         replaced.
         """
         where, new = self._row_key(key), self._row(value, ttl, sliding)
-        for row in self._tries(where):
+        for _, row in self._tries(where):
             if self._is_live(row):
                 return False
             if isinstance(self._cache.store.write(where, new, Expect.seen(row)), Written):
@@ -149,7 +151,7 @@ class ByKey:
             StoreUnavailableError: others have been first again and again, for half a minute.
         """
         where, store = self._row_key(key), self._cache.store
-        for row in self._tries(where):
+        for blank, row in self._tries(where):
             is_live = self._is_live(row)
             old = bytes_of(row) if row is not None and is_live else None
             new = change(old)
@@ -157,7 +159,7 @@ class ByKey:
                 if not is_live or store.remove(where, Expect.seen(row)) is not None:
                     return None
                 continue
-            changed = self._row(new, ttl, sliding)
+            changed = self._row(new, ttl, sliding, blank)
             if row is not None and is_live and ttl is None and sliding is None:
                 date = expiry.refreshed_date(row, self._cache.clock()) or row.ttl_date
                 changed = changed._replace(ttl_date=date, ttl_deadline=row.ttl_deadline, ttl_window=row.ttl_window)
@@ -176,7 +178,7 @@ class ByKey:
             return True
         if not self._is_live(answer.row):
             return False
-        for row in self._tries(where):
+        for _, row in self._tries(where):
             value = bytes_of(row) if row is not None and self._is_live(row) else None
             if row is None or value is None:
                 return False
@@ -270,8 +272,8 @@ class ByKey:
             self._cache.slide(self._cache.store, where, row, self._cache.refresh_after or 0.0)
         return value
 
-    def _dates(self, ttl: Ttl | None, sliding: Duration | None) -> Item:
-        """A row of nothing but its dates."""
+    def _dates(self, ttl: Ttl | None, sliding: Duration | None, blank: Item = _BLANK) -> Item:
+        """A row with dates, and with what `blank` has."""
         cache = self._cache
         cache.lifetime(ttl, sliding, cache.clock())  # what is wrong with them is said before anything is connected
         cache.store.connect()  # it may take seconds, which are not part of the entry's life
@@ -279,7 +281,7 @@ class ByKey:
         row = cache.lifetime(ttl, sliding, now).row(now)
         if row is None:
             raise InvalidOptionError(f"ttl={ttl!r} lies in the past; give a moment in the future, or a duration")
-        return row
+        return blank._replace(**_dates_of(row))
 
     def _content(self, value: bytes) -> bytes:
         if not isinstance(value, (bytes, bytearray, memoryview)):
@@ -288,16 +290,19 @@ class ByKey:
         self._cache.check_size(len(content))
         return content
 
-    def _row(self, value: bytes, ttl: Ttl | None, sliding: Duration | None) -> Item:
-        """A row to be written."""
+    def _row(self, value: bytes, ttl: Ttl | None, sliding: Duration | None, blank: Item | None = None) -> Item:
+        """A row to be written, with what `blank` has."""
         content = self._content(value)
-        return self._stamped(self._dates(ttl, sliding)._replace(value=content))
+        return self._dates(ttl, sliding, blank or self._blank())._replace(value=content)
 
-    def _tries(self, where: str) -> Iterator[Item | None]:
-        """The row, anew for each try, for as long as others are first."""
+    def _tries(self, where: str) -> Iterator[tuple[Item, Item | None]]:
+        """The row, anew for each try, for as long as others are first, and before it a blank one.
+
+        In this order: what was made of a value that has been forgotten since must not be stamped as a new one.
+        """
         until, longest = time.monotonic() + UPDATE_SECONDS, 0.01
         while True:
-            yield self._cache.store.read(where, consistent=True)
+            yield self._blank(), self._cache.store.read(where, consistent=True)
             if time.monotonic() > until:
                 raise StoreUnavailableError(
                     f"others changed the same entry again and again for {UPDATE_SECONDS:g} s, so this change was not "
@@ -308,6 +313,51 @@ class ByKey:
                 )
             time.sleep(_pauses.uniform(0, longest))
             longest = min(2 * longest, 1.0)
+
+
+class Region(ByKey):
+    """A part of a cache with keys of its own, as `Cache.region` gives it; it has the methods of the cache for these.
+
+    Its rows carry its name (`fn`) and the generation (`gen`) under which they were stored, as those of decorated
+    functions do; the key of a row is ``{name}::{key}``.
+    """
+
+    def __init__(self, cache: Cache, name: object) -> None:
+        if not isinstance(name, str) or not name:
+            raise InvalidOptionError(f"a region has a name of at least one character, not {name!r}")
+        self.cache = cache
+        self.name: str = name
+        self._fn = key_name(name)
+
+    @property
+    def _cache(self) -> Cache:
+        return self.cache
+
+    def __repr__(self) -> str:
+        return f"<dynmemo.Region {self.name} of {self.cache.url or self.cache.store.location}>"
+
+    def clear(self) -> None:
+        """Forget all entries of this region, in every process, by one write.
+
+        Other processes may serve what they know for at most five seconds more. The rows of the forgotten entries stay
+        in a DynamoDB table until their time is over, or `dynmemo.purge` deletes them.
+        """
+        self.cache.generations.forget(self.cache.store, self._fn)
+
+    async def aclear(self) -> None:
+        """`clear`, as a coroutine."""
+        await self.cache.run(self.clear)
+
+    def _row_key(self, key: str) -> str:
+        check_key(key)
+        return f"{self._fn}::{key}"  # functions have a code part between the colons
+
+    def _blank(self) -> Item:
+        return Item(fn=self._fn, gen=self.cache.generations.ensured(self.cache.store, self._fn))
+
+    def _gen(self, row: Item | None = None) -> str | None:
+        generations, store = self.cache.generations, self.cache.store
+        return (generations.known if row is None else generations.confirmed)(store, self._fn)
 
 
 def _dates_of(row: Item) -> dict[str, Any]:

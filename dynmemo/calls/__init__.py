@@ -14,8 +14,9 @@ from dynmemo.cache import Cache
 from dynmemo.defaults import default_cache
 from dynmemo.errors import InvalidOptionError
 from dynmemo.expiry import DURATIONS, Lifetime, Ttl, parse_duration, parse_lasting, parse_wait
-from dynmemo.generations import ALL, clear_functions
+from dynmemo.generations import ALL
 from dynmemo.keys import key_name
+from dynmemo.purging import clear_functions
 from dynmemo.purging import purge as purge_rows
 
 if TYPE_CHECKING:

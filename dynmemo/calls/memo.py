@@ -19,10 +19,10 @@ from dynmemo.entries import Computed, Entries, Looked, is_first
 from dynmemo.errors import InvalidOptionError
 from dynmemo.explain import Known, explain, history, is_small
 from dynmemo.failures import OutOfOrder, Trouble
-from dynmemo.generations import clear_functions
 from dynmemo.keys import ArgumentKeys, function_name, key_name
 from dynmemo.keys.identity import CodeIdentity
 from dynmemo.leases import led
+from dynmemo.purging import clear_functions
 from dynmemo.stats import Stats
 
 if TYPE_CHECKING:

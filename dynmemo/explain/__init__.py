@@ -11,7 +11,6 @@ from dynmemo.defaults import is_disabled
 from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError
 from dynmemo.explain.differences import History, Known, history, is_small
 from dynmemo.explain.explanation import Explanation
-from dynmemo.generations import generations
 from dynmemo.item import Content
 from dynmemo.keys import lease_key
 from dynmemo.leases import Verdict
@@ -82,7 +81,7 @@ def _standing(entries: Entries, call: Known, history: History) -> _Standing:
         return _live(looked.row, looked.decoded.computed_at, looked.decoded.seconds)
     if looked.unreadable is not None:
         return _Standing("unreadable", str(looked.unreadable))
-    generation = generations(entries.cache).known(entries.store, call.fn)
+    generation = entries.cache.generations.known(entries.store, call.fn)
     now = entries.cache.clock()
     held = Verdict.of(looked.row, now, generation)
     if held is Verdict.CLAIMABLE and looked.row is not None and looked.row.value is not None:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynmemo import Cache, CacheEntry, InvalidOptionError, StoreUnavailableError
+import dynmemo
+from dynmemo import Cache, CacheEntry, InvalidOptionError, StoreUnavailableError, dynamo_cached
 from dynmemo.cache import by_key
+from dynmemo.generations import Generations
 from dynmemo.stores.sqlite import SqliteStore
+from tests.clock import Clock
 from tests.proxy import denied
 from tests.waiting import at_once
 
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynmemo.item import Store
-    from tests.clock import Clock
     from tests.proxy import Proxy
 
 
@@ -276,5 +278,109 @@ def test_each_has_a_coroutine(cache: Cache) -> None:
         assert await cache.aremove("a")
         await cache.aremove_many(["b"])
         assert await cache.aget_many(["a", "b"]) == {}
+
+    asyncio.run(use())
+
+
+# -- regions -----------------------------------------------------------------------------------------
+
+
+def test_a_region_has_keys_of_its_own(cache: Cache) -> None:
+    sessions, others = cache.region("sessions"), cache.region("others")
+    sessions.set("a", b"mine")
+    others.set("a", b"theirs")
+    cache.set("a", b"plain")
+    assert (sessions.get("a"), others.get("a"), cache.get("a")) == (b"mine", b"theirs", b"plain")
+    assert cache.region("sessions").get("a") == b"mine"
+    assert others.remove("a")
+    assert (sessions.get("a"), others.get("a"), cache.get("a")) == (b"mine", None, b"plain")
+
+
+def test_the_rows_of_a_region_say_whose_they_are(cache: Cache) -> None:
+    cache.region("web:sessions").set("a", b"x", ttl=60)
+    row = cache.store.read("web%3Asessions::a")
+    assert row is not None
+    assert row.fn == "web%3Asessions"
+    assert row.gen is not None
+    assert row.gen.count(".") == 1
+
+
+def test_clearing_a_region_forgets_its_entries_everywhere_and_no_others(cache: Cache, store: Store) -> None:
+    sessions, others = cache.region("sessions"), cache.region("sessions2")
+
+    @dynamo_cached(cache=cache, name="sessions", version="1")
+    def function() -> int:
+        return 1
+
+    function()
+    others.set("a", b"theirs")
+    cache.set("sessions", b"plain")
+    cache.set("a", b"plain")
+    sessions.set("a", b"mine", sliding="1h")
+    elsewhere = Cache(store, clock=cache.clock).region("sessions")
+    sessions.clear()
+    for region in (sessions, elsewhere):
+        assert region.get("a") is None
+        assert region.peek("a") is None
+        assert region.get_many(["a"]) == {}
+        assert not region.touch("a", ttl=60)
+        assert not region.remove("a")
+    assert sessions.update("a", lambda old: b"new" if old is None else b"of before") == b"new"
+    assert elsewhere.get("a") == b"new"
+    assert not sessions.add("a", b"late")
+    assert (others.get("a"), cache.get("sessions"), cache.get("a")) == (b"theirs", b"plain", b"plain")
+
+
+def test_what_is_made_of_a_value_that_is_forgotten_meanwhile_is_forgotten_too(cache: Cache) -> None:
+    counts = cache.region("counts")
+    counts.set("a", b"1")
+
+    def change(old: bytes | None) -> bytes:
+        counts.clear()
+        return (old or b"0") + b"1"
+
+    counts.update("a", change)
+    assert counts.get("a") is None
+
+
+def test_other_processes_may_serve_a_forgotten_entry_for_five_seconds(cache: Cache, store: Store) -> None:
+    monotonic = Clock(0.0)
+    elsewhere = Cache(store, clock=cache.clock)
+    elsewhere.generations = Generations(monotonic)
+    there = elsewhere.region("sessions")
+    there.set("a", b"x")
+    cache.region("sessions").clear()
+    if store.read("sessions::a") is not None:  # SQLite deletes the rows, too
+        assert there.get("a") == b"x"
+    monotonic.now = 5.5
+    assert there.get("a") is None
+
+
+def test_purging_a_function_for_its_code_leaves_the_region_of_its_name(cache: Cache) -> None:
+    @dynamo_cached(cache=cache, name="shared")
+    def function() -> int:
+        return 1
+
+    function()
+    cache.region("shared").set("a", b"x")
+    assert dynmemo.purge(function, superseded=True).rows == 0
+    assert cache.region("shared").get("a") == b"x"
+    assert dynmemo.purge(function).rows == 2
+    assert cache.region("shared").get("a") is None
+
+
+@pytest.mark.parametrize("name", ["", None, 1])
+def test_a_region_without_a_name_is_refused(cache: Cache, name: str) -> None:
+    with pytest.raises(InvalidOptionError, match="a region has a name"):
+        cache.region(name)
+
+
+def test_regions_have_coroutines(cache: Cache) -> None:
+    async def use() -> None:
+        region = cache.region("sessions")
+        await region.aset("a", b"x")
+        assert await region.aget("a") == b"x"
+        await region.aclear()
+        assert await region.aget("a") is None
 
     asyncio.run(use())

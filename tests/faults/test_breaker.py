@@ -17,7 +17,6 @@ from dynmemo import Cache, StoreUnavailableError, dynamo_cached
 from dynmemo.calls.miss import Work
 from dynmemo.entries import Computed
 from dynmemo.failures import FAILURES, LONGEST_COOL_DOWN, PROBE_SECONDS, WRITING, Breaker
-from dynmemo.generations import generations
 from dynmemo.item import Item
 from dynmemo.keys import lease_key
 from dynmemo.stores.sqlite import SqliteStore
@@ -358,7 +357,7 @@ def test_who_may_not_write_still_waits_for_who_may(cache: Cache) -> None:
 
     double(0)
     fn = double._self_memo.fn
-    generation = generations(cache).known(cache.store, fn)
+    generation = cache.generations.known(cache.store, fn)
     held = Item(ttl_date=9_999_999_999, fn=fn, gen=generation, lease_owner="other", lease_seconds=30, lease_beat=0)
     cache.store.write(double.cache_key(1), held)
     opened(cache.write_breaker)

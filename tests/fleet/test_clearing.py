@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dynmemo
-from dynmemo import generations
 from dynmemo.generations import RECHECK_SECONDS, Generations
 from dynmemo.item import Item
 from tests.clock import Clock
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 def clocked(worker: Worker) -> Clock:
     """The clock by which a worker believes what it knows of generations."""
     clock = Clock.present()
-    generations._generations[worker.cache] = Generations(clock)
+    worker.cache.generations = Generations(clock)
     return clock
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from dynmemo import Cache, StoreUnavailableError, dynamo_cached
-from dynmemo.generations import clear_functions
+from dynmemo.purging import clear_functions
 from tests.fleet.helpers import done, on_posix
 from tests.fleet.worker import ITEMS
 from tests.proxy import Proxy, denied
