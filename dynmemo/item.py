@@ -187,6 +187,24 @@ class Refused:
     row: Item | None
 
 
+class Found(NamedTuple):
+    """A row as a survey of the store finds it."""
+
+    key: str
+    row: Item
+    """Without its value."""
+    size: int | None = None
+    """Bytes of the value; None where the store does not tell without reading it."""
+    stored_at: float | None = None
+    """Unix seconds when the row was written; None where the store does not know."""
+    front: bytes = b""
+    """The first bytes of the value, enough for what its envelope says; empty where that is not told."""
+
+
+FRONT_BYTES = 2_000
+"""Of a value that a survey tells."""
+
+
 class Store(Protocol):
     """Rows by key, shared by every thread, process and machine that opens the same place.
 
@@ -275,6 +293,11 @@ class Store(Protocol):
     def close(self) -> None:
         """Give connections back. The next call opens new ones."""
         ...
+
+    def survey(self, *, fn: str | None = None, segments: int = 1) -> Iterator[Found]:
+        """What `scan` finds, with what the store knows of it besides."""
+        for key, row in self.scan(fn=fn, segments=segments):
+            yield Found(key, row, None if row.parts is None else row.parts.length)
 
     def write_many(self, items: Mapping[str, Item]) -> None:
         """Put many rows, whatever stands there. One that fails leaves some written and some not."""

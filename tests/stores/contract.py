@@ -465,6 +465,13 @@ class StoreContract:
         etag = put(store, "k", FULL)
         assert list(store.scan()) == [("k", FULL._replace(value=None, etag=etag))]
 
+    def test_a_survey_finds_what_a_scan_finds(self, store: Store) -> None:
+        for n in range(250):
+            put(store, f"f:{n}", Item(value=b"%d" % n, fn="f" if n % 2 else "g"))
+        put(store, "plain", Item(value=b"v"))
+        for fn in (None, "f"):
+            assert sorted((found.key, found.row) for found in store.survey(fn=fn)) == sorted(store.scan(fn=fn))
+
     def test_scan_goes_on_past_any_page(self, store: Store) -> None:
         # 1.2 MB of rows: DynamoDB's page ends at 1 MB.
         keys = [f"f:{n:04}" for n in range(300)]

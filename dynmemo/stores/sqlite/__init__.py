@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from dynmemo import parts as of
 from dynmemo._process import new_token
 from dynmemo.errors import InvalidOptionError, ValueTooLargeError
-from dynmemo.item import Expect, Item, Parts, Pieces, Refused, Store, Written, pieces_of, settled
+from dynmemo.item import FRONT_BYTES, Expect, Found, Item, Parts, Pieces, Refused, Store, Written, pieces_of, settled
 from dynmemo.stores.files import ValueFiles
 from dynmemo.stores.sqlite import schema
 from dynmemo.stores.sqlite.file import SqliteFile, Tries
@@ -88,6 +88,9 @@ _REMOVE = "DELETE FROM entries WHERE key = ?"
 _PAGE = f"key > ? AND key >= ? AND key < ? ORDER BY key LIMIT {PAGE}"
 _SCAN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn IS NOT NULL AND {_PAGE}"  # noqa: S608
 _SCAN_FN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn = ? AND {_PAGE}"  # noqa: S608
+_SURVEY, _SURVEY_FN = (
+    scan.replace(" FROM", f", stored_at, size, substr(value, 1, {FRONT_BYTES}) FROM", 1) for scan in (_SCAN, _SCAN_FN)
+)
 
 
 class SqliteStore(Store):
@@ -349,16 +352,30 @@ class SqliteStore(Store):
 
     def scan(self, prefix: str = "", *, fn: str | None = None, segments: int = 1) -> Iterator[tuple[str, Item]]:
         statement, of_fn = (_SCAN, ()) if fn is None else (_SCAN_FN, (fn,))
-        bounds = (PREFIX + prefix, after_all(PREFIX + prefix))
+        for key, *row in self._pages(statement, of_fn, (PREFIX + prefix, after_all(PREFIX + prefix))):
+            yield key.removeprefix(PREFIX), _item(row)
+
+    def _pages(self, statement: str, of_fn: _Row, bounds: tuple[str, str]) -> Iterator[Any]:
         last = ""
         while True:
             self._count()
             # Page by page, so that no read transaction stays open and keeps the log from being reused.
             rows = self._run(partial(_fetch_all, statement=statement, values=(*of_fn, last, *bounds)), "scan")
-            for last, *row in rows:
-                yield last.removeprefix(PREFIX), _item(row)
+            yield from rows
             if len(rows) < PAGE:
                 return
+            last = rows[-1][0]
+
+    def survey(self, *, fn: str | None = None, segments: int = 1) -> Iterator[Found]:
+        statement, of_fn = (_SURVEY, ()) if fn is None else (_SURVEY_FN, (fn,))
+        for key, *row, stored_at, size, front in self._pages(statement, of_fn, (PREFIX, after_all(PREFIX))):
+            found = _item(row)
+            if found.parts is not None and found.parts.location == of.IN_FILE:
+                with suppress(OSError):
+                    content = _Beside(self).get(key, found.parts)
+                    front = b"" if content is None else b"".join(content.pieces(FRONT_BYTES))
+            value_bytes = max(0, size - len(key)) if found.parts is None else found.parts.length
+            yield Found(key.removeprefix(PREFIX), found, value_bytes, stored_at / 1e6, front or b"")
 
     def open(self) -> None:
         self._run(lambda cursor: None, "open")
