@@ -15,7 +15,6 @@ import dynmemo
 from dynmemo import Cache, InvalidOptionError, Prices, Workload, dynamo_cached
 from dynmemo.costs import MONTH
 from dynmemo.expiry import Lifetime, is_expired, refreshed_date
-from dynmemo.generations import generations
 from dynmemo.item import Item, Parts
 from dynmemo.leases.lease import Schedule
 from dynmemo.stats import CacheInfo, Meter
@@ -64,7 +63,7 @@ class Fleet:
         patient = Config(read_timeout=60)  # on a busy machine, where a second try would count
         store = DynamoDBStore(table, endpoint_url=endpoint, use_consistent_reads=work.consistent, config=patient)
         cache = Cache(store, clock=self.clock)
-        generations(cache).clock = self.clock
+        cache.generations.clock = self.clock
         decorate = dynamo_cached(
             cache=cache,
             ttl=work.ttl,
