@@ -94,6 +94,8 @@ def __getattr__(name: str) -> object:
         from dynmemo.calls import wrapper as room
     elif name in _of_costs:
         from dynmemo import costs as room
+    elif name == "load_ipython_extension":  # what ``%load_ext dynmemo`` asks for
+        from dynmemo import magics as room
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found: object = getattr(room, name)

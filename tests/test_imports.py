@@ -41,6 +41,7 @@ ROOMS = [
     "prices",
     "costs",
     "calls",
+    "magics",
     "",  # the package itself: what `from dynmemo import ...` gives
     "demo",
     "__main__",
@@ -55,6 +56,8 @@ KNOWN_ONLY_TO = {
     "cloudpickle": {"codec", "keys.digest", "calls.travel"},
     "wrapt": {"calls"},
     "typer": {"__main__"},
+    # Whoever shows something in a notebook asks it for its display.
+    "IPython": {"magics", "calls.progress"},
 }
 
 HEAVY = ("boto3", "botocore", "numpy", "pandas", "cloudpickle", "IPython")

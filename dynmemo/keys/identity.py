@@ -167,6 +167,13 @@ class CodeIdentity:
         """Why no result can be stored now, empty if it can."""
         return "" if self._pinned is not None or self._tracker.known is None else self._tracker.known.not_stored
 
+    def changed(self) -> list[tuple[Place, str, bytes]]:
+        """The places that are others now than when the key was taken, with their names and what their tokens were."""
+        known = self._tracker.known
+        if known is None or known.watch.unchanged():
+            return []
+        return [(place, name, before) for place, name, before, _ in known.watch.changed()]
+
     def _snapshot(self) -> Snapshot:
         known = self._tracker.known
         if known is not None and not known.watch.unchanged():
