@@ -29,6 +29,8 @@ class Recorder:
         self._outputs: list[Output | _Text] = []
         self._size = 0
         self._clears_next = False
+        self._writes_by_itself = False
+        """What is written now is the way in which something else is shown, as in a terminal."""
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -36,10 +38,12 @@ class Recorder:
         publisher, hook = self._shell.display_pub, self._shell.displayhook
         with ExitStack() as stack:
             for name in ("stdout", "stderr"):
-                stack.enter_context(_tapped(getattr(sys, name), "write", self._stream(name)))
-            stack.enter_context(_tapped(publisher, "publish", self._published))
-            stack.enter_context(_tapped(publisher, "clear_output", self._cleared))
-            stack.enter_context(_tapped(hook, "compute_format_data", self._result, with_answer=True))
+                stack.enter_context(self._tapped(getattr(sys, name), "write", self._stream(name)))
+            stack.enter_context(self._tapped(publisher, "publish", self._published, writes=True))
+            stack.enter_context(self._tapped(publisher, "clear_output", self._cleared, writes=True))
+            for name in ("write_output_prompt", "write_format_data", "finish_displayhook"):
+                stack.enter_context(self._tapped(hook, name, lambda *_, **__: None, writes=True))
+            stack.enter_context(self._tapped(hook, "compute_format_data", self._result, with_answer=True))
             yield
             _flush_plots()
 
@@ -54,6 +58,35 @@ class Recorder:
     def has_widgets(self) -> bool:
         """Whether something was shown that lives in the kernel."""
         return any(WIDGET in one["data"] for one in self._outputs if not isinstance(one, _Text))
+
+    @contextmanager
+    def _tapped(
+        self, target: Any, name: str, tell: Callable[..., None], *, writes: bool = False, with_answer: bool = False
+    ) -> Iterator[None]:
+        """Within this block `tell` hears of every call of a method, which goes on as before and may write by itself."""
+        method = getattr(target, name)
+        own = vars(target).get(name)
+
+        def tap(*args: Any, **kwargs: Any) -> Any:
+            before = self._writes_by_itself
+            self._writes_by_itself = before or writes
+            try:
+                answer = method(*args, **kwargs)
+            finally:
+                self._writes_by_itself = before
+            if not before:
+                with suppress(Exception):  # what cannot be recorded is shown all the same
+                    tell(*((answer,) if with_answer else ()), *args, **kwargs)
+            return answer
+
+        setattr(target, name, tap)
+        try:
+            yield
+        finally:
+            if own is None:
+                delattr(target, name)
+            else:
+                setattr(target, name, own)
 
     def _add(self, output: Output | _Text, size: int) -> None:
         if self._clears_next:
@@ -138,28 +171,6 @@ def _size(output: Output) -> int:
         len(value) if isinstance(value, str | bytes) else len(json.dumps(value, default=str))
         for value in output["data"].values()
     )
-
-
-@contextmanager
-def _tapped(target: Any, name: str, tell: Callable[..., None], *, with_answer: bool = False) -> Iterator[None]:
-    """Within this block `tell` hears of every call of a method, which goes on as before."""
-    method = getattr(target, name)
-    own = vars(target).get(name)
-
-    def tap(*args: Any, **kwargs: Any) -> Any:
-        answer = method(*args, **kwargs)
-        with suppress(Exception):  # what cannot be recorded is shown all the same
-            tell(*((answer,) if with_answer else ()), *args, **kwargs)
-        return answer
-
-    setattr(target, name, tap)
-    try:
-        yield
-    finally:
-        if own is None:
-            delattr(target, name)
-        else:
-            setattr(target, name, own)
 
 
 def _flush_plots() -> None:

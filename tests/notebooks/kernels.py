@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nbformat
+import pytest
 from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 COMPUTING = "computing"
@@ -34,22 +37,35 @@ class Kernel:
 
     def run(self, source: str) -> str:
         """Run a new cell at the end of the notebook; what it printed. Raises what the cell raises."""
-        return "".join(output.text for output in self._outputs(source) if output.get("name") == "stdout")
+        return "".join(output.text for output in self.outputs(source) if output.get("name") == "stdout")
 
     def shown(self, source: str) -> str:
         """Run a new cell; the HTML that the notebook shows for its last expression."""
-        return "".join(output.data["text/html"] for output in self._outputs(source) if "data" in output)
+        return "".join(output.data["text/html"] for output in self.outputs(source) if "data" in output)
 
     def completions(self, text: str) -> list[str]:
         """What TAB offers behind `text`."""
-        kernel = self._client.kc
-        asked = kernel.complete(text)
-        while True:
-            answer = run_sync(kernel.get_shell_msg)(timeout=60)
-            if answer["parent_header"].get("msg_id") == asked:
-                return list(answer["content"]["matches"])
+        return list(self._answer_to(self._client.kc.complete(text))["matches"])
 
-    def _outputs(self, source: str) -> list[Any]:
+    def begin(self, source: str) -> Callable[[], Any]:
+        """Run code and do not wait for it; what is returned waits."""
+        asked = self._client.kc.execute(textwrap.dedent(source).strip())
+        return lambda: self._answer_to(asked)
+
+    def _answer_to(self, asked: str) -> Any:
+        while True:
+            answer = run_sync(self._client.kc.get_shell_msg)(timeout=60)
+            if answer["parent_header"].get("msg_id") == asked:
+                return answer["content"]
+
+    def fails(self, source: str) -> str:
+        """Run a new cell that raises; what is shown of that, without colours."""
+        with pytest.raises(CellExecutionError) as raised:
+            self.outputs(source)
+        return re.sub(r"\x1b\[[0-9;]*m", "", str(raised.value))
+
+    def outputs(self, source: str) -> list[Any]:
+        """Run a new cell; its outputs as a notebook file has them, in the order in which they came."""
         cells = self._client.nb.cells
         cells.append(nbformat.v4.new_code_cell(textwrap.dedent(source).strip()))
         return list(self._client.execute_cell(cells[-1], len(cells) - 1).outputs)
