@@ -1,7 +1,8 @@
 """Every Python example of the README and the docs runs.
 
 The blocks of a page are one program, in the order in which they stand. A block marked
-```python dynamodb``` runs on DynamoDB Local; one that only shows a form is marked ```py```.
+```python dynamodb``` runs on DynamoDB Local; one that is a cell, ```python ipython```, in a kernel, see
+tests/notebooks/test_cells.py; one that only shows a form is marked ```py```.
 """
 
 from __future__ import annotations

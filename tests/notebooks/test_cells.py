@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +15,6 @@ from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.notebooks.kernels import Kernel
 
@@ -270,7 +271,7 @@ def test_what_another_secret_has_signed_is_not_read(first: Kernel) -> None:
         ("if not len(df):\n    result = 1", "it did not assign `result`"),
         ("result = (x for x in [1])", "generator"),
         (
-            "result = 1\nget_ipython().display_pub.publish({'application/vnd.jupyter.widget-view+json': {}})",
+            "from IPython import display as d\nresult = 1\nd.publish_display_data({WIDGET: {}})",
             "it shows a live widget",
         ),
     ],
@@ -280,7 +281,7 @@ def test_what_cannot_be_done_again_is_not_stored_and_one_sentence_says_why(
 ) -> None:
     for running in (first, second):
         running.run("changing, seen = df[['x']].copy(), []\nglobals().pop('result', None)")
-        running.run("def grow():\n    seen.append(1)")
+        running.run("WIDGET = 'application/vnd.jupyter.widget-view+json'\ndef grow():\n    seen.append(1)")
         told = said(shown(running, "result", body))
         assert told.count("not stored") == 1
         assert cause in told
@@ -364,3 +365,15 @@ def test_info_and_clear_know_decorated_functions(first: Kernel) -> None:
     assert "__main__.squared" in first.run("%dynmemo info")
     assert first.run("%dynmemo clear squared") == "Forgot all results of squared.\n"
     assert first.run("print(squared.entry(3))") == "None\n"
+
+
+# -- the docs ------------------------------------------------------------------------------------------------------
+
+
+def test_the_cells_of_the_page_about_cells_run(second: Kernel) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "cells.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^```python ipython\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    told = [second.outputs(source) for source in cells]
+    assert "cell.means,model" in told[3][0].text
+    assert told[4][0].text == "Forgot what cells that bind means, model have stored.\n"
+    assert second.run("print(means.to_dict(), dict(model))") == "{'OSL': 9.0, 'SEA': 12.0} {'SEA': 2, 'OSL': 1}\n"
