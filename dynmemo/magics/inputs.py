@@ -27,6 +27,10 @@ def read_before_bound(statements: Sequence[ast.stmt], asked: Iterable[str]) -> s
     return reader.found
 
 
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_SCOPES = (ast.Lambda, *_COMPREHENSIONS)
+
+
 def bound_names(statements: Iterable[ast.AST]) -> set[str]:
     """The global names that top-level `statements` may bind."""
     found: set[str] = set()
@@ -37,7 +41,7 @@ def bound_names(statements: Iterable[ast.AST]) -> set[str]:
             found.add(node.name)
         elif isinstance(node, ast.Lambda):
             pass
-        elif isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        elif isinstance(node, _COMPREHENSIONS):
             found |= {one.target.id for one in ast.walk(node) if isinstance(one, ast.NamedExpr)}
         else:
             found |= _bound_here(node)
@@ -161,15 +165,18 @@ def _of_definition(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) 
 def _names_in(node: ast.AST) -> set[str]:
     """The names that an expression or simple statement reads, with what the functions in it may read."""
     if isinstance(node, ast.expr):
-        again = {one.target.id for one in ast.walk(node) if isinstance(one, ast.NamedExpr)}
-        loaded = {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)}
+        parts = list(ast.walk(node))
+        loaded = {one.id for one in parts if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)}
+        if not any(isinstance(one, _SCOPES) for one in parts):
+            return loaded
+        again = {one.target.id for one in parts if isinstance(one, ast.NamedExpr)}
         # In a function, whose scope has what comprehensions bind in no version of Python.
         return _global_in(_table(f"def _():\n return ({ast.unparse(node)})")) | (again & loaded)
     found: set[str] = set()
     for child in ast.iter_child_nodes(node):
         if isinstance(getattr(child, "ctx", None), ast.Store | ast.Del):
-            parts = [one for one in ast.walk(child) if isinstance(one, ast.Subscript | ast.Attribute)]
-            found = found.union(*map(_names_in, parts))
+            inside = [one for one in ast.walk(child) if isinstance(one, ast.Subscript | ast.Attribute)]
+            found = found.union(*map(_names_in, inside))
         elif isinstance(child, ast.expr):
             found |= _names_in(child)
     return found | _targets(node.target) if isinstance(node, ast.AugAssign) else found
