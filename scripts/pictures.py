@@ -1,4 +1,4 @@
-"""Make what the README and GitHub show: the picture of the demo, and the notebook with its outputs.
+"""Make what the README and GitHub show: the picture of the demo, and the notebooks with their outputs.
 
 python scripts/pictures.py          needs the extra `notebook` and nbclient; takes a minute
 """
@@ -17,15 +17,16 @@ from dynmemo import demo
 from dynmemo.demo import report
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOK = ROOT / "notebooks" / "01_forecast.ipynb"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PICTURE = ROOT / "docs" / "images" / "demo.svg"
 
 
 def main() -> None:
-    """Make both, with new caches, so that the first calls compute."""
+    """Make all of them, with new caches, so that the first calls compute."""
     with tempfile.TemporaryDirectory() as folder:
         picture(f"sqlite:///{(Path(folder) / 'demo.db').as_posix()}")
-        notebook(f"sqlite:///{(Path(folder) / 'notebook.db').as_posix()}")
+        for file in NOTEBOOKS:
+            notebook(file, f"sqlite:///{(Path(folder) / f'{file.stem}.db').as_posix()}")
 
 
 def picture(url: str) -> None:
@@ -37,18 +38,16 @@ def picture(url: str) -> None:
     console.save_svg(str(PICTURE), title="python -m dynmemo demo", unique_id="dynmemo-demo")
 
 
-def notebook(url: str) -> None:
-    """Run the notebook and keep its outputs, without times and versions that differ from run to run."""
+def notebook(file: Path, url: str) -> None:
+    """Run a notebook and keep its outputs, without times and versions that differ from run to run."""
     os.environ["DYNMEMO_URL"] = url
-    book = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(
-        book, timeout=300, record_timing=False, resources={"metadata": {"path": str(NOTEBOOK.parent)}}
-    ).execute()
+    book = nbformat.read(file, as_version=4)
+    NotebookClient(book, timeout=300, record_timing=False, resources={"metadata": {"path": str(file.parent)}}).execute()
     book.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    NOTEBOOK.write_text(nbformat.writes(book) + "\n", encoding="utf-8")
+    file.write_text(nbformat.writes(book) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":  # the demo starts processes that import this file

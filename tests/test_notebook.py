@@ -1,4 +1,4 @@
-"""The notebook, run as a person would: from top to bottom, in kernels of its own."""
+"""The notebooks, run as a person would: from top to bottom, in kernels of their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from nbclient import NotebookClient
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "01_forecast.ipynb"
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 
 pytestmark = pytest.mark.slow
 
@@ -39,9 +40,9 @@ class Reader:
         return ast.literal_eval(done.outputs[0].text)
 
 
-def opened() -> NotebookClient:
-    resources = {"metadata": {"path": str(NOTEBOOK.parent)}}
-    return NotebookClient(nbformat.read(NOTEBOOK, as_version=4), timeout=120, resources=resources)
+def opened(name: str) -> NotebookClient:
+    resources = {"metadata": {"path": str(FOLDER)}}
+    return NotebookClient(nbformat.read(FOLDER / name, as_version=4), timeout=120, resources=resources)
 
 
 def is_told_to_forget(cell: Any) -> bool:
@@ -51,7 +52,7 @@ def is_told_to_forget(cell: Any) -> bool:
 def test_a_second_kernel_hits_what_the_first_computed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DYNMEMO_URL", f"sqlite:///{(tmp_path / 'cache.db').as_posix()}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # its models are small, and threads fight on a busy machine
-    first, second = opened(), opened()
+    first, second = opened("01_forecast.ipynb"), opened("01_forecast.ipynb")
     with first.setup_kernel(), second.setup_kernel():
         one, other = Reader(first), Reader(second)
 
@@ -73,8 +74,24 @@ def test_a_second_kernel_hits_what_the_first_computed(monkeypatch: pytest.Monkey
         assert other.ask("forecast.entry(temp_max) is None")
 
 
-def test_the_notebook_is_committed_as_it_ran() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+def test_cells_of_a_second_kernel_hit_what_the_first_computed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DYNMEMO_URL", f"sqlite:///{(tmp_path / 'cache.db').as_posix()}")
+    told = []
+    for _ in range(2):
+        client = opened("04_cells.ipynb")
+        with client.setup_kernel():
+            Reader(client).run(lambda cell: not is_told_to_forget(cell))
+        told.append([output for cell in client.nb.cells for output in cell.get("outputs", ()) if "data" in output])
+        (info,) = [cell.outputs[0].text for cell in client.nb.cells if cell.source == "%dynmemo info"]
+        told[-1].append(info.splitlines()[1].split()[:3])
+    assert told[0].pop() == ["cell.outcomes,summary", "1", "1"]
+    assert told[1].pop() == ["cell.outcomes,summary", "2", "0"]
+    assert [output.data for output in told[0]] == [output.data for output in told[1]]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_notebook_is_committed_as_it_ran(name: str) -> None:
+    notebook = nbformat.read(FOLDER / name, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell.outputs]
