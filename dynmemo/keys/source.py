@@ -212,15 +212,16 @@ class _Source:
     """One text and its functions by the structure of their code; each top-level statement is compiled when needed."""
 
     def __init__(self, statements: list[ast.stmt]) -> None:
-        self._statements = statements
+        cells = [one.body for one in statements if _is_cell(one)]
+        self._statements = [*statements, *(one for cell in cells for one in cell)]
         self._by_name: dict[str, list[int]] = {}
-        for index, statement in enumerate(statements):
+        for index, statement in enumerate(self._statements):
             for name in {_name(node) for node in ast.walk(statement) if isinstance(node, FUNCTIONS)}:
                 self._by_name.setdefault(name, []).append(index)
         # Since Python 3.12 calls of what the module imports are compiled in their own way; in a notebook or at the
         # prompt, where statements are compiled one by one, they are not.
-        imports = _module_imports(statements)
-        self._contexts: list[list[ast.stmt]] = [imports, []] if imports else [[]]
+        imports = [_module_imports(one) for one in (statements, *cells)]
+        self._contexts: list[list[ast.stmt]] = [*(one for one in imports if one), []]
         self._indexed: set[tuple[int, int, int]] = set()
         self._found: dict[tuple[int, str], list[tuple[_Candidate, types.CodeType]]] = {}
 
@@ -261,6 +262,14 @@ class _Source:
             warnings.simplefilter("ignore")
             for found in _functions_in(self._statements[index], self._contexts[context], flags):
                 self._found.setdefault((flags, structure(found[1])), []).append(found)
+
+
+def _is_cell(node: ast.stmt) -> bool:
+    """Whether it is a cell of a marimo notebook, which runs as a module of its own: the body under ``@app.cell``."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    decorators = (one.func if isinstance(one, ast.Call) else one for one in node.decorator_list)
+    return any(isinstance(one, ast.Attribute) and one.attr == "cell" for one in decorators)
 
 
 def _name(node: FunctionNode) -> str:

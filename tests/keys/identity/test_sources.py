@@ -138,6 +138,56 @@ def test_statements_compiled_one_by_one_have_their_source_found() -> None:
         assert CodeIdentity(function).ingredients()[0].note == ""
 
 
+MARIMO = """
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import math
+
+    RATE = 2
+    return RATE, math
+
+
+@app.cell(hide_code=True)
+def _(RATE, math):
+    def g(x):
+        return math.floor(x) * RATE
+
+    return (g,)
+
+
+@app.cell
+def _(g):
+    import statistics
+
+    def f(x):
+        return statistics.mean([g(x), x])
+
+    return (f,)
+"""
+
+
+def test_a_marimo_notebook_run_as_a_script_agrees_with_its_cells(tmp_path: Path, lab: Lab) -> None:
+    # As marimo does it: each body is a module of its own, under the name and with the lines of the file.
+    (tmp_path / "book.py").write_text(MARIMO)
+    run = """
+    import ast
+    from pathlib import Path
+    path = Path(__file__).with_name("book.py")
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            exec(compile(ast.Module(node.body[:-1], []), str(path), "exec"))
+    """
+    cells = "import math\nRATE = 2\ndef g(x):\n    return math.floor(x) * RATE\nimport statistics\n"
+    found, note = _script(tmp_path, run)
+    assert note == ""
+    assert found == lab.fingerprint(cells + "def f(x):\n    return statistics.mean([g(x), x])")
+
+
 def test_futures_of_the_module_do_not_hide_its_source(lab: Lab) -> None:
     text = "from __future__ import annotations\ndef f():\n    def g(x: int) -> int: return x\n    return g\n"
     assert CodeIdentity(lab.module(text).f).ingredients()[0].note == ""
