@@ -212,7 +212,7 @@ class _Source:
     """One text and its functions by the structure of their code; each top-level statement is compiled when needed."""
 
     def __init__(self, statements: list[ast.stmt]) -> None:
-        cells = [one.body for one in statements if _is_cell(one)]
+        cells = [body for one in statements if (body := _cell(one))]
         self._statements = [*statements, *(one for cell in cells for one in cell)]
         self._by_name: dict[str, list[int]] = {}
         for index, statement in enumerate(self._statements):
@@ -264,12 +264,14 @@ class _Source:
                 self._found.setdefault((flags, structure(found[1])), []).append(found)
 
 
-def _is_cell(node: ast.stmt) -> bool:
-    """Whether it is a cell of a marimo notebook, which runs as a module of its own: the body under ``@app.cell``."""
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return False
-    decorators = (one.func if isinstance(one, ast.Call) else one for one in node.decorator_list)
-    return any(isinstance(one, ast.Attribute) and one.attr == "cell" for one in decorators)
+def _cell(node: ast.stmt) -> list[ast.stmt]:
+    """The body under ``@app.cell`` in a marimo notebook, which runs as a module of its own; empty for anything else."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        for decorator in node.decorator_list:
+            match decorator:
+                case ast.Attribute(attr="cell") | ast.Call(func=ast.Attribute(attr="cell")):
+                    return node.body
+    return []
 
 
 def _name(node: FunctionNode) -> str:

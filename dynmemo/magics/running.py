@@ -74,8 +74,8 @@ class Run:
             found = outcome
         if not isinstance(found, Decoded):
             raise AssertionError("neither found nor computed")
-        self._do_again(found.value, key)
-        return Told(memo.stats.info(), self._about(found))
+        is_done = self._do_again(found.value, key)
+        return Told(memo.stats.info(), self._about(found) if is_done else "")
 
     # -- computing --------------------------------------------------------------------------------
 
@@ -149,22 +149,27 @@ class Run:
 
     # -- doing again ------------------------------------------------------------------------------
 
-    def _do_again(self, record: Any, key: str) -> None:
+    def _do_again(self, record: Any, key: str) -> bool:
+        """Do what the cell did; False if that took all of it to run."""
+        before = {name: self._globals[name] for name in record["names"] if name in self._globals}
         self._globals.update(record["names"])
         try:
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
                 self._execute(self._cell.definitions)
         except Exception as error:  # noqa: BLE001 - they may need what the cell did before them
-            kind = type(error).__name__
             message = "%s(): its imports, functions and classes raised %s without the rest of it, so all of it runs"
-            logger.warning(message, self._memo.name, kind)
+            logger.warning(message, self._memo.name, type(error).__name__)
+            for name in record["names"]:
+                self._globals.pop(name, None)
+            self._globals.update(before)
             self._execute(self._cell.statements)
-            return
+            return False
         if self._cell.has_classes:  # now that they are there, instances are read as theirs
             entry = self._memo.entries().entry(key)
             record = record if entry is None else entry.value
         self._globals.update(record["names"])
         replay(self._shell, record["outputs"])
+        return True
 
     def _about(self, found: Decoded) -> str:
         when = f"{datetime.fromtimestamp(int(found.computed_at), UTC):%Y-%m-%d %H:%M:%S} UTC"
