@@ -86,10 +86,10 @@ class Stats(Meter):
 
     # A signal handler may count, too. It runs between two calls, never within a statement that calls nothing.
 
-    def add(self, counter: str, saved: float = 0.0) -> None:
-        """Increase one counter by its name; computing took `saved` seconds, which this call did not have to wait."""
+    def add(self, counter: str, saved: float = 0.0, calls: int = 1) -> None:
+        """Increase one counter by its name; computing took `saved` seconds, which these calls did not have to wait."""
         with self._lock:
-            self._counts[counter] += 1
+            self._counts[counter] += calls
             self._counts["seconds_saved"] += saved
 
     def info(self) -> CacheInfo:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dynmemo.calls.miss import Arguments
     from dynmemo.calls.sweep import Call
+    from dynmemo.entries import Looked
 
 PER_WORKER = 2
 """Calls that are submitted at a time for each worker, so that none waits for the next one."""
@@ -39,6 +40,11 @@ class Task(NamedTuple):
     """Whether that was waited for long enough."""
     asks: bool
     """Whether to ask the store."""
+    is_told: bool
+    """Whether a failure of the store was counted for it."""
+    key: str
+    looked: Looked | None
+    """What was found under `key`; None where the worker is to look it up."""
     keeps: bool
     """Whether the result is wanted here."""
 
@@ -49,6 +55,7 @@ class Ran(NamedTuple):
     kind: str
     """The field of `Progress` that counts the call; ``away`` if somebody else computes it."""
     value: Any = None
+    """The result, or the row of who computes it."""
 
 
 def run_in(executor: Executor, sweep: Sweep) -> None:
@@ -83,17 +90,28 @@ def run_in(executor: Executor, sweep: Sweep) -> None:
 
 
 def _task(sweep: Sweep, call: Call) -> Task:
-    owner = sweep.function._self_with_owner(())
+    owner, asks, is_late = sweep.function._self_with_owner(()), sweep.may_ask(), sweep.is_late(call)
     return Task(
         sweep.function,
         call.args[len(owner) :],
         dict(call.kwargs),
         is_counted=call.is_counted,
         waits=call.waits,
-        is_late=sweep.is_late(call),
-        asks=sweep.may_ask(),
+        is_late=is_late,
+        asks=asks,
+        is_told=not asks and sweep.was_told(),
+        key=call.key,
+        looked=_to_go_on_from(call.looked, may_claim=not (call.waits or is_late)),
         keeps=sweep.keeps,
     )
+
+
+def _to_go_on_from(looked: Looked | None, *, may_claim: bool) -> Looked | None:
+    """What a worker needs of what was found: the row that its claim is compared with. No value travels."""
+    if looked is None or looked.unreadable is not None or (looked.row is not None and looked.row.value):
+        return None
+    # A lease that is not held any more, as this process knows which has watched it.
+    return looked._replace(row=looked.row._replace(lease_owner=None)) if looked.row and may_claim else looked
 
 
 def _take(sweep: Sweep, call: Call, future: Future[Ran]) -> None:
@@ -104,7 +122,7 @@ def _take(sweep: Sweep, call: Call, future: Future[Ran]) -> None:
         return
     ran = future.result()
     if ran.kind == "away":
-        sweep.take(call, Elsewhere())
+        sweep.take(call, Elsewhere(row=ran.value))
     else:
         sweep.settle(call, Computed(ran.value, time.time(), 0.0), ran.kind)
 
@@ -114,13 +132,14 @@ def run_in_worker(task: Task) -> Ran:
     sweep = Sweep(task.function, [(task.args, task.kwargs)], Tally())
     [call] = sweep.calls
     call.is_counted, call.waits = task.is_counted, task.waits
+    call.key, call.looked = task.key, task.looked
     if task.is_late:
         call.idle_since = -math.inf
     if not task.asks:
-        sweep.leave_store_alone()
+        sweep.leave_store_alone(is_told=task.is_told)
     outcome = sweep.do(sweep.attempt(call), call)
     if isinstance(outcome, Elsewhere):
-        return Ran("away")
+        return Ran("away", outcome.row)
     value = sweep.results[0] if outcome is None else value_of(outcome)
     kind = "found" if outcome is None else "computed" if isinstance(outcome, Computed) else "elsewhere"
     return Ran(kind, value if task.keeps else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from itertools import islice
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec,
 
 from dynmemo.calls.executors import run_in
 from dynmemo.calls.progress import Tally, display
-from dynmemo.calls.sweep import MOST_LOOKED_UP, Sweep
+from dynmemo.calls.sweep import LEAST_LOOKED_UP, Sweep
 from dynmemo.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -337,27 +336,27 @@ class _Options:
         report = self.progress if callable(self.progress) else display() if self.progress else None
         return Tally(report, total=len(items) if isinstance(items, Sized) else None, is_open=lazy)
 
-    def sweep(self, function: Any, rows: Iterable[Row], tally: Tally, **more: Any) -> list[Any]:
-        """The results of the calls of a plain function."""
+    def sweep(self, function: Any, rows: Iterable[Row], tally: Tally, **more: Any) -> Sweep:
+        """Make the calls of a plain function."""
         sweep = Sweep(function, rows, tally, returns_errors=self.on_item_error == "return", **more)
         if self.executor is None:
             sweep.run()
         else:
             run_in(self.executor, sweep)
-        return sweep.results
+        return sweep
 
-    async def sweep_async(self, function: Any, rows: Iterable[Row], tally: Tally, **more: Any) -> list[Any]:
-        """The results of the calls of an async function."""
+    async def sweep_async(self, function: Any, rows: Iterable[Row], tally: Tally, **more: Any) -> Sweep:
+        """Make the calls of an async function."""
         sweep = Sweep(function, rows, tally, returns_errors=self.on_item_error == "return", **more)
         await sweep.run_async(self.concurrency)
-        return sweep.results
+        return sweep
 
     def results(self, function: Any, items: object, rows: Iterator[Row], *, lazy: bool) -> list[Any] | Iterator[Any]:
         """All results, or an iterator over them."""
         if lazy:
             return self._lazily(function, items, rows)
         with self.tally(items) as tally:
-            return self.sweep(function, rows, tally)
+            return self.sweep(function, rows, tally).results
 
     async def results_async(
         self, function: Any, items: object, rows: Iterator[Row], *, lazy: bool
@@ -366,29 +365,31 @@ class _Options:
         if lazy:
             return self._lazily_async(function, items, rows)
         with self.tally(items) as tally:
-            return await self.sweep_async(function, rows, tally)
+            return (await self.sweep_async(function, rows, tally)).results
 
     def _lazily(self, function: Any, items: object, rows: Iterator[Row]) -> Iterator[Any]:
+        first, size = 0, LEAST_LOOKED_UP
         with self.tally(items, lazy=True) as tally:
-            for first, window in _windows(rows):
-                results = deque(self.sweep(function, window, tally, first=first))
-                while results:
-                    yield results.popleft()
+            while window := list(islice(rows, size)):
+                sweep = self.sweep(function, window, tally, first=first)
+                first, size = first + len(window), sweep.looked_up_at_once
+                yield from _popped(sweep.results)
 
     async def _lazily_async(self, function: Any, items: object, rows: Iterator[Row]) -> AsyncIterator[Any]:
+        first, size = 0, LEAST_LOOKED_UP
         with self.tally(items, lazy=True) as tally:
-            for first, window in _windows(rows):
-                results = deque(await self.sweep_async(function, window, tally, first=first))
-                while results:
-                    yield results.popleft()
+            while window := list(islice(rows, size)):
+                sweep = await self.sweep_async(function, window, tally, first=first)
+                first, size = first + len(window), sweep.looked_up_at_once
+                for result in _popped(sweep.results):
+                    yield result
 
 
-def _windows(rows: Iterator[Row]) -> Iterator[tuple[int, list[Row]]]:
-    """So many rows of a lazy sweep at once as are looked up together, with the position of the first."""
-    first = 0
-    while window := list(islice(rows, MOST_LOOKED_UP)):
-        yield first, window
-        first += len(window)
+def _popped(results: list[Any]) -> Iterator[Any]:
+    """The results, of which each is let go when it is given."""
+    results.reverse()
+    while results:
+        yield results.pop()
 
 
 def _single(items: Iterable[Any]) -> Iterator[Row]:

@@ -109,13 +109,13 @@ class Memo:
                 self.stats.add("misses")
         hit = looked.decoded
         if hit is not None:
-            return hit, self.hit(entries, key, not_stored, looked)
+            self.stats.add("hits", hit.seconds)
+            return hit, self.ahead(entries, key, not_stored, looked)
         self.missed(key, looked, args, kwargs)
         return None, self.miss(entries, key, not_stored, looked).story()
 
-    def hit(self, entries: Entries, key: str, not_stored: str, looked: Looked) -> Steps[Outcome | None] | None:
-        """Count a hit. Returns the story that refreshes it, if that is due."""
-        self.stats.add("hits", 0.0 if looked.decoded is None else looked.decoded.seconds)
+    def ahead(self, entries: Entries, key: str, not_stored: str, looked: Looked) -> Steps[Outcome | None] | None:
+        """The story that refreshes a hit, if that is due."""
         part = self.options.refresh_ahead
         # Not again within the time of a lease, since each try costs a write.
         if part is None or not (
@@ -297,9 +297,13 @@ class Memo:
         """The key of a call, as `Cache.get` takes it."""
         return self.key_and_reason(args, kwargs)[0]
 
-    def key_and_reason(self, args: Arguments, kwargs: Keywords) -> tuple[str, str]:
-        """The key of a call, and why its result must not be stored; empty where it may be."""
-        code = self.identity.current()
+    def key_and_reason(self, args: Arguments, kwargs: Keywords, code: str | None = None) -> tuple[str, str]:
+        """The key of a call, and why its result must not be stored; empty where it may be.
+
+        `code` is the code part, for who has asked for it just now.
+        """
+        if code is None:
+            code = self.identity.current()
         arguments, not_stored = self.arguments.digest(args, kwargs)
         return f"{self.fn}:{code}:{arguments}", not_stored
 

@@ -14,6 +14,7 @@ import random
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dynmemo.calls.memo import value_of
@@ -41,10 +42,13 @@ if TYPE_CHECKING:
     Attempt = Steps[Outcome | Elsewhere | None]
 
 MOST_LOOKED_UP = 300
-"""Keys of one look-up: three requests on DynamoDB, one query on SQLite. So many rows are in memory at once."""
+"""Keys of one look-up: three requests at once on DynamoDB, one query on SQLite."""
 
-LOOK_AHEAD = 100
-"""How many calls are looked up anew after another worker was met: one request on DynamoDB."""
+LEAST_LOOKED_UP = 100
+"""Keys of the first look-up, of those of large values, and of those after another worker was met: one request."""
+
+LARGE = 100_000
+"""Bytes of a stored value, on average, from which look-ups are small: their values are in memory at once."""
 
 ASK_AGAIN_SECONDS = 15.0
 """Seconds for which a sweep goes on without a store that failed: each failure takes as long as all retries."""
@@ -117,6 +121,8 @@ class Sweep:
         """Misses that nobody is known to compute."""
         self.away: deque[Call] = deque()
         """What somebody else computes."""
+        self.looked_up_at_once = LEAST_LOOKED_UP
+        """How many calls the next look-up takes: fewer where values are large."""
         self._stats = self.memo.stats
         self._returns_errors = returns_errors
         self._entries = self._entries_in_force()
@@ -128,6 +134,8 @@ class Sweep:
         """Whether another worker turned up where nobody was expected."""
         self._ask_at = 0.0
         """From when on (monotonic) a store that failed may be asked again."""
+        self._is_told = False
+        """Whether a failure was counted that stands for one of the calls."""
         self._watch: Watch | None = None
         timeout = self.memo.options.wait_timeout
         self._timeout = None if timeout is None else parse_wait(timeout, "wait_timeout")
@@ -206,15 +214,18 @@ class Sweep:
 
     def begin(self) -> Steps[None]:
         """Look up all calls. Each worker begins to compute at a place of its own, so that they seldom meet."""
-        for start in range(0, len(self.calls), MOST_LOOKED_UP):
-            self.free.extend((yield from self._look_up(self.calls[start : start + MOST_LOOKED_UP])))
+        start = 0
+        while start < len(self.calls):
+            calls = self.calls[start : start + self.looked_up_at_once]
+            start += len(calls)
+            self.free.extend((yield from self._look_up(calls)))
         self._move()
 
     def look_ahead(self) -> Steps[None]:
         """If another worker was met, go on at another place, and see first what it has done there."""
         if self._has_met and self.free:
             self._move()
-            ahead = [self.free.popleft() for _ in range(min(LOOK_AHEAD, len(self.free)))]
+            ahead = [self.free.popleft() for _ in range(min(LEAST_LOOKED_UP, len(self.free)))]
             self.free.extendleft(reversed((yield from self._look_up(ahead))))
         self._has_met = False
 
@@ -231,27 +242,30 @@ class Sweep:
         try:
             found: dict[str, Looked] = yield Work(look_up, [call.key for call in calls])
         except OutOfOrder:
+            self._is_told = True
             return list(calls)
-        misses = []
+        misses, size = [], 0
         for call in calls:
             looked = found.pop(call.key)
-            if looked.decoded is None:
+            row, decoded = looked.row, looked.decoded
+            if decoded is None:
                 call.looked = _without_value(looked)
                 misses.append(call)
-            else:
-                self._found(entries, call, looked, looked.decoded)
-        return misses
-
-    def _found(self, entries: Entries, call: Call, looked: Looked, decoded: Decoded) -> None:
-        kind = "found"
-        if call.is_counted:
-            kind = "elsewhere"
-            self._stats.add("waited", decoded.seconds)
-        else:
-            story = self.memo.hit(entries, call.key, call.not_stored, looked)
+                continue
+            content = None if row is None else row.value
+            size += 0 if content is None else len(content)
+            if call.is_counted:
+                self._stats.add("waited", decoded.seconds)
+                self.settle(call, decoded, "elsewhere", content)
+                continue
+            self._stats.add("hits", decoded.seconds)
+            story = self.memo.ahead(entries, call.key, call.not_stored, looked)
             if story is not None:
                 self._due.append((story, call.args, call.kwargs))
-        self.settle(call, decoded, kind, None if looked.row is None else looked.row.value)
+            self.settle(call, decoded, "found", content)
+        is_large = size > LARGE * max(1, len(calls) - len(misses))
+        self.looked_up_at_once = LEAST_LOOKED_UP if is_large else MOST_LOOKED_UP
+        return misses
 
     def may_ask(self) -> bool:
         """Whether to ask the store. After a failure each of the calls would wait for it in vain."""
@@ -271,10 +285,20 @@ class Sweep:
         except OutOfOrder:
             return None
 
-    def leave_store_alone(self) -> None:
-        """Compute without asking the store."""
-        self._entries = None
-        self._stats.add("bypassed")
+    def leave_store_alone(self, *, is_told: bool) -> None:
+        """Compute without asking the store; `is_told` says that this has been counted."""
+        self._entries, self._is_told = None, is_told
+        self.bypass()
+
+    def bypass(self) -> None:
+        """Count a call for which the store is left alone, unless a failure stands for it."""
+        if not self.was_told():
+            self._stats.add("bypassed")
+
+    def was_told(self) -> bool:
+        """Whether a failure stands for the next call."""
+        is_told, self._is_told = self._is_told, False
+        return is_told
 
     # -- one call -----------------------------------------------------------------------------------
 
@@ -301,7 +325,7 @@ class Sweep:
             self._stats.add("misses")
         if entries is None or looked is None:
             if entries is not None:  # the store could not be asked
-                self._stats.add("bypassed")
+                self.bypass()
             return (yield from compute())
         if is_new:
             self.memo.missed(call.key, looked, call.args, call.kwargs)
@@ -340,21 +364,24 @@ class Sweep:
         """Put a result into its places, into each an object of its own, as calls one after the other give it."""
         if self.keeps:
             self.results[call.place] = result.value
-            try:
-                copies = self._copies(call, result, content)
-            except (CannotSerialize, ValueTooLargeError, UnreadableValueError):
-                copies = []
-                self._compute_others(call)
-            for (place, _), value in zip(call.others, copies, strict=True):
-                self.results[place] = value
-        for _ in call.others:
-            self._stats.add("hits", result.seconds)
+        if call.others:
+            self._settle_others(call, result, content)
         self._is_settled(call, kind)
+
+    def _settle_others(self, call: Call, result: Computed | Decoded, content: bytes | Content | None) -> None:
+        if self.keeps:
+            try:
+                values = self._copies(call, result, content)
+            except (CannotSerialize, ValueTooLargeError, UnreadableValueError):
+                self._compute_others(call)
+                return
+            for (place, _), value in zip(call.others, values, strict=True):
+                self.results[place] = value
+        copies = len(call.others)
+        self._stats.add("hits", copies * result.seconds, copies)
 
     def _copies(self, call: Call, result: Computed | Decoded, content: bytes | Content | None) -> list[Any]:
         """An object that is equal to a result for each of the equal calls."""
-        if not call.others:
-            return []
         entries = self._entries
         if entries is None:
             raise CannotSerialize
@@ -372,7 +399,8 @@ class Sweep:
         self._left -= 1
         self._watch = None
         self.tally.add(kind, 1)
-        self.tally.add(of_others, len(call.others))
+        if call.others:
+            self.tally.add(of_others, len(call.others))
         call.looked = call.elsewhere = None
 
     # -- what others compute ------------------------------------------------------------------------
@@ -442,21 +470,25 @@ def _calls(function: Any, rows: Iterable[Row], first: int) -> tuple[list[Call], 
     """The calls of a sweep, equal ones once, and how many rows there are."""
     memo: Memo = function._self_memo
     calls: dict[str, Call] = {}
-    place = -1
-    for place, (args, kwargs) in enumerate(rows):
-        given = function._self_with_owner(args)
-        try:
-            key, not_stored = memo.key_and_reason(given, kwargs)
-        except Exception as error:
-            if type(error) not in (TypeError, UnhashableArgumentError):
-                error.add_note(f"This was item {first + place}.")
-                raise
-            raise type(error)(f"item {first + place}: {error}") from None
-        if key in calls:
-            calls[key].others.append((place, (given, kwargs)))
-        else:
-            calls[key] = Call(key, not_stored, given, kwargs, place)
-    return list(calls.values()), place + 1
+    place, rows = 0, iter(rows)
+    # Nothing that could change the code runs between the items of one portion.
+    while portion := list(islice(rows, MOST_LOOKED_UP)):
+        code = memo.identity.current()
+        for args, kwargs in portion:
+            given = function._self_with_owner(args)
+            try:
+                key, not_stored = memo.key_and_reason(given, kwargs, code)
+            except Exception as error:
+                if type(error) not in (TypeError, UnhashableArgumentError):
+                    error.add_note(f"This was item {first + place}.")
+                    raise
+                raise type(error)(f"item {first + place}: {error}") from None
+            if key in calls:
+                calls[key].others.append((place, (given, kwargs)))
+            else:
+                calls[key] = Call(key, not_stored, given, kwargs, place)
+            place += 1
+    return list(calls.values()), place
 
 
 def _without_value(looked: Looked) -> Looked:

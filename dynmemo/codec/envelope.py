@@ -147,6 +147,8 @@ _KEY_ID_CONTEXT = "dynmemo envelope v1: key id"
 
 _MODE = SIGNED | ENCRYPTED
 
+_IN_MEMORY = (bytes, bytearray, memoryview)
+
 
 class Seal:
     """Makes the trailer: a plain BLAKE3 digest, or with a secret a keyed one."""
@@ -281,7 +283,7 @@ class Codec:
         """
         try:
             identity: Hashable = None
-            if isinstance(data, bytes | bytearray | memoryview):
+            if isinstance(data, _IN_MEMORY):
                 view, is_own = memoryview(data), False
                 body: Iterable[Bytes] = [view[:-TRAILER_SIZE]]
             else:

@@ -48,7 +48,7 @@ _SDK_TRIES = 3
 _LONGEST_PAUSE = 1.6
 
 PARALLEL = 4
-"""Threads for the requests of one large value."""
+"""Threads for the requests of one large value, and for those of many rows."""
 
 
 class Batches:
@@ -60,15 +60,18 @@ class Batches:
         self._table = table
         self._names = names
 
-    def get(self, keys: Sequence[str], *, consistent: bool) -> Iterator[Row]:
+    def get(self, keys: Sequence[str], *, consistent: bool) -> list[Row]:
         """The rows that exist among these partition keys, in any order."""
-        for start in range(0, len(keys), GETS):
+
+        def get(start: int) -> list[Row]:
             wanted = [self._key(key) for key in keys[start : start + GETS]]
             found = self._try("batch_get_item", {"Keys": wanted, "ConsistentRead": consistent})
             if found is None:
                 answers = [self._call("get_item", None, Key=key, ConsistentRead=consistent) for key in wanted]
                 found = [answer["Item"] for answer in answers if "Item" in answer]
-            yield from found
+            return found
+
+        return [row for rows in in_parallel(get, range(0, len(keys), GETS)) for row in rows]
 
     def put(self, rows: Sequence[Row]) -> None:
         """Put up to `WRITES` rows of 16 MB in all, whatever stands there."""
@@ -137,7 +140,7 @@ def in_parallel(act: Callable[[T], U], tasks: Sequence[T]) -> list[U]:
     """The results of `act` for each task, in their order; when one fails, no other is begun any more."""
     if len(tasks) < 2:
         return [act(task) for task in tasks]
-    with ThreadPoolExecutor(min(PARALLEL, len(tasks)), thread_name_prefix="dynmemo-parts") as pool:
+    with ThreadPoolExecutor(min(PARALLEL, len(tasks)), thread_name_prefix="dynmemo-batch") as pool:
         futures = [pool.submit(act, task) for task in tasks]
         try:
             return [future.result() for future in futures]

@@ -199,12 +199,18 @@ class SqliteStore(Store):
             found: dict[str, Item] = {}
             for start in range(0, len(keys), BATCH):
                 batch = [PREFIX + key for key in keys[start : start + BATCH]]
-                rows = cursor.execute(_READ_MANY % ", ".join("?" * len(batch)), batch)
-                found.update((row[0].removeprefix(PREFIX), _item(row[1:])) for row in rows)
+                for key, *row in cursor.execute(_READ_MANY % ", ".join("?" * len(batch)), batch):
+                    found[key[len(PREFIX) :]] = Item(*row) if row[_PARTS] is None else _item(row)
             return found
 
-        rows = ((key, self._whole(key, row)) for key, row in self._run(act, "read_many").items())
-        return {key: row for key, row in rows if row is not None}
+        found = self._run(act, "read_many")
+        for key, row in [(key, row) for key, row in found.items() if row.parts is not None]:
+            whole = self._whole(key, row)
+            if whole is None:
+                del found[key]
+            else:
+                found[key] = whole
+        return found
 
     def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:
         if self._overflow is not None and self._overflow.takes(item.value):
