@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec,
 
 from dynmemo.calls.executors import run_in
 from dynmemo.calls.progress import Tally, display
-from dynmemo.calls.sweep import LEAST_LOOKED_UP, Sweep
+from dynmemo.calls.sweep import SIZES, Sweep
 from dynmemo.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -368,19 +368,19 @@ class _Options:
             return (await self.sweep_async(function, rows, tally)).results
 
     def _lazily(self, function: Any, items: object, rows: Iterator[Row]) -> Iterator[Any]:
-        first, size = 0, LEAST_LOOKED_UP
+        first, size = 0, SIZES[-1]
         with self.tally(items, lazy=True) as tally:
             while window := list(islice(rows, size)):
                 sweep = self.sweep(function, window, tally, first=first)
-                first, size = first + len(window), sweep.looked_up_at_once
+                first, size = first + len(window), sweep.size
                 yield from _popped(sweep.results)
 
     async def _lazily_async(self, function: Any, items: object, rows: Iterator[Row]) -> AsyncIterator[Any]:
-        first, size = 0, LEAST_LOOKED_UP
+        first, size = 0, SIZES[-1]
         with self.tally(items, lazy=True) as tally:
             while window := list(islice(rows, size)):
                 sweep = await self.sweep_async(function, window, tally, first=first)
-                first, size = first + len(window), sweep.looked_up_at_once
+                first, size = first + len(window), sweep.size
                 for result in _popped(sweep.results):
                     yield result
 

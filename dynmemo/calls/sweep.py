@@ -41,14 +41,14 @@ if TYPE_CHECKING:
     Row = tuple[Arguments, Keywords]
     Attempt = Steps[Outcome | Elsewhere | None]
 
-MOST_LOOKED_UP = 300
-"""Keys of one look-up: three requests at once on DynamoDB, one query on SQLite."""
+SIZES = (300, 100, 30, 10)
+"""So many keys one look-up may have. 300 are three requests at once on DynamoDB, and one query on SQLite."""
 
-LEAST_LOOKED_UP = 100
-"""Keys of the first look-up, of those of large values, and of those after another worker was met: one request."""
+ONE_REQUEST = 100
+"""Keys of the first look-up, and of those after another worker was met: one request."""
 
-LARGE = 100_000
-"""Bytes of a stored value, on average, from which look-ups are small: their values are in memory at once."""
+BYTES_AT_ONCE = 16_000_000
+"""Bytes of values that a look-up shall bring at most, as far as the last one tells: they are in memory at once."""
 
 ASK_AGAIN_SECONDS = 15.0
 """Seconds for which a sweep goes on without a store that failed: each failure takes as long as all retries."""
@@ -121,7 +121,7 @@ class Sweep:
         """Misses that nobody is known to compute."""
         self.away: deque[Call] = deque()
         """What somebody else computes."""
-        self.looked_up_at_once = LEAST_LOOKED_UP
+        self.size = ONE_REQUEST
         """How many calls the next look-up takes: fewer where values are large."""
         self._stats = self.memo.stats
         self._returns_errors = returns_errors
@@ -216,7 +216,7 @@ class Sweep:
         """Look up all calls. Each worker begins to compute at a place of its own, so that they seldom meet."""
         start = 0
         while start < len(self.calls):
-            calls = self.calls[start : start + self.looked_up_at_once]
+            calls = self.calls[start : start + self.size]
             start += len(calls)
             self.free.extend((yield from self._look_up(calls)))
         self._move()
@@ -225,7 +225,7 @@ class Sweep:
         """If another worker was met, go on at another place, and see first what it has done there."""
         if self._has_met and self.free:
             self._move()
-            ahead = [self.free.popleft() for _ in range(min(LEAST_LOOKED_UP, len(self.free)))]
+            ahead = [self.free.popleft() for _ in range(min(ONE_REQUEST, len(self.free)))]
             self.free.extendleft(reversed((yield from self._look_up(ahead))))
         self._has_met = False
 
@@ -263,8 +263,8 @@ class Sweep:
             if story is not None:
                 self._due.append((story, call.args, call.kwargs))
             self.settle(call, decoded, "found", content)
-        is_large = size > LARGE * max(1, len(calls) - len(misses))
-        self.looked_up_at_once = LEAST_LOOKED_UP if is_large else MOST_LOOKED_UP
+        hits = len(calls) - len(misses)
+        self.size = next((n for n in SIZES if n * size <= BYTES_AT_ONCE * hits), SIZES[-1])
         return misses
 
     def may_ask(self) -> bool:
@@ -425,7 +425,7 @@ class Sweep:
         if pause:
             yield Sleep(pause)
         again = []
-        for _ in range(min(MOST_LOOKED_UP, len(self.away))):
+        for _ in range(min(self.size, len(self.away))):
             call = self.away.popleft()
             flight = None if call.elsewhere is None else call.elsewhere.flight
             if flight is not None and not flight.is_led():
@@ -472,7 +472,7 @@ def _calls(function: Any, rows: Iterable[Row], first: int) -> tuple[list[Call], 
     calls: dict[str, Call] = {}
     place, rows = 0, iter(rows)
     # Nothing that could change the code runs between the items of one portion.
-    while portion := list(islice(rows, MOST_LOOKED_UP)):
+    while portion := list(islice(rows, SIZES[0])):
         code = memo.identity.current()
         for args, kwargs in portion:
             given = function._self_with_owner(args)

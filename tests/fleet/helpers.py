@@ -23,7 +23,7 @@ from dynmemo.stores.sqlite import SqliteStore
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dynmemo.item import Expect, Item, Refused, Written
 
@@ -42,6 +42,11 @@ class _Spied:
     def read(self, key: str, *, consistent: bool = False) -> Item | None:
         self._made("read", key)
         found: Item | None = super().read(key, consistent=consistent)  # type: ignore[misc]  # of the store mixed in
+        return found
+
+    def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
+        self._made("read_many", f"{len(keys)}")
+        found: dict[str, Item] = super().read_many(keys)  # type: ignore[misc]
         return found
 
     def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:

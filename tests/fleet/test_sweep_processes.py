@@ -6,17 +6,20 @@ import signal
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from dynmemo import Cache, StoreUnavailableError, dynamo_cached
 from dynmemo.purging import clear_functions
-from tests.fleet.helpers import done, on_posix
+from tests.fleet.helpers import Fleet, done, on_posix
 from tests.fleet.worker import ITEMS
 from tests.proxy import Proxy, denied
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from tests.fleet.helpers import Fleet, Worker
+    from tests.fleet.helpers import Worker
 
 
 def same(x: int) -> int:
@@ -35,6 +38,17 @@ def test_each_item_is_computed_once_by_all_of_them(fleet: Fleet) -> None:
     assert times(fleet) == {str(x): 1 for x in range(ITEMS)}
     for n in range(3):
         assert fleet.told(f"w{n}")["results"] == [[x, False] for x in range(ITEMS)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["threads", "processes", "loky", "dask"])
+def test_an_executor_computes_each_item_once_and_all_are_hits_then(tmp_path: Path, way: str) -> None:
+    fleet = Fleet(f"sqlite:///{(tmp_path / 'cache.db').as_posix()}", tmp_path)
+    done(fleet.start("through", way))
+    told = fleet.told(way)
+    assert told["results"] == told["again"] == [*(x * x for x in range(ITEMS)), 0]
+    assert told["hits"] == ITEMS + 1
+    assert times(fleet) == {str(x): 1 for x in range(ITEMS)}
 
 
 @on_posix
@@ -109,4 +123,5 @@ def test_a_store_that_fails_costs_a_sweep_its_time_once(worker: Callable[..., Wo
         setattr(store, name, fail)
     assert function.map(range(50)) == list(range(50))
     assert len(tries) <= 3
-    assert function.cache_info().computed == 50
+    info = function.cache_info()
+    assert (info.computed, info.misses, info.errors + info.bypassed) == (50, 50, 50)

@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dynmemo import UnhashableArgumentError, clear
+from dynmemo.calls import sweep
+from dynmemo.calls.sweep import SIZES
 from dynmemo.leases import flights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from dynmemo import Progress
     from tests.fleet.helpers import Worker
+
+
+SCALE = 1
 
 
 def double(x: int) -> list[int]:
     return [x, x]
 
 
+def scaled(x: int) -> int:
+    return x * SCALE
+
+
 def test_stored_calls_are_one_look_up_and_missing_ones_cost_claim_and_write(worker: Callable[..., Worker]) -> None:
     one = worker()
     function = one.decorate(double)
     assert function.map(range(20)) == [[x, x] for x in range(20)]
-    assert one.trips == ["write", "write"] * 20
+    assert one.trips == ["read_many"] + ["write", "write"] * 20
+    one.trips.clear()
     assert function.map(range(20)) == [[x, x] for x in range(20)]
-    assert len(one.trips) == 40
+    assert one.trips == ["read_many"]
     info = function.cache_info()
     assert (info.hits, info.misses, info.computed) == (20, 20, 20)
 
@@ -49,9 +61,95 @@ def test_no_items_rows_and_generators(worker: Callable[..., Worker]) -> None:
     assert function.map([]) == []
     assert function.starmap([(1,), {"x": 2}]) == [[1, 1], [2, 2]]
     assert function.warm(iter(range(5))) == 3
-    lazy = function.map((x for x in range(700)), lazy=True)
-    assert next(lazy) == [0, 0]
-    assert sum(1 for _ in lazy) == 699
+
+
+def test_nothing_asks_nothing(worker: Callable[..., Worker]) -> None:
+    one = worker()
+    function = one.decorate(double)
+    assert (function.map([]), function.starmap([]), function.warm([]), list(function.map([], lazy=True))) == (
+        [],
+        [],
+        0,
+        [],
+    )
+    assert one.trips == []
+
+
+def test_a_lazy_sweep_takes_few_items_ahead_and_few_at_first(worker: Callable[..., Worker]) -> None:
+    function = worker().decorate(double)
+    taken, ahead = [0], []
+
+    def items() -> Iterator[int]:
+        for x in range(1_000_000):
+            taken[0] += 1
+            yield x % 7
+
+    lazy = function.map(items(), lazy=True)
+    for given in range(1, 2_001):
+        assert next(lazy) == [(given - 1) % 7] * 2
+        ahead.append(taken[0] - given)
+    assert ahead[0] < SIZES[-1]
+    assert max(ahead) < SIZES[0]
+    assert function.cache_info().computed == 7
+
+
+def test_values_outside_of_their_rows_come_whole(worker: Callable[..., Worker]) -> None:
+    def large(x: int) -> bytes:
+        return random.Random(x).randbytes(900_000)
+
+    expected = [large(x) for x in range(4)]
+    assert worker().decorate(large).map(range(4)) == expected
+    again = worker().decorate(large)
+    assert again.map([*range(4), 0]) == [*expected, expected[0]]
+    assert again.cache_info().hits == 5
+
+
+def test_large_values_are_looked_up_few_at_a_time(
+    worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "BYTES_AT_ONCE", 40_000)
+    one = worker()
+    function = one.decorate(lambda x: random.Random(x).randbytes(1_000))
+    function.warm(range(160))
+    one.keys.clear()
+    assert function.warm(range(160)) == 0
+    assert one.keys == ["100", "30", "30"]
+
+
+@pytest.mark.slow
+def test_300_values_of_300_kb_are_never_in_memory_together(worker: Callable[..., Worker]) -> None:
+    function = worker().decorate(lambda x: random.Random(x).randbytes(300_000))
+    with ThreadPoolExecutor(4) as pool:
+        function.warm(range(300), executor=pool)
+    tracemalloc.start()
+    try:
+        assert sum(len(value) for value in function.map(range(300), lazy=True)) == 90_000_000
+        _, lazy = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        assert function.warm(range(300)) == 0
+        _, warm = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert lazy < 60_000_000
+    assert warm < 85_000_000
+
+
+def test_the_code_of_a_key_is_that_after_the_items_were_made(worker: Callable[..., Worker]) -> None:
+    function = worker().decorate(scaled, version=None)
+
+    def items() -> Iterator[int]:
+        for scale in (2, 3):
+            globals()["SCALE"] = scale
+            yield scale
+
+    try:
+        for _ in range(2):
+            assert function.map(items()) == [6, 9]
+        assert function.cache_info().hits == 2
+        globals()["SCALE"] = 2
+        assert function.map([2, 3]) == [4, 6]
+    finally:
+        globals()["SCALE"] = 1
 
 
 def test_a_wrong_item_is_named_before_anything_is_computed(worker: Callable[..., Worker]) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import multiprocessing
 import os
 import random
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from tests.fleet.helpers import note, patient
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 FOLDER = Path(os.environ.get("FLEET_FOLDER", "."))
 THREADS, KEYS = 8, 50
@@ -156,9 +158,49 @@ def sweep() -> None:
     """Compute all items together with the others; Ctrl-C ends it."""
     arrive("sweep")
     try:
-        tell({"results": item.map(range(ITEMS))})
+        tell({"results": item.map(range(ITEMS), progress=True)})
     except KeyboardInterrupt:
         tell({"interrupted": item.cache_info().computed})
+
+
+@dynamo_cached(name="fleet.square", version=1)
+def square(x: int) -> int:
+    note(FOLDER / "computed", f"{x}")
+    return x * x
+
+
+def through() -> None:
+    """Compute in the workers of an executor; the name says which."""
+    with executor(me) as pool:
+        results = square.map([*range(ITEMS), 0], executor=pool)
+        first = square.cache_info()
+        again = square.map([*range(ITEMS), 0], executor=pool)
+    tell({"results": results, "again": again, "hits": square.cache_info().hits - first.hits})
+
+
+@contextmanager
+def executor(way: str) -> Iterator[Any]:
+    """An executor of that kind."""
+    if way == "threads":
+        with ThreadPoolExecutor(2) as pool:
+            yield pool
+    elif way == "processes":
+        with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as processes:
+            yield processes
+    elif way == "loky":
+        from joblib.externals.loky import get_reusable_executor
+
+        loky = get_reusable_executor(2)
+        yield loky
+        loky.shutdown()
+    else:
+        from distributed import Client, LocalCluster
+
+        with (
+            LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
+            Client(cluster) as client,
+        ):
+            yield client.get_executor()
 
 
 def fork() -> None:
@@ -203,7 +245,7 @@ def tell(what: dict[str, Any]) -> None:
     note(FOLDER / f"told {me}", json.dumps(what))
 
 
-ACTS = {act.__name__: act for act in (ask, ask_again, forget, crowd, interrupted, fork, ring, sweep)}
+ACTS = {act.__name__: act for act in (ask, ask_again, forget, crowd, interrupted, fork, ring, sweep, through)}
 
 
 def main(act: str, name: str) -> None:
