@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -30,20 +32,19 @@ class Progress(NamedTuple):
     """How long these will take if it goes on like this; None while there is no telling."""
 
     def __str__(self) -> str:
-        counts = [f"{self.found:,} found", f"{self.computed:,} computed", f"{self.elsewhere:,} elsewhere"]
-        if self.failed:
-            counts.append(f"{self.failed:,} failed")
-        if self.left is not None:
-            counts.append(f"{self.left:,} left")
+        names = ("found", "computed", "elsewhere", "failed", "left")
+        counts = [f"{getattr(self, name):,} {name}" for name in names if getattr(self, name)]
         if self.seconds_left is not None and self.left:
             counts.append(f"{_duration(self.seconds_left)} to go")
-        return ", ".join(counts)
+        return ", ".join(counts) or "nothing to do"
 
     @property
     def part(self) -> float | None:
         """Which part (0 to 1) of the calls has its result."""
         done = self.found + self.computed + self.elsewhere + self.failed
-        return None if self.left is None else done / max(1, done + self.left)
+        if self.left is None:
+            return None
+        return done / (done + self.left) if self.left else 1.0
 
 
 class Tally:
@@ -97,7 +98,7 @@ class Tally:
 
     def __exit__(self, *error: object) -> None:
         if isinstance(self._report, _Display):
-            self._report.end(self.progress())
+            self._report.end(self.progress()._replace(seconds_left=None))
 
 
 class _Display:
@@ -123,11 +124,21 @@ class _Display:
 class _Line(_Display):
     """One line of a terminal."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._length = 0
+
     def show(self, progress: Progress) -> None:
         part = progress.part
-        percent = "" if part is None else f"{part:4.0%} "
-        sys.stderr.write(f"\r{percent}{progress}\x1b[K")
+        text = f"{progress}" if part is None else f"{part:4.0%} {progress}"
+        try:
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        except (OSError, ValueError):  # no file
+            columns = 0
+        # Some terminals do not say how wide they are, and some begin a new line in the last column.
+        sys.stderr.write("\r" + text.ljust(self._length)[: (columns or 80) - 1])
         sys.stderr.flush()
+        self._length = len(text)
 
     def end(self, progress: Progress) -> None:
         super().end(progress)
@@ -139,24 +150,30 @@ class _Bar(_Display):
 
     def __init__(self) -> None:
         super().__init__()
+        self._handle: Any = None
+        self._text = self._html = ""
+
+    def show(self, progress: Progress, *, is_over: bool = False) -> None:
         from IPython import display
 
-        show: Any = display.display
-        self._handle: Any = show(self, display_id=True)
-        self._progress: Progress | None = None
+        self._text, part = str(progress), 1.0 if is_over and progress.part is None else progress.part
+        value = "" if part is None else f' value="{part:.4f}"'  # without one the bar moves to and fro
+        style = "width: 20em; vertical-align: middle; margin-right: 1em"
+        self._html = f'<progress style="{style}"{value}></progress>{self._text}'
+        if self._handle is None:
+            show: Any = display.display
+            self._handle = show(self, display_id=True)
+        else:
+            self._handle.update(self)
 
-    def show(self, progress: Progress) -> None:
-        self._progress = progress
-        self._handle.update(self)
+    def end(self, progress: Progress) -> None:
+        self.show(progress, is_over=True)
 
     def __repr__(self) -> str:
-        return str(self._progress or "")
+        return self._text
 
     def _repr_html_(self) -> str:
-        progress = self._progress
-        part = None if progress is None else progress.part
-        value = "" if part is None else f' value="{part:.4f}"'
-        return f"<progress{value}></progress> {progress or ''}"
+        return self._html
 
 
 def display() -> Callable[[Progress], object] | None:
@@ -169,7 +186,7 @@ def display() -> Callable[[Progress], object] | None:
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes} min"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import signal
+import subprocess
+import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dynmemo import Cache, StoreUnavailableError, dynamo_cached
 from dynmemo.purging import clear_functions
-from tests.fleet.helpers import Fleet, done, on_posix
+from tests.fleet.helpers import ROOT, Fleet, done, on_posix
 from tests.fleet.worker import ITEMS
+from tests.notebooks.kernels import kernel
 from tests.proxy import Proxy, denied
 from tests.waiting import until
 
@@ -64,19 +67,54 @@ def test_what_a_killed_one_computed_is_computed_by_another(fleet: Fleet) -> None
     assert len(twice) <= 1, "more than what the dead one was at"
 
 
-@on_posix
-def test_ctrl_c_keeps_what_is_stored_and_leaves_no_lease(fleet: Fleet) -> None:
-    one = fleet.start("sweep", "w0")
-    fleet.go(1, "sweep")
-    until(lambda: len(fleet.computed()) >= 4)
-    one.send_signal(signal.SIGINT)
-    done(one)
-    stored = fleet.told("w0")["interrupted"]
+TERMINAL = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]))"
+
+
+def check_interrupted(fleet: Fleet, computed: int) -> None:
+    """What was computed is stored, and nobody has to wait for the rest."""
     cache = Cache.from_url(fleet.url)
-    rows = [row for _, row in cache.store.scan(fn="fleet.sweep")]
+    rows = [row for key, row in cache.store.scan(fn="fleet.sweep") if not key.endswith("#gen")]
     assert not [row for row in rows if row.lease_owner is not None]
-    assert len(rows) == stored >= 3
+    assert len(rows) == computed >= 3
     cache.close()
+
+
+@on_posix
+def test_ctrl_c_in_a_terminal_keeps_what_is_stored_leaves_no_lease_and_ends_the_line(fleet: Fleet) -> None:
+    command = [sys.executable, "-c", TERMINAL, sys.executable, "-m", "tests.fleet.worker", "sweep", "w0"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=fleet.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as terminal:
+        fleet.go(1, "sweep")
+        until(lambda: len(fleet.computed()) >= 4)
+        shown, _ = terminal.communicate(b"\x03")
+    assert terminal.returncode == 0
+    computed = fleet.told("w0")["interrupted"] - 1  # the last one was begun
+    check_interrupted(fleet, computed)
+    states = shown.decode().strip().split("\r")
+    assert states[-1].strip().endswith(f"{computed} computed, {ITEMS - computed} left")
+    assert len(states) > 2
+    assert (shown.count(b"\n"), shown[-1:]) == (1, b"\n")
+
+
+@on_posix
+@pytest.mark.slow
+def test_the_stop_button_of_a_notebook_keeps_what_is_stored_leaves_no_lease_and_ends_the_one_bar(fleet: Fleet) -> None:
+    cell = f"""
+        from tests.fleet import worker
+        try:
+            worker.item.map(range({ITEMS}), progress=True)
+        except KeyboardInterrupt:
+            worker.tell({{"interrupted": worker.item.cache_info().computed}})
+        """
+    with kernel(ROOT, **fleet.environment()) as notebook, ThreadPoolExecutor(1) as pool:
+        stopped = pool.submit(lambda: (until(lambda: len(fleet.computed()) >= 4), notebook.interrupt()))
+        html = notebook.shown(cell)
+        stopped.result()
+    computed = fleet.told("nobody")["interrupted"] - 1
+    check_interrupted(fleet, computed)
+    assert html.count("<progress") == 1
+    assert html.endswith(f"{computed} computed, {ITEMS - computed} left")
 
 
 def test_nothing_from_before_a_clear_is_given_to_who_begins_after_it(fleet: Fleet) -> None:

@@ -1,4 +1,4 @@
-"""The rules of a single call hold for each call of a sweep: `stale_if_error`, `refresh_ahead`, `wait_timeout`, leases."""
+"""The rules of a single call hold in a sweep: `stale_if_error`, `refresh_ahead`, `wait_timeout`, leases."""
 
 from __future__ import annotations
 

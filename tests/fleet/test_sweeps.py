@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynmemo import UnhashableArgumentError, clear
+from dynmemo import Progress, UnhashableArgumentError, clear
 from dynmemo.calls import sweep
 from dynmemo.calls.sweep import SIZES
 from dynmemo.leases import flights
@@ -20,7 +20,6 @@ from dynmemo.leases import flights
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dynmemo import Progress
     from tests.fleet.helpers import Worker
 
 
@@ -256,3 +255,19 @@ def test_an_interrupt_is_not_lost_behind_an_error(worker: Callable[..., Worker])
         one.decorate(fail).map([0, 1], executor=pool)
     with pytest.raises(Stop):
         asyncio.run(one.decorate(fail_async, name="tasks").map([0, 1], concurrency=2))
+
+
+def test_progress_shows_nothing_where_nobody_looks(
+    worker: Callable[..., Worker], capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker().decorate(double).map(range(3), progress=True)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_says_what_there_is_to_say() -> None:
+    assert str(Progress(0, 0, 0, 0, left=0, seconds_left=None)) == "nothing to do"
+    assert (
+        str(Progress(1_200, 3, 0, 0, left=2, seconds_left=3_601.0))
+        == "1,200 found, 3 computed, 2 left, 1 h 0 min to go"
+    )
+    assert str(Progress(0, 0, 4, 1, left=None, seconds_left=None)) == "4 elsewhere, 1 failed"

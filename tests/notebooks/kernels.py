@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import textwrap
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -42,6 +43,10 @@ class Kernel:
     def shown(self, source: str) -> str:
         """Run a new cell; the HTML that the notebook shows for its last expression."""
         return "".join(output.data["text/html"] for output in self.outputs(source) if "data" in output)
+
+    def interrupt(self) -> None:
+        """What the stop button does, from another thread."""
+        os.kill(self._client.km.provisioner.pid, signal.SIGINT)
 
     def completions(self, text: str) -> list[str]:
         """What TAB offers behind `text`."""
