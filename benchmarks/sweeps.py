@@ -2,8 +2,9 @@
 
 python benchmarks/sweeps.py [--endpoint-url URL]
 
-Near entries are off, so that loop and `map` read the same. The lines on DynamoDB need an endpoint, for example that of
-`scripts/dynamodb_local.py run`.
+Loop and `map` take turns in new processes, as who opens a notebook has them, and do the same again there: then SQLite's
+entries are near. Beside them stands what the same rows cost without this library. The lines on DynamoDB need an
+endpoint, for example that of `scripts/dynamodb_local.py run`.
 """
 
 from __future__ import annotations
@@ -16,18 +17,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from rich.console import Console
 from rich.table import Table
 
-from dynmemo import Cache, dynamo_cached
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-CALLS, TURNS = 1_000, 5
+CALLS, TURNS = 1_000, 3
 WORKERS, ITEMS, SECONDS = 4, 40, 0.25
 
 PROGRAM = """
@@ -44,6 +40,49 @@ print("ready", flush=True)
 sys.stdin.readline()
 assert item.map(range({items})) == list(range({items}))
 print(item.cache_info().computed, flush=True)
+"""
+
+
+STORED = """
+import sqlite3, sys, time
+from dynmemo import dynamo_cached
+
+@dynamo_cached(cache=sys.argv[1], name="bench.stored", version=1)
+def stored(x):
+    return dict(x=x)
+
+def bare():
+    for part in parts:
+        if table is None:
+            file.execute("SELECT * FROM entries WHERE key IN (%s)" % ", ".join("?" * len(part)), part).fetchall()
+        else:
+            wanted = dict(Keys=[dict(id=dict(S=key)) for key in part], ConsistentRead=True)
+            client.batch_get_item(RequestItems={{table: wanted}})
+
+url, way = sys.argv[1:]
+stored(-1), stored.map([-1])  # the store is open
+keys, table = ["dc:" + stored.cache_key(x) for x in range({calls})], None
+if url.startswith("sqlite"):
+    file = sqlite3.connect(url.removeprefix("sqlite:///"))
+else:
+    import boto3, urllib.parse
+    parsed = urllib.parse.urlparse(url)
+    table, options = parsed.netloc, dict(urllib.parse.parse_qsl(parsed.query))
+    client = boto3.client("dynamodb", region_name=options["region"], endpoint_url=options["endpoint_url"])
+    client.describe_table(TableName=table)
+size = 100 if table else 300
+parts = [keys[start : start + size] for start in range(0, len(keys), size)]
+ways = dict(
+    map=lambda: stored.map(range({calls})), loop=lambda: [stored(x) for x in range({calls})],
+    warm=lambda: stored.warm(range({calls})), bare=bare,
+)
+before, seconds = stored.cache_info().requests, []
+for _ in range(4):
+    began = time.perf_counter()
+    ways[way]()
+    seconds.append(time.perf_counter() - began)
+    requests = stored.cache_info().requests - before if len(seconds) == 1 else requests
+print(seconds[0], sorted(seconds[1:])[1], requests)
 """
 
 
@@ -67,25 +106,21 @@ def together(url: str) -> tuple[float, int]:
     return lasted, computed
 
 
-def beside_a_loop(cache: Cache) -> tuple[float, float]:
-    """Median seconds of `map` over stored calls, and of a loop over them; they take turns."""
+def in_a_new_process(way: str, url: str) -> tuple[float, float, int]:
+    """Seconds that it took at first and when it was done again, and the requests of the first time."""
+    command = [sys.executable, "-c", STORED.format(calls=CALLS), url, way]
+    at_first, again, requests = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return float(at_first), float(again), int(requests)
 
-    @dynamo_cached(cache=cache, name="bench.stored", version=1)
-    def stored(x: int) -> dict[str, int]:
-        return {"x": x}
 
-    stored.warm(range(CALLS))
-    ways: dict[str, Callable[[], object]] = {
-        "map": lambda: stored.map(range(CALLS)),
-        "loop": lambda: [stored(x) for x in range(CALLS)],
-    }
-    samples: dict[str, list[float]] = {name: [] for name in ways}
+def beside_a_loop(url: str) -> dict[str, list[tuple[float, float, int]]]:
+    """What stored calls cost with `map`, in a loop, and as bare reads."""
+    in_a_new_process("warm", url)
+    samples: dict[str, list[tuple[float, float, int]]] = {way: [] for way in ("map", "loop", "bare")}
     for _ in range(TURNS):
-        for name, way in ways.items():
-            began = time.perf_counter()
-            way()
-            samples[name].append(time.perf_counter() - began)
-    return statistics.median(samples["map"]), statistics.median(samples["loop"])
+        for way, taken in samples.items():
+            taken.append(in_a_new_process(way, url))
+    return samples
 
 
 def main() -> None:
@@ -102,15 +137,18 @@ def main() -> None:
             where = f"region=eu-west-1&endpoint_url={quote(endpoint, safe='')}&create_table_if_not_exists=true"
             urls["DynamoDB"] = f"dynamodb://{table}?{where}"
         for name, url in urls.items():
-            cache = Cache.from_url(url + ("&" if "?" in url else "?") + "near_max_bytes=0")
-            ours, loop = beside_a_loop(cache)
-            what = f"{CALLS:,} stored calls, {name}"
-            shown.add_row(what, f"{ours * 1e3:,.0f} ms", f"loop {loop * 1e3:,.0f} ms", f"{ours / loop:.2f}")
+            samples = beside_a_loop(url)
+            for time_of, when in enumerate(("at first", "again")):
+                medians = {way: statistics.median(each[time_of] for each in taken) for way, taken in samples.items()}
+                ours = medians.pop("map")
+                for way, seconds in medians.items():
+                    what = f"{CALLS:,} stored calls {when}, {name} ({samples['map'][0][2]} requests)"
+                    took = f"{way} {seconds * 1e3:,.0f} ms"
+                    shown.add_row(what, f"{ours * 1e3:,.0f} ms", took, f"{ours / seconds:.2f}")
             lasted, computed = together(url)
             ideal = SECONDS * ITEMS / WORKERS
             what = f"{WORKERS} processes, {ITEMS} items of {SECONDS} s, {name} ({computed} computed)"
             shown.add_row(what, f"{lasted:.2f} s", f"ideal {ideal:.2f} s", f"{lasted / ideal:.2f}")
-            cache.close()
     Console().print(shown)
 
 

@@ -108,7 +108,12 @@ def test_the_stop_button_of_a_notebook_keeps_what_is_stored_leaves_no_lease_and_
             worker.tell({{"interrupted": worker.item.cache_info().computed}})
         """
     with kernel(ROOT, **fleet.environment()) as notebook, ThreadPoolExecutor(1) as pool:
-        stopped = pool.submit(lambda: (until(lambda: len(fleet.computed()) >= 4), notebook.interrupt()))
+
+        def stop() -> None:
+            until(lambda: len(fleet.computed()) >= 4)
+            notebook.interrupt()
+
+        stopped = pool.submit(stop)
         html = notebook.shown(cell)
         stopped.result()
     computed = fleet.told("nobody")["interrupted"] - 1
