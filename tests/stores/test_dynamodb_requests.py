@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +12,7 @@ from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.stats import Meter
 from dynmemo.stores.dynamodb import CONFLICT_PAUSES, DynamoDBStore, batches
+from dynmemo.stores.dynamodb.connection import Names
 from tests.proxy import LoseAnswer, Rewrite, denied, error
 
 if TYPE_CHECKING:
@@ -224,6 +227,19 @@ def test_without_permission_for_batches_rows_are_read_one_by_one_from_then_on(
         found = proxied.metered(Meter()).read_many(["a", "b", "c", "absent"])
         assert {key: item.value for key, item in found.items()} == {"a": b"a", "b": b"b", "c": b"c"}
     assert (proxy.counts["BatchGetItem"], proxy.counts["GetItem"]) == (1, 8)
+
+
+def test_several_batches_are_asked_for_at_once() -> None:
+    both = threading.Barrier(2)
+
+    def call(method: str, key: str | None, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 - boto3's
+        both.wait(60)
+        return {"Responses": {"t": RequestItems["t"]["Keys"]}}
+
+    connection: Any = SimpleNamespace(denied=set())
+    keys = [f"{n}" for n in range(200)]
+    found = batches.Batches(call, connection, "t", Names("id", "ttl_date")).get(keys, consistent=True)
+    assert [row["id"]["S"] for row in found] == keys
 
 
 def test_another_failure_of_a_batch_is_one(proxied: DynamoDBStore, proxy: Proxy) -> None:

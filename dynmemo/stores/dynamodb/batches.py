@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -137,16 +137,23 @@ class Batches:
 
 
 def in_parallel(act: Callable[[T], U], tasks: Sequence[T]) -> list[U]:
-    """The results of `act` for each task, in their order; when one fails, no other is begun any more."""
+    """The results of `act` for each task, in their order; when one fails, no other is begun any more.
+
+    Nothing runs any more when this raises, but after an interrupt, which waits for no request.
+    """
     if len(tasks) < 2:
         return [act(task) for task in tasks]
-    with ThreadPoolExecutor(min(PARALLEL, len(tasks)), thread_name_prefix="dynmemo-batch") as pool:
-        futures = [pool.submit(act, task) for task in tasks]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool = Daemons(min(PARALLEL, len(tasks)), "dynmemo-batch")
+    futures = [pool.submit(act, task) for task in tasks]
+    try:
+        return [future.result() for future in futures]
+    except Exception:
+        for future in futures:
+            future.cancel()
+        wait(futures)
+        raise
+    finally:
+        pool.end()
 
 
 def pages(send: Callable[[Page], Page], request: Page, segments: int) -> Iterator[Page]:
