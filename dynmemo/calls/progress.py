@@ -157,7 +157,7 @@ class _Bar(_Display):
         from IPython import display
 
         self._text, part = str(progress), 1.0 if is_over and progress.part is None else progress.part
-        value = "" if part is None else f' value="{part:.4f}"'  # without one the bar moves to and fro
+        value = "" if part is None else f' value="{part:.4f}"'  # without one the bar is a moving one
         style = "width: 20em; vertical-align: middle; margin-right: 1em"
         self._html = f'<progress style="{style}"{value}></progress>{self._text}'
         if self._handle is None:

@@ -232,7 +232,7 @@ def test_without_permission_for_batches_rows_are_read_one_by_one_from_then_on(
 def test_several_batches_are_asked_for_at_once() -> None:
     both = threading.Barrier(2)
 
-    def call(method: str, key: str | None, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 - boto3's
+    def call(method: str, key: str | None, *, RequestItems: dict[str, Any]) -> dict[str, Any]:
         both.wait(60)
         return {"Responses": {"t": RequestItems["t"]["Keys"]}}
 
