@@ -13,6 +13,7 @@ from dynmemo.errors import InvalidTableError, StoreUnavailableError, UnreadableV
 from dynmemo.item import LATEST_TIME
 from dynmemo.keys import lease_key
 from dynmemo.leases import Leases, flights
+from dynmemo.near import NearEntry, footprint, usable_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dynmemo.failures import Breaker, Trouble
     from dynmemo.item import Content, Item
     from dynmemo.leases import Spot
+    from dynmemo.near import Reading
 
 R = TypeVar("R")
 
@@ -53,6 +55,8 @@ class Looked(NamedTuple):
     """Why the bytes of an entry that is live could not be turned into the value."""
     is_kept: bool = False
     """Whether the value has expired, and is kept for the case that computing fails."""
+    is_near: bool = False
+    """Whether it is a near entry, for which no row was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,36 +132,74 @@ class Entries:
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def look_up(self, key: str, *, slides: bool = True, consistent: bool = False, kept: bool = False) -> Looked:
-        """Read a row and judge it; a hit moves its sliding window if it `slides`."""
+    def near(self, key: str, version: object = None) -> Looked | None:
+        """The hit of a near entry, None without one that may be used. The store is asked for nothing.
+
+        Args:
+            version: of the store, where it can tell.
+        """
+        entry, last = self._near_entries.get(key), self._generations.last.get(self._fn)
+        if entry is None or last is None:
+            return None
+        (row, opened, of, fresh_until, until, _, found, codec), (generation, believed_until) = entry, last
+        now, moment = self._clock(), self._generations.clock()
+        if (
+            of is not version
+            or row.gen != generation
+            or now >= until
+            or moment >= fresh_until
+            or moment >= believed_until
+        ):
+            return None
+        try:
+            self._near_entries.move_to_end(key)
+            if codec is self._codec:
+                return found  # type: ignore[no-any-return]
+            return Looked(row, self._decode(opened, now=now), is_near=True)
+        except (KeyError, UnreadableValueError):  # another thread has removed it, or it can no longer be read here
+            return None
+
+    def near_many(self, keys: Sequence[str]) -> dict[str, Looked]:
+        """`near` of many keys, those that are hits."""
+        return {key: looked for key in keys if (looked := self.near(key)) is not None}
+
+    def look_up(self, key: str) -> Looked:
+        """What a call finds: a near entry, or else the row. A hit moves its sliding window."""
         version = self._version()
-        looked = self._near_by(key, version, kept=kept)
+        looked = self._near_anew(key, version)
         if looked is None:
-            looked = self.judge(key, self._read(key, consistent=consistent), kept=kept, version=version)
-        if slides:
+            reading = self._near.reading(version, self._generations.clock())
+            row = self._read(key, consistent=self._near.seconds is not None)
+            looked = self.judge(key, row, reading=reading)
             self._slide(key, looked)
         return looked
 
     def look_up_many(self, keys: Sequence[str]) -> dict[str, Looked]:
         """`look_up` of many keys, with as few reads as the store can do it with."""
         version = self._version()
-        near = {key: self._near_by(key, version) for key in keys}
-        rows = self.store.read_many([key for key, looked in near.items() if looked is None])
+        near = {key: self._near_anew(key, version) for key in keys}
+        reading = self._near.reading(version, self._generations.clock())
+        missing = [key for key, looked in near.items() if looked is None]
+        rows = self.store.read_many(missing, consistent=self._near.seconds is not None)
         # Each row is let go once its value is made of it.
-        found = {key: looked or self.judge(key, rows.pop(key, None), version=version) for key, looked in near.items()}
-        for key, looked in found.items():
-            self._slide(key, looked)
+        found = {key: looked or self.judge(key, rows.pop(key, None), reading=reading) for key, looked in near.items()}
+        for key in missing:
+            self._slide(key, found[key])
         return found
 
-    def _near_by(self, key: str, version: object, *, kept: bool = False) -> Looked | None:
-        """What the near entry of a key means, None without one."""
-        near = None if version is None else self._near_entries.get(key)
-        if near is None or near.version is not version:
+    def _near_anew(self, key: str, version: object) -> Looked | None:
+        """`near`, with the generation read anew where what is known of it is too old."""
+        if key not in self._near_entries:
             return None
-        self.trouble.stats.count()
-        with suppress(KeyError):  # another thread may have removed it
-            self._near_entries.move_to_end(key)
-        return self.judge(key, near.row, kept=kept, opened=near.opened)
+        self.generation()
+        looked = self.near(key, version)
+        if looked is not None and version is not None:
+            self.trouble.stats.count()  # the store has told its version
+        return looked
+
+    def read(self, key: str, *, consistent: bool = False, kept: bool = False) -> Looked:
+        """What the row under `key` means now. Its sliding window stays where it is."""
+        return self.judge(key, self._read(key, consistent=consistent), kept=kept)
 
     def _slide(self, key: str, looked: Looked) -> None:
         """Move the sliding window of a hit."""
@@ -185,14 +227,12 @@ class Entries:
         row: Item | None,
         *,
         kept: bool = False,
-        opened: Opened | None = None,
-        version: object = None,
+        reading: Reading | None = None,
     ) -> Looked:
         """What the row read under `key` means. With `kept`, an expired value that is kept for errors is a hit, too.
 
         Args:
-            opened: the row's value, where it is a near entry.
-            version: of the store when the row was read or before, where the row may become a near entry.
+            reading: what was known before it was read, where it may become a near entry.
         """
         if row is None or (row.value is None and row.parts is None):
             return Looked(row)
@@ -206,14 +246,28 @@ class Entries:
             message = "the value lies outside of its row, and is missing there or is not the one that was written"
             return Looked(row, unreadable=UnreadableValueError(message, cause="missing"))
         try:
-            if opened is None:
-                opened = self._open(row.value, key=self._partition_key(key))
-                if version is not None and row.parts is None:
-                    self._near.put(key, row, opened, version)
-            return Looked(row, self._decode(opened, now=now), None, is_kept)
+            opened = self._open(row.value, key=self._partition_key(key))
+            looked = Looked(row, self._decode(opened, now=now), is_kept=is_kept)
         except UnreadableValueError as error:
             # The deadline that the envelope swears to has passed, though the row says otherwise: a plain miss.
             return Looked(row, unreadable=None if error.cause == "expired" else error)
+        if reading is not None and row.parts is None and not is_kept:
+            self._keep_near(key, looked, opened, reading)
+        return looked
+
+    def _keep_near(self, key: str, looked: Looked, opened: Opened, reading: Reading) -> None:
+        """Make a near entry of a hit."""
+        row, decoded = looked.row, looked.decoded
+        if row is None or not isinstance(row.value, bytes) or decoded is None:
+            return
+        until = usable_until(row, opened.header.deadline, self._refresh_after)
+        size = len(row.value) + (0 if opened.data.obj is row.value else len(opened.data))
+        entry = NearEntry(row, opened, reading.version, reading.fresh_until, until, size)
+        beside = footprint(decoded.value)
+        if beside is not None:
+            found = Looked(row, decoded, is_near=True)
+            entry = entry._replace(size=size + beside, found=found, codec=self._codec)
+        self._near.put(key, entry, reading.drops)
 
     def decode(self, key: str, content: bytes | Content) -> Decoded:
         """An object of its own from stored bytes. Raises `UnreadableValueError`."""
@@ -229,7 +283,7 @@ class Entries:
 
     def entry(self, key: str) -> Entry[Any] | None:
         """What is stored under `key`, None for a miss."""
-        looked = self.look_up(key, slides=False)
+        looked = self.read(key)
         if looked.row is None or looked.row.value is None or looked.decoded is None:
             return None
         end = expiry.expires_at(looked.row)
@@ -303,8 +357,15 @@ class Entries:
     def remove(self, key: str) -> None:
         """Forget one entry. A computation of it under a lease goes on, and its result is not stored."""
         self.store.remove(lease_key(key))
-        self.store.remove(key)
+        self.change(key, self.store.remove, key)
         flights.detach((self.cache, key))
+
+    def change(self, key: str, do: Callable[..., Any], *args: Any) -> Any:
+        """Let `do` change the row under `key`. From then on nobody is given what was read of it before."""
+        try:
+            return do(*args)
+        finally:  # it may have done so though it raises
+            self._near.drop(key)
 
     def _last_generation(self) -> str | None:
         last = self._generations.last.get(self._fn)

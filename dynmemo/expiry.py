@@ -152,23 +152,31 @@ def is_expired(item: Item, now: float) -> bool:
     return end is not None and now > end
 
 
+def refresh_due(item: Item, refresh_after: float = 0.0) -> float | None:
+    """The Unix second from which on a read moves the `ttl_date` of a row; None where none does.
+
+    None does without a window or date, when the deadline is reached, and where the window is not a TimeSpan.
+    """
+    date, deadline = item.ttl_date, item.ttl_deadline
+    window = window_seconds(item.ttl_window)
+    if window is None or date is None or (deadline is not None and date >= deadline):
+        return None
+    return date - (item.stale_for or 0) - window * (1.0 - refresh_after)
+
+
 def refreshed_date(item: Item, now: float, refresh_after: float = 0.0) -> int | None:
     """The `ttl_date` to which a read at `now` moves the row, or None when it stays where it is.
 
-    It stays without a window or date, when the deadline is reached, when less than the part
-    `refresh_after` (0 to 1) of the window has gone by since it was last moved, and where the window
-    is not a TimeSpan. It is never earlier than the present one and never later than the deadline.
+    It stays until the part `refresh_after` (0 to 1) of the window has gone by since it was last moved, and for ever
+    where `refresh_due` says so. It is never earlier than the present one and never later than the deadline.
     """
-    window = window_seconds(item.ttl_window)
-    if window is None or item.ttl_date is None:
+    due, window = refresh_due(item, refresh_after), window_seconds(item.ttl_window)
+    if due is None or window is None or now < due:
         return None
-    shift = item.stale_for or 0
-    if item.ttl_date - shift - now > window * (1.0 - refresh_after):
-        return None
-    end = min(math.floor(now + window) + shift, LATEST_TIME)
+    end = min(math.floor(now + window) + (item.stale_for or 0), LATEST_TIME)
     if item.ttl_deadline is not None:
         end = min(end, item.ttl_deadline)
-    return end if end > item.ttl_date else None
+    return end if end > (item.ttl_date or 0) else None
 
 
 @functools.lru_cache(maxsize=256)

@@ -237,8 +237,8 @@ class Store(Protocol):
         """The row, or None. `consistent` asks for the latest state where the store is set up not to."""
         ...
 
-    def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
-        """The rows that exist among `keys`, any number of them."""
+    def read_many(self, keys: Sequence[str], *, consistent: bool = False) -> dict[str, Item]:
+        """The rows that exist among `keys`, any number of them; `consistent` as for `read`."""
         ...
 
     def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:

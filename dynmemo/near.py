@@ -1,15 +1,21 @@
-"""Near entries: small entries that this process has read and verified, kept as long as the store has not changed.
+"""Near entries: small entries that this process has read and verified, and uses again without reading them.
 
-They change nothing that anybody can see but time: before one is used, the store says whether anything in it has
-changed since (`Store.version`), and dates and generations are compared as for a row that was just read.
+How long depends on the store. One that can tell whether anything in it has changed (`Store.version`) is asked that
+before each use, so nobody can see a near entry but by the time it saves. For one that cannot, the user says for how
+many seconds after a row was read it may be used (``near=``): for so long others' changes may go unseen. What this
+process itself writes or removes is dropped at once.
 """
 
 from __future__ import annotations
 
+import math
+import sys
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from dynmemo import expiry
 from dynmemo._process import new_lock
+from dynmemo.keys.builtin import LEAVES
 
 if TYPE_CHECKING:
     from dynmemo.item import Item
@@ -19,43 +25,125 @@ T = TypeVar("T")
 NEAR_MAX_BYTES = 32_000_000
 
 LARGEST = 200_000
-"""Bytes of the largest value that is kept: beyond, SQLite has it in a file, which is mapped and takes no memory."""
+"""Bytes of the largest object that is kept beside the bytes of its value, which are never more than a row holds."""
 
 _BESIDE = 1_000
 """Bytes that an entry takes beside its value, about."""
 
+_MOST_DROPPED = 1_000
+"""Keys of which it is remembered when they were dropped. Of others no row is kept whose reading began before that."""
+
+
+class Reading(NamedTuple):
+    """What was known when the reading of a row began that may become a near entry."""
+
+    version: object
+    """Of the store, None if it cannot tell."""
+    fresh_until: float
+    """In seconds of a monotonic clock."""
+    drops: int
+    """How often something had been dropped."""
+
 
 class NearEntry(NamedTuple, Generic[T]):
-    """A row as it was read, with what the codec made of its value when it had verified it."""
+    """A row as it was read, with what came of it."""
 
     row: Item
     opened: T
+    """What the codec made of its value when it had verified it."""
     version: object
+    fresh_until: float
+    """Both of its `Reading`."""
+    until: float
+    """See `usable_until`."""
+    size: int
+    """Bytes of the values in memory."""
+    found: Any = None
+    """What a look-up gives, where everybody may be given the same: nobody can change the value."""
+    codec: object = None
+    """Whose value that is; another one may read the same bytes otherwise, or not at all."""
 
 
 class Near(Generic[T]):
-    """The near entries of one cache. The least recently used ones go when they are more than `max_bytes`."""
+    """The near entries of one cache. The least recently used ones go when they are more than `max_bytes`.
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+    Args:
+        max_bytes: of all entries.
+        seconds: for how long after a row was read it may be used, where the store cannot tell whether it has changed.
+            None: not at all.
+    """
+
+    def __init__(self, max_bytes: int, seconds: float | None = None) -> None:
+        self.seconds = seconds
         self.entries: OrderedDict[str, NearEntry[T]] = OrderedDict()
         """By key, the least recently used first."""
+        self._max_bytes = max_bytes
         self._size = 0
+        self._drops = self._forgotten = 0
+        self._dropped: OrderedDict[str, int] = OrderedDict()
         self._lock = new_lock(self)
 
-    def put(self, key: str, row: Item, opened: T, version: object) -> None:
-        """Keep what was read when the store had this version, or before."""
-        if _size_of(row) > min(LARGEST, self._max_bytes):
-            return
+    def reading(self, version: object, now: float) -> Reading | None:
+        """To be asked `now` (monotonic) before a row is read that may be `put`; None if none may.
+
+        Such a read has to be consistent: an old row would be used on and on, though this very process has changed it.
+        """
+        if version is None and self.seconds is None:
+            return None
+        fresh_until = math.inf if self.seconds is None else now + self.seconds
+        return Reading(version, fresh_until, self._drops)
+
+    def put(self, key: str, entry: NearEntry[T], drops: int) -> None:
+        """Keep what was read, unless this process has dropped it since the reading began, when there were `drops`."""
+        size = _BESIDE + entry.size
         with self._lock:
-            former = self.entries.pop(key, None)
-            self.entries[key] = NearEntry(row, opened, version)
-            self._size += _size_of(row) - (0 if former is None else _size_of(former.row))
+            if size > self._max_bytes or drops < self._dropped.get(key, self._forgotten):
+                return
+            self._remove(key)
+            self.entries[key] = entry
+            self._size += size
             while self._size > self._max_bytes:
                 # In one step: reads, which take no lock, change the order at any time.
                 _, oldest = self.entries.popitem(last=False)
-                self._size -= _size_of(oldest.row)
+                self._size -= _BESIDE + oldest.size
+
+    def drop(self, key: str) -> None:
+        """Forget what this process has changed, also if somebody is reading it just now: to be called after that."""
+        with self._lock:
+            self._drops += 1
+            self._dropped.pop(key, None)
+            self._dropped[key] = self._drops
+            if len(self._dropped) > _MOST_DROPPED:
+                _, self._forgotten = self._dropped.popitem(last=False)
+            self._remove(key)
+
+    def _remove(self, key: str) -> None:
+        former = self.entries.pop(key, None)
+        self._size -= 0 if former is None else _BESIDE + former.size
 
 
-def _size_of(row: Item) -> int:
-    return _BESIDE + len(row.value or b"")
+def usable_until(row: Item, deadline: int | None, refresh_after: float) -> float:
+    """The Unix second from which on a row is to be read again.
+
+    Then it, or its value by the deadline that was signed with it, has expired, or use is to move its sliding window.
+    """
+    ends = (expiry.expires_at(row), deadline, expiry.refresh_due(row, refresh_after))
+    return min(end for end in (*ends, math.inf) if end is not None)
+
+
+def footprint(value: object) -> int | None:
+    """Bytes in memory of a value that nobody can change; None if somebody could, or if it takes more than `LARGEST`."""
+    size, seen, waiting = 0, set[int](), [value]
+    while waiting:
+        one: Any = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        size += sys.getsizeof(one)
+        if size > LARGEST:
+            return None
+        if type(one) in {tuple, frozenset}:
+            waiting.extend(one)
+        elif type(one) not in LEAVES:
+            return None
+    return size

@@ -160,6 +160,7 @@ class _Purge:
         self._meter = Meter()
         self._quick = cache.store.metered(self._meter)
         self._store = self._quick.patient()
+        self._near = cache.near
         self._clock = cache.clock
         self._choice = choice
         self._dry_run = dry_run
@@ -203,7 +204,14 @@ class _Purge:
             if self._meter.read_units:  # a place that bills by units
                 self._estimate.row(key, row, parts)
             return
-        self._submit(lambda: (1, parts) if self._store.remove(key, Expect.seen(row)) else (0, 0))
+
+        def remove() -> tuple[int, int]:
+            try:
+                return (1, parts) if self._store.remove(key, Expect.seen(row)) else (0, 0)
+            finally:
+                self._near.drop(key)
+
+        self._submit(remove)
 
     def _remove_orphans(self, of: tuple[str, str], lost: list[tuple[str, Item]]) -> None:
         if self._dry_run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dynmemo._process import new_lock
 
@@ -45,9 +45,12 @@ class CacheInfo(NamedTuple):
     """DynamoDB write capacity units consumed."""
     copies: int = 0
     """Large values that were read from a local copy instead of the table or S3."""
+    near_hits: int = 0
+    """Those of the hits for which no row was read: this process has read it before, and uses it again."""
 
 
-COUNTERS = ("hits", "misses", "computed", "waited", "stale", "errors", "unreadable", "bypassed")
+COUNTERS = ("misses", "computed", "waited", "stale", "errors", "unreadable", "bypassed")
+"""Those that `Stats.add` takes."""
 
 
 class Meter:
@@ -77,12 +80,14 @@ class Meter:
 class Stats(Meter):
     """The counters of one decorated function in one process."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "_hits", "_near_hits", "_saved")
 
     def reset(self) -> None:
         with self._lock:
             super().reset()
-            self._counts: dict[str, Any] = {**dict.fromkeys(COUNTERS, 0), "seconds_saved": 0.0}
+            self._counts = dict.fromkeys(COUNTERS, 0)
+            self._hits = self._near_hits = 0
+            self._saved = 0.0
 
     # A signal handler may count, too. It runs between two calls, never within a statement that calls nothing.
 
@@ -90,7 +95,14 @@ class Stats(Meter):
         """Increase one counter by its name; computing took `saved` seconds, which these calls did not have to wait."""
         with self._lock:
             self._counts[counter] += calls
-            self._counts["seconds_saved"] += saved
+        self._saved += saved
+
+    def hit(self, saved: float, *, near: int = 0, calls: int = 1) -> None:
+        """Count hits: computing took `saved` seconds in all. `near` says for how many of them no row was read."""
+        # Every hit comes here, and the lock would take as long again. Threads, too, change only between two calls.
+        self._hits += calls
+        self._near_hits += near
+        self._saved += saved
 
     def info(self) -> CacheInfo:
         with self._lock:
@@ -101,5 +113,8 @@ class Stats(Meter):
                 read_units=self.read_units,
                 write_units=self.write_units,
                 copies=self.copies,
+                hits=self._hits,
+                near_hits=self._near_hits,
+                seconds_saved=self._saved,
                 **self._counts,
             )

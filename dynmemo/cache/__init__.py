@@ -19,6 +19,7 @@ from dynmemo.cache.options import (
     checked_encrypt,
     checked_lease_seconds,
     checked_max_value_bytes,
+    checked_near,
     checked_near_max_bytes,
     checked_path,
     checked_refresh_after,
@@ -79,8 +80,11 @@ class Cache(ByKey):
         compression: of what decorated functions store: ``"zstd"`` where it gets smaller by that, ``"none"``, or
             ``"auto"``: zstd where bytes cost money, on DynamoDB and S3, and none in SQLite, where it would take longer
             than reading the bytes. What is stored can be read with any of them.
-        near_max_bytes: bytes of small entries in SQLite that a process keeps in memory once it has read and verified
-            them, and uses as long as the file has not changed; 0 for none. Default: 32,000,000.
+        near: on DynamoDB, for how long after reading a small entry a process may use it again without a request
+            (decorated functions only), so for how long what others change may go unseen. Text, seconds or a
+            `timedelta`; at least a second. In SQLite entries are near as long as the file has not changed, and nothing
+            goes unseen. Default: not at all.
+        near_max_bytes: bytes of such entries that a process keeps in memory; 0 for none. Default: 32,000,000.
         default_ttl: used where no `ttl` is given. Default: entries never expire.
         refresh_after: part (0 to 1) of the sliding window that must have gone by before a read moves the
             date again. Default: 0 for `get` (every read, as .NET does), 0.1 for decorated functions, since
@@ -98,6 +102,7 @@ class Cache(ByKey):
         encrypt: bool = False,
         max_value_bytes: int | None = None,
         compression: str = "auto",
+        near: Duration | None = None,
         near_max_bytes: int = NEAR_MAX_BYTES,
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
@@ -109,7 +114,7 @@ class Cache(ByKey):
         self.secrets = checked_secrets(secret)
         self.encrypt = checked_encrypt(encrypt, self.secrets)
         self.max_value_bytes = checked_max_value_bytes(max_value_bytes)
-        self.near: Near[Any] = Near(checked_near_max_bytes(near_max_bytes))
+        self.near: Near[Any] = Near(checked_near_max_bytes(near_max_bytes), checked_near(near, store))
         self.compress = checked_compression(compression) != "none"
         self.default_ttl = None if default_ttl is None else expiry.parse_lasting(default_ttl, "default_ttl", clock())
         self.refresh_after = checked_refresh_after(refresh_after)
@@ -182,6 +187,7 @@ class Cache(ByKey):
         encrypt: bool = False,
         max_value_bytes: int | None = None,
         compression: str = "auto",
+        near: Duration | None = None,
         near_max_bytes: int = NEAR_MAX_BYTES,
         overflow: str | None = None,
         default_ttl: Duration | None = None,
@@ -198,7 +204,7 @@ class Cache(ByKey):
             partition_key_prefix: partition keys become ``{prefix}:dc:{key}``, for IAM's ``dynamodb:LeadingKeys``.
             create_table_if_not_exists: create an on-demand table with TTL enabled when it is missing; for development.
             use_consistent_reads: strongly consistent reads (one read unit per 4 KB) or eventually consistent ones
-                (half).
+                (half). With `near` the look-ups of decorated functions are strongly consistent in any case.
             region, profile, endpoint_url: for boto3; default: its own chain of configuration.
             config: a `botocore.config.Config` whose settings replace dynmemo's (short timeouts, few retries).
             copies_max_bytes: bytes of the copies of large values that are kept in the user's cache folder for all

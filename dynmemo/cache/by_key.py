@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -106,7 +107,9 @@ class ByKey:
         Raises:
             ValueTooLargeError: the value is larger than `max_value_bytes` or than the store can hold.
         """
-        self._cache.store.write(self._row_key(key), self._row(value, ttl, sliding))
+        where, row = self._row_key(key), self._row(value, ttl, sliding)
+        with self._changing(where):
+            self._cache.store.write(where, row)
 
     def set_many(self, values: Mapping[str, bytes], *, ttl: Ttl | None = None, sliding: Duration | None = None) -> None:
         """`set` of many keys: on DynamoDB one request per 25, in SQLite one transaction.
@@ -116,7 +119,8 @@ class ByKey:
         """
         contents = {self._row_key(key): self._content(value) for key, value in values.items()}
         row = self._dates(ttl, sliding, self._blank())
-        self._cache.store.write_many({where: row._replace(value=content) for where, content in contents.items()})
+        with self._changing(*contents):
+            self._cache.store.write_many({where: row._replace(value=content) for where, content in contents.items()})
 
     def add(self, key: str, value: bytes, *, ttl: Ttl | None = None, sliding: Duration | None = None) -> bool:
         """`set` if nothing live is there; whether it was stored. Of all that try at once, one is told so.
@@ -173,7 +177,8 @@ class ByKey:
         One request that does not move the value; but a value of over 400 KB in DynamoDB is written anew.
         """
         where, dates, store = self._row_key(key), self._dates(ttl, sliding), self._cache.store
-        answer = store.redate(where, dates, self._cache.clock(), self._gen())
+        with self._changing(where):
+            answer = store.redate(where, dates, self._cache.clock(), self._gen())
         if isinstance(answer, Written):
             return True
         if not self._is_live(answer.row):
@@ -196,11 +201,15 @@ class ByKey:
 
     def remove(self, key: str) -> bool:
         """Remove the entry if it is there; whether a live one went."""
-        return self._is_live(self._cache.store.remove(self._row_key(key)))
+        where = self._row_key(key)
+        with self._changing(where):
+            return self._is_live(self._cache.store.remove(where))
 
     def remove_many(self, keys: Iterable[str]) -> None:
         """`remove` of many keys, in as few requests as `set_many`; parts are left as there."""
-        self._cache.store.remove_many([self._row_key(key) for key in keys])
+        places = [self._row_key(key) for key in keys]
+        with self._changing(*places):
+            self._cache.store.remove_many(places)
 
     # -- for async code: in a thread of the cache's own pool ----------------------------------------
 
@@ -283,6 +292,15 @@ class ByKey:
             raise InvalidOptionError(f"ttl={ttl!r} lies in the past; give a moment in the future, or a duration")
         return blank._replace(**_dates_of(row))
 
+    @contextmanager
+    def _changing(self, *places: str) -> Iterator[None]:
+        """A block that changes these rows, which may be near entries of decorated functions."""
+        try:
+            yield
+        finally:
+            for where in places:
+                self._cache.near.drop(where)
+
     def _content(self, value: bytes) -> bytes:
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise InvalidOptionError(f"a cache stores bytes, not {type(value).__name__}; encode the value first")
@@ -301,18 +319,19 @@ class ByKey:
         In this order: what was made of a value that has been forgotten since must not be stamped as a new one.
         """
         until, longest = time.monotonic() + UPDATE_SECONDS, 0.01
-        while True:
-            yield self._blank(), self._cache.store.read(where, consistent=True)
-            if time.monotonic() > until:
-                raise StoreUnavailableError(
-                    f"others changed the same entry again and again for {UPDATE_SECONDS:g} s, so this change was not "
-                    "made; try later, or let fewer writers share one entry",
-                    operation="update",
-                    table=self._cache.store.location,
-                    code="Contention",
-                )
-            time.sleep(_pauses.uniform(0, longest))
-            longest = min(2 * longest, 1.0)
+        with self._changing(where):
+            while True:
+                yield self._blank(), self._cache.store.read(where, consistent=True)
+                if time.monotonic() > until:
+                    raise StoreUnavailableError(
+                        f"others changed the same entry again and again for {UPDATE_SECONDS:g} s, so this change was "
+                        "not made; try later, or let fewer writers share one entry",
+                        operation="update",
+                        table=self._cache.store.location,
+                        code="Contention",
+                    )
+                time.sleep(_pauses.uniform(0, longest))
+                longest = min(2 * longest, 1.0)
 
 
 class Region(ByKey):

@@ -19,6 +19,7 @@ from dynmemo import expiry
 from dynmemo._process import Once
 from dynmemo.errors import InvalidOptionError
 from dynmemo.expiry import parse_duration
+from dynmemo.item import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -115,6 +116,19 @@ def checked_near_max_bytes(limit: object) -> int:
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
         raise InvalidOptionError(f"near_max_bytes={limit!r} is no size; give a number of bytes from 0")
     return limit
+
+
+NEAR_IS_NOT_NEEDED = (
+    "near= is for DynamoDB: in SQLite small entries are near without it, as long as nothing in the file has changed; "
+    "leave it out"
+)
+
+
+def checked_near(seconds: object, store: Store) -> float | None:
+    """Seconds for which a row may be used after it was read; None for stores that tell when something has changed."""
+    if seconds is not None and type(store).version is not Store.version:
+        raise InvalidOptionError(NEAR_IS_NOT_NEEDED)
+    return None if seconds is None else parse_duration(seconds, "near")
 
 
 def checked_lease_seconds(given: object) -> float:
@@ -221,6 +235,8 @@ def parse_url(url: str) -> tuple[str, dict[str, object]]:
         if name in arguments:
             raise InvalidOptionError(f"option {name} stands twice in the {kind} URL; give it once")
         if name not in parsers:
+            if name == "near":
+                raise InvalidOptionError(NEAR_IS_NOT_NEEDED)
             allowed = ", ".join(sorted(parsers))
             raise InvalidOptionError(f"{name!r} is no option of a {kind} URL; there are {allowed}")
         wanted, parse = parsers[name]

@@ -77,8 +77,9 @@ class Memo:
         """One call of a plain function: the hit, or the story to be played. A story that comes with a hit has begun."""
         if DISABLE in environment and is_disabled():
             return None, self._uncached()
-        found = self._look_up(*self.key_and_reason(args, kwargs), args, kwargs)
-        if found[0] is not None and found[1] is not None:
+        key, not_stored = self.key_and_reason(args, kwargs)
+        found = self._look_up(key, not_stored, args, kwargs)
+        if found[1] is not None and found[0] is not None:
             self.begin([(found[1], args, kwargs)])
         return found
 
@@ -86,7 +87,9 @@ class Memo:
         """One call of an async function."""
         if DISABLE in environment and is_disabled():
             return await self.play_async(self._uncached(), args, kwargs)
-        hit, story = await self.run(self._look_up, *self.key_and_reason(args, kwargs), args, kwargs)
+        key, not_stored = self.key_and_reason(args, kwargs)
+        found: Any = self._look_up_near(key, not_stored)
+        hit, story = found or await self.run(self._look_up, key, not_stored, args, kwargs)
         if story is None:
             return hit.value
         if hit is None:
@@ -101,18 +104,30 @@ class Memo:
         looked: Looked | None = None
         try:
             entries = self.entries_in_force()
-            looked = entries.ask(entries.cache.breaker, entries.look_up, key)
+            looked = entries.near(key) or entries.ask(entries.cache.breaker, entries.look_up, key)
         except OutOfOrder:
             return None, compute()
         finally:
-            if looked is None or looked.decoded is None:
+            hit = None if looked is None else looked.decoded
+            if hit is None:
                 self.stats.add("misses")
-        hit = looked.decoded
         if hit is not None:
-            self.stats.add("hits", hit.seconds)
+            self.stats.hit(hit.seconds, near=looked.is_near)
             return hit, self.ahead(entries, key, not_stored, looked)
         self.missed(key, looked, args, kwargs)
         return None, self.miss(entries, key, not_stored, looked).story()
+
+    def _look_up_near(self, key: str, not_stored: str) -> tuple[Decoded | None, Steps[Outcome | None] | None] | None:
+        """`_look_up` of a near entry, for which nobody has to wait; None without one."""
+        try:
+            entries = self.entries()
+        except InvalidOptionError:  # `_look_up` tells of it
+            return None
+        looked = entries.near(key)
+        if looked is None or looked.decoded is None:
+            return None
+        self.stats.hit(looked.decoded.seconds, near=looked.is_near)
+        return looked.decoded, self.ahead(entries, key, not_stored, looked)
 
     def ahead(self, entries: Entries, key: str, not_stored: str, looked: Looked) -> Steps[Outcome | None] | None:
         """The story that refreshes a hit, if that is due."""
@@ -302,10 +317,7 @@ class Memo:
 
         `code` is the code part, for who has asked for it just now.
         """
-        if code is None:
-            code = self.identity.current()
-        arguments, not_stored = self.arguments.digest(args, kwargs)
-        return f"{self.fn}:{code}:{arguments}", not_stored
+        return self.arguments.key(self.fn, self.identity.current() if code is None else code, args, kwargs)
 
     def entries(self) -> Entries:
         """The entries of this function in the cache that is in force now."""

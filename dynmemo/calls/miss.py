@@ -397,8 +397,7 @@ class Miss:
         Over anything else, leases too: then who misses waits.
         """
         generation = yield from self._generation()
-        look_up = self._entries.look_up
-        looked: Looked = yield Work(self._reading, look_up, self._key, slides=False, consistent=True, kept=True)
+        looked: Looked = yield Work(self._reading, self._entries.read, self._key, consistent=True, kept=True)
         is_kept = looked.decoded is not None
         spot = Spot.beside(self._key, looked.row, insists=True) if is_kept else Spot.at(self._key)
         claimed: Lease | Refused = yield Work(self._writing, self._claim, spot, generation, None)
@@ -428,8 +427,8 @@ class Miss:
             if spot.over is not None:
                 # Since it was seen, the value may have been replaced, or be gone, or have reached the end of its time:
                 # then others claim in its place.
-                look_up = Work(self._entries.look_up, self._key, slides=False, kept=True)
-                looked: Looked | None = yield Work(self._reading, look_up, is_needed=False)
+                read = Work(self._entries.read, self._key, kept=True)
+                looked: Looked | None = yield Work(self._reading, read, is_needed=False)
                 if looked is not None and (
                     looked.decoded is None or not (spot.insists or Expect.seen(looked.row) == spot.over)
                 ):
@@ -488,10 +487,11 @@ class Miss:
             if lease is not None:
                 yield Work(self._writing, lease.give_up, is_needed=False)
             return False
+        change = Work(self._writing, self._entries.change, self._key)
         if lease is None:
-            answer: Written | Refused = yield Work(self._writing, self._entries.store.write, self._key, row, over)
+            answer: Written | Refused = yield Work(change, self._entries.store.write, self._key, row, over)
             return isinstance(answer, Written)
-        is_stored: bool = yield Work(self._writing, lease.finish, row)
+        is_stored: bool = yield Work(change, lease.finish, row)
         return is_stored
 
     def _kept_back(self, computed: Computed, form: Form, lease: Lease | None) -> Steps[Landed]:
@@ -515,8 +515,8 @@ class Miss:
         is_for_all = lease is None or not lease.lost
         if self._options.stale_if_error is not None and isinstance(outcome, Failed) and not _is_interruption(outcome):
             # Read anew: it may have been forgotten since this call saw it, and those who wait began after that.
-            look_up = Work(self._entries.look_up, self._key, slides=False, consistent=True, kept=True)
-            kept: Looked | None = yield Work(self._reading, look_up, is_needed=False)
+            read = Work(self._entries.read, self._key, consistent=True, kept=True)
+            kept: Looked | None = yield Work(self._reading, read, is_needed=False)
             if kept is not None and kept.is_kept and kept.decoded is not None and kept.row is not None:
                 self._trouble.stale(outcome.error)
                 return Landed(kept.decoded, kept.row.value, is_stale=True, is_for_all=is_for_all)

@@ -236,29 +236,30 @@ class Sweep:
     def _look_up(self, calls: Sequence[Call]) -> Steps[list[Call]]:
         """Look up calls in one go; those that are no hits."""
         entries = self._entries
-        if not calls or entries is None or not self.may_ask():
+        if not calls or entries is None:
             return list(calls)
-        look_up = Work(entries.ask, entries.cache.breaker, entries.look_up_many)
-        try:
-            found: dict[str, Looked] = yield Work(look_up, [call.key for call in calls])
-        except OutOfOrder:
-            self._is_told = True
-            return list(calls)
+        found: dict[str, Looked] = yield Work(entries.near_many, [call.key for call in calls])
+        missing = [call.key for call in calls if call.key not in found]
+        if missing and self.may_ask():
+            try:
+                found |= yield Work(entries.ask, entries.cache.breaker, entries.look_up_many, missing)
+            except OutOfOrder:
+                self._is_told = True
         misses, size = [], 0
         for call in calls:
-            looked = found.pop(call.key)
-            row, decoded = looked.row, looked.decoded
-            if decoded is None:
-                call.looked = _without_value(looked)
+            looked = found.pop(call.key, None)
+            if looked is None or looked.decoded is None:
+                call.looked = call.looked if looked is None else _without_value(looked)
                 misses.append(call)
                 continue
+            row, decoded = looked.row, looked.decoded
             content = None if row is None else row.value
             size += 0 if content is None else len(content)
             if call.is_counted:
                 self._stats.add("waited", decoded.seconds)
                 self.settle(call, decoded, "elsewhere", content)
                 continue
-            self._stats.add("hits", decoded.seconds)
+            self._stats.hit(decoded.seconds, near=looked.is_near)
             story = self.memo.ahead(entries, call.key, call.not_stored, looked)
             if story is not None:
                 self._due.append((story, call.args, call.kwargs))
@@ -378,7 +379,7 @@ class Sweep:
             for (place, _), value in zip(call.others, values, strict=True):
                 self.results[place] = value
         copies = len(call.others)
-        self._stats.add("hits", copies * result.seconds, copies)
+        self._stats.hit(copies * result.seconds, calls=copies)
 
     def _copies(self, call: Call, result: Computed | Decoded, content: bytes | Content | None) -> list[Any]:
         """An object that is equal to a result for each of the equal calls."""

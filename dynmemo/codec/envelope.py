@@ -41,6 +41,8 @@ HAS_DEADLINE = 0x20
 ALIGNED = 0x40
 _UNKNOWN_FLAGS = ~0x7F
 
+_OTHER_THAN_PLAIN = BUFFERS | BY_VALUE | ZSTD
+
 NO_PYTHON = (0, 0)
 NO_KEY_ID = bytes(4)
 
@@ -316,11 +318,12 @@ class Codec:
 
         Raises `UnreadableValueError`, as `open`.
         """
-        header = opened.header
-        if header.deadline is not None and now > header.deadline:
+        header, data, start, end, is_own = opened
+        _, _, _, computed_at, seconds, deadline, _, _ = header
+        if deadline is not None and now > deadline:
             raise UnreadableValueError("the value's deadline has passed", cause="expired")
         try:
-            return Decoded(self._decode(*opened), header.computed_at, header.seconds)
+            return Decoded(self._decode(header, data, start, end, is_own), computed_at, seconds)
         except UnreadableValueError:
             raise
         except BaseException as error:
@@ -360,7 +363,7 @@ class Codec:
 
     def _decode(self, header: Header, data: memoryview, start: int, end: int, is_own: bool) -> object:
         """The value of an `Opened`."""
-        flags, length, stored_with = header.flags, header.length, header.serializer
+        flags, _, _, _, _, _, length, stored_with = header
         if stored_with != self._format.name:
             raise UnreadableValueError(
                 f"the value was stored with serializer {stored_with!r}, not {self._format.name!r}", cause="serializer"
@@ -370,6 +373,10 @@ class Codec:
             raise UnreadableValueError(f"the value contains code that only Python {was} can load", cause="python")
         if flags & ZSTD and length > MAX_LENGTH:
             raise UnreadableValueError(f"the value has {length} bytes, more than are allowed", cause="length")
+        if not flags & _OTHER_THAN_PLAIN:
+            if end - start != length:
+                raise UnreadableValueError("the payload is not as long as announced", cause="format")
+            return self._format.decode(data[start:end])
         is_pickle, code = stored_with == "pickle", bool(flags & BY_VALUE)
         if flags & BUFFERS:
             if not is_pickle:  # else bytes for a harmless serializer would be unpickled

@@ -20,6 +20,7 @@ from dynmemo.stores.sqlite import SqliteStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from dynmemo.codec import Decoded
     from dynmemo.entries import Entries, Looked
     from dynmemo.explain.explanation import State
     from dynmemo.item import Item
@@ -76,9 +77,9 @@ def explain(name: str, call: Known, history: History, entries: Callable[[], Entr
 
 
 def _standing(entries: Entries, call: Known, history: History) -> _Standing:
-    looked = entries.look_up(call.key, slides=False)
+    looked = entries.near(call.key) or entries.read(call.key)
     if looked.decoded is not None and looked.row is not None:
-        return _live(looked.row, looked.decoded.computed_at, looked.decoded.seconds)
+        return _live(looked, looked.row, looked.decoded, entries.cache.near.seconds)
     if looked.unreadable is not None:
         return _Standing("unreadable", str(looked.unreadable))
     generation = entries.cache.generations.known(entries.store, call.fn)
@@ -93,9 +94,11 @@ def _standing(entries: Entries, call: Known, history: History) -> _Standing:
     return _gone(looked, now, generation, called_before=history.was_called(call.code, call.arguments))
 
 
-def _live(row: Item, computed_at: float, seconds: float) -> _Standing:
+def _live(looked: Looked, row: Item, decoded: Decoded, near: float | None) -> _Standing:
     size = len(row.value or b"")
-    about = f"{size:,} bytes{_outside(row)}, computed {_when(computed_at)} in {seconds:.3g} s"
+    about = f"{size:,} bytes{_outside(row)}, computed {_when(decoded.computed_at)} in {decoded.seconds:.3g} s"
+    if looked.is_near:
+        about += f"; near: this process has read it within the last {near:g} s, and uses it without a request"
     end = expiry.expires_at(row)
     if end is None:
         return _Standing("live", f"never expires ({about})")

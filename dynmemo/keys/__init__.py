@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import marshal
 from collections.abc import Collection
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,6 +33,12 @@ _UNSTABLE = (
     "%s(): the argument `%s` has another digest each time, so no call with it is ever a hit. Say what counts of it "
     "with __dynmemo_digest__ or register_digest()."
 )
+
+_SCALARS = frozenset({type(None), bool, int, float, str})
+"""Exact types of arguments that nothing can change, so that a call with the same ones need not digest them again."""
+_MOST_SPELLED = 1_000
+_LONGEST_SPELLED = 200
+"""Bytes of arguments that are remembered with their key."""
 
 MAX_NAME_BYTES = 200
 GENERATION_SUFFIX = "#gen"
@@ -113,6 +120,8 @@ class ArgumentKeys:
 
     def _bind_to(self, function: Callable[..., object]) -> None:
         label, key, ignore = self._label, self._key, self._ignore_given
+        self._spelled: dict[bytes, tuple[str, tuple[str, str]]] = {}
+        """What `key` gave for scalars, with the code part, by how these are spelled."""
         self._seen = _defaults_of(function)
         self._signature, followed = _signature(function, label)
         self._ignore = _checked_ignore(ignore, self._signature, label, key)
@@ -120,6 +129,8 @@ class ArgumentKeys:
         parameters = self._signature.parameters.values()
         plain = all(p.kind in {p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY} for p in parameters)
         self._names = tuple(p.name for p in parameters)
+        filled_in = {type(p.default) for p in parameters if p.default is not p.empty}
+        self._by_spelling = key is None and filled_in <= _SCALARS
         # Only for signatures without *args, ** and keyword-only parameters; the others are bound by inspect.
         self._plain = plain
         self._positional_only = frozenset(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
@@ -127,8 +138,8 @@ class ArgumentKeys:
         self._defaults = {} if followed else {p.name: p.default for p in parameters if p.default is not p.empty}
         self._outer = inspect.signature(function, follow_wrapped=False) if followed else None
 
-    def digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, str]:
-        """The arguments part of the key, and why the result must not be stored if so.
+    def key(self, fn: str, code: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, str]:
+        """The key of a call of `fn`, a key name, with this code part; and why its result must not be stored if so.
 
         Raises:
             TypeError: the arguments do not fit the signature, as calling the function would say.
@@ -138,12 +149,25 @@ class ArgumentKeys:
         seen = self._seen
         if seen is not None and (function.__defaults__ is not seen[0] or function.__kwdefaults__ is not seen[1]):
             self._bind_to(function)  # they were set anew, as hot reload does
+        spelled = _spelling(args, kwargs) if self._by_spelling else None
+        known = None if spelled is None else self._spelled.get(spelled)
+        if known is None or known[0] is not code:
+            arguments, not_stored = self._digest(self._counted(args, kwargs))
+            known = (code, (f"{fn}:{code}:{arguments}", not_stored))
+            if spelled is not None and len(spelled) <= _LONGEST_SPELLED:
+                if len(self._spelled) >= _MOST_SPELLED:
+                    self._spelled.clear()
+                self._spelled[spelled] = known
+        return known[1]
+
+    def _counted(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
+        """What of the arguments counts."""
         if self._key is not None:
-            pairs: list[tuple[str, object]] = [("key()", self._key(*args, **kwargs))]
-        else:
-            pairs = self._pairs(args, kwargs)
-            if self._ignore:
-                pairs = self._without_ignored(pairs)
+            return [("key()", self._key(*args, **kwargs))]
+        pairs = self._pairs(args, kwargs)
+        return self._without_ignored(pairs) if self._ignore else pairs
+
+    def _digest(self, pairs: list[tuple[str, object]]) -> tuple[str, str]:
         try:
             return digest_arguments(pairs, self._code)
         except NoStableContent as error:
@@ -183,18 +207,18 @@ class ArgumentKeys:
         with contextlib.suppress(Exception):  # objects may do anything when looked at
             for name, value in [] if self._key is not None else self._pairs(args, kwargs):
                 if not is_immutable(value) and name not in self._ignore and wanted(value):
-                    before.append((name, value, self._digest(value)))
+                    before.append((name, value, self._alone(value)))
         return lambda: self._look_again(before)
 
-    def _digest(self, value: object) -> str:
+    def _alone(self, value: object) -> str:
         return digest_arguments([("", value)], self._code)[0]
 
     def _look_again(self, before: list[tuple[str, object, str]]) -> None:
         with contextlib.suppress(Exception):
             for name, value, then in before:
-                if (now := self._digest(value)) == then:
+                if (now := self._alone(value)) == then:
                     continue
-                unstable = self._digest(value) != now
+                unstable = self._alone(value) != now
                 self._notes[name] = "it has another digest each time" if unstable else "a computation changed it"
                 _once.warning((self._label, name, unstable), _UNSTABLE if unstable else _CHANGED, self._label, name)
 
@@ -238,6 +262,19 @@ class ArgumentKeys:
             owner = next(value for name, value in pairs if name == "self")
             kept.append(("type(self)", type(owner)))
         return kept
+
+
+def _spelling(args: tuple[Any, ...], kwargs: Any) -> bytes | None:
+    """Bytes that no other arguments have; None unless all of them are scalars, which nothing can change."""
+    for value in args:
+        if type(value) not in _SCALARS:
+            return None
+    if not kwargs:
+        return marshal.dumps(args, 2)
+    try:
+        return marshal.dumps((args, kwargs), 2) if _SCALARS.issuperset(map(type, kwargs.values())) else None
+    except ValueError:  # a mapping that is no dict
+        return None
 
 
 def _defaults_of(function: Any) -> tuple[object, object] | None:

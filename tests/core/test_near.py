@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from dynmemo import Cache, clear, dynamo_cached
 from dynmemo.errors import InvalidOptionError
 from dynmemo.item import Item
-from dynmemo.near import LARGEST, Near
+from dynmemo.near import Near, NearEntry
 from dynmemo.stores.sqlite import SqliteStore
 from tests.clock import Clock
 
@@ -56,11 +57,9 @@ class Fleet(RuleBasedStateMachine):
     def look(self, worker: int, x: int) -> None:
         function = self.functions[worker]
         entries, key = function._self_memo.entries(), function.cache_key(x)
-        near = entries.look_up(key, slides=False).decoded
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(entries, "_version", lambda: None)
-            plain = entries.look_up(key, slides=False).decoded
-        assert near == plain
+        near = entries.near(key, entries.store.version())
+        if near is not None:
+            assert near.decoded == entries.read(key).decoded
 
     @rule(worker=WORKERS, x=ARGUMENTS)
     def call(self, worker: int, x: int) -> None:
@@ -176,17 +175,22 @@ def test_a_near_hit_reads_no_row_and_counts_as_one_request(cache: Cache, monkeyp
     assert f() == [1]
     after = f.cache_info()
     assert (after.hits - before.hits, after.requests - before.requests) == (1, 1)
+    assert after.near_hits - before.near_hits == 1
+
+
+def entry(size: int) -> NearEntry[str]:
+    return NearEntry(Item(value=bytes(size)), "opened", object(), math.inf, math.inf, size)
 
 
 def test_near_entries_keep_to_their_bound() -> None:
     near: Near[str] = Near(50_000)
-    version = object()
     for n in range(100_000):
-        near.put(f"k{n}", Item(value=bytes(500)), "opened", version)
+        near.put(f"k{n}", entry(500), 0)
     kept = [n for n in range(100_000) if f"k{n}" in near.entries]
     assert kept == list(range(100_000 - 33, 100_000))
-    near.put("large", Item(value=bytes(LARGEST)), "opened", version)
+    near.put("large", entry(50_000), 0)
     assert "large" not in near.entries
+    assert len(near.entries) == 33
 
 
 def test_near_entries_can_be_turned_off(tmp_path: Path) -> None:
@@ -221,7 +225,7 @@ def test_clearing_by_name_reaches_near_entries(cache: Cache) -> None:
 
 def test_a_thread_may_use_near_entries_while_another_makes_room() -> None:
     near: Near[str] = Near(50_000)
-    version, done = object(), threading.Event()
+    done = threading.Event()
 
     def use() -> None:
         while not done.is_set():
@@ -236,7 +240,7 @@ def test_a_thread_may_use_near_entries_while_another_makes_room() -> None:
         for user in users:
             user.start()
         for n in range(30_000):
-            near.put(f"k{n % 40}", Item(value=bytes(500)), "opened", version)
+            near.put(f"k{n % 40}", entry(500), 0)
     finally:
         done.set()
         sys.setswitchinterval(interval)

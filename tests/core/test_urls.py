@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def test_a_dynamodb_url_names_table_and_options() -> None:
     kind, arguments = parse_url(
         "dynamodb://Weather_Cache?region=eu-west-1&create_table_if_not_exists=true&use_consistent_reads=false"
-        "&endpoint_url=http%3A%2F%2F127.0.0.1%3A8000&default_ttl=24h&refresh_after=0.5&max_value_bytes=1_000"
+        "&endpoint_url=http%3A%2F%2F127.0.0.1%3A8000&default_ttl=24h&refresh_after=0.5&max_value_bytes=1_000&near=30s"
     )
     assert kind == "dynamodb"
     assert arguments == {
@@ -29,6 +29,7 @@ def test_a_dynamodb_url_names_table_and_options() -> None:
         "default_ttl": 86_400.0,
         "refresh_after": 0.5,
         "max_value_bytes": 1000,
+        "near": 30.0,
     }
 
 
@@ -63,6 +64,9 @@ def test_a_sqlite_url_names_a_path(url: str, path: str) -> None:
         ("sqlite:////a.db?max_bytes=many", "must be a whole number"),
         ("sqlite:////a.db?max_bytes=-5", "must be a whole number"),
         ("dynamodb://t?default_ttl=soon", "default_ttl='soon'"),
+        ("dynamodb://t?near=soon", "near='soon'"),
+        ("dynamodb://t?near=0.5", "near=0.5 is below one second"),
+        ("sqlite:////a.db?near=30s", "near= is for DynamoDB"),
         ("dynamodb://t?refresh_after=x", "must be a number"),
         ("dynamodb://t?region=a&region=b", "twice"),
         ("dynamodb://t?region", "name=value"),

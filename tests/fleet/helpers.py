@@ -44,9 +44,9 @@ class _Spied:
         found: Item | None = super().read(key, consistent=consistent)  # type: ignore[misc]  # of the store mixed in
         return found
 
-    def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
+    def read_many(self, keys: Sequence[str], *, consistent: bool = False) -> dict[str, Item]:
         self._made("read_many", f"{len(keys)}")
-        found: dict[str, Item] = super().read_many(keys)  # type: ignore[misc]
+        found: dict[str, Item] = super().read_many(keys, consistent=consistent)  # type: ignore[misc]
         return found
 
     def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:

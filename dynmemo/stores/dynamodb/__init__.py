@@ -126,11 +126,11 @@ class DynamoDBStore(Store):
     def read(self, key: str, *, consistent: bool = False) -> Item | None:
         return self._whole(key, self._read(key, consistent=consistent))
 
-    def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
+    def read_many(self, keys: Sequence[str], *, consistent: bool = False) -> dict[str, Item]:
         names = self._names()
         wanted = [self._partition_key(key) for key in dict.fromkeys(keys)]
         found = {}
-        for row in self._batches().get(wanted, consistent=self._consistent):
+        for row in self._batches().get(wanted, consistent=consistent or self._consistent):
             key = row[names.key]["S"][len(self._prefix) :]
             item = self._whole(key, self._decoded(row, names))
             if item is not None:

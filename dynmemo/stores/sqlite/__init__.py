@@ -192,7 +192,7 @@ class SqliteStore(Store):
         known = file.version
         return known if file.give_back(cursor) else None
 
-    def read_many(self, keys: Sequence[str]) -> dict[str, Item]:
+    def read_many(self, keys: Sequence[str], *, consistent: bool = False) -> dict[str, Item]:
         self._count()
 
         def act(cursor: sqlite3.Cursor) -> dict[str, Item]:
