@@ -62,6 +62,21 @@ Url = Annotated[
 ]
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"dynmemo {dynmemo.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
 @app.command()
 def demo(
     url: Url = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections import deque
@@ -96,6 +97,24 @@ class Once:
             if cause in self._said:
                 return
             self._said.add(cause)
+        logger.warning(message, *details)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
+def announce(message: str, *details: object) -> None:
+    """Tell people once what is no trouble, in `message % details`.
+
+    As a warning, because nothing below it is shown to somebody who has not set up logging; but in a notebook, where
+    that would be a red box, as the output of the cell.
+    """
+    if in_notebook() and not logger.hasHandlers():
+        print(message % details)
+    else:
         logger.warning(message, *details)
 
 

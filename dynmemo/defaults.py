@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from dynmemo._process import logger
+from dynmemo._process import announce, logger
 from dynmemo.cache import Cache
 from dynmemo.errors import InvalidOptionError
 from dynmemo.stores.files import cache_folder, temporary_folder
+from dynmemo.tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ _exported: dict[str, tuple[str, str | None]] = {}
 _looked_up: tuple[str | None, str | None, Cache] | None = None
 
 
+@short_tracebacks
 def configure(url_or_cache: str | Cache | None) -> Cache:
     """Make this the cache of every decorated function that names none, here and in child processes.
 
@@ -130,6 +132,12 @@ def configured_cache() -> Cache | None:
         return None
 
 
+def known_cache() -> Cache | None:
+    """The default cache; None where it is the user's own file and nobody has used it yet, or the URL is wrong."""
+    looked = _looked_up
+    return configured_cache() or (looked[2] if looked is not None and looked[0] == _url() else None)
+
+
 def adopt(cache: Cache | None) -> None:
     """Take the default cache of the process from which a function came, unless this one has one of its own."""
     global _adopted
@@ -173,8 +181,7 @@ def _own_file() -> Cache:
     except OSError:
         pass  # it is there already, or the store will say what is wrong with the place
     else:
-        # A warning, because nothing below it is shown to somebody who has not set up logging.
-        logger.warning(
+        announce(
             "dynmemo keeps results in %s, shared by all programs of this user. To share them between machines, call "
             "dynmemo.configure('dynamodb://TABLE?region=REGION') or set %s.",
             path,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from dynmemo import expiry
+from dynmemo import expiry, views
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, UnreadableValueError
 from dynmemo.item import LATEST_TIME
 from dynmemo.keys import lease_key
@@ -59,7 +59,7 @@ class Looked(NamedTuple):
     """Whether it is a near entry, for which no row was read."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Entry(Generic[R]):
     """A stored result, as `entry()` tells of it."""
 
@@ -72,6 +72,19 @@ class Entry(Generic[R]):
     """Bytes as stored."""
     seconds: float
     """How long computing it took."""
+
+    def __repr__(self) -> str:
+        now, end = time.time(), self.expires_at
+        computed = f"computed {views.ago(self.computed_at.timestamp(), now)} in {views.duration(self.seconds)}"
+        expires = "never expires" if end is None else f"expires {views.ago(end.timestamp(), now)}"
+        return f"<dynmemo.Entry {views.shape(self.value)}: {views.size(self.size)}, {computed}, {expires}>"
+
+    def _repr_html_(self) -> str:
+        now = time.time()
+        computed = f"{views.when(self.computed_at.timestamp(), now)}, in {views.duration(self.seconds)}"
+        expires = "never" if self.expires_at is None else views.when(self.expires_at.timestamp(), now)
+        rows = (("computed", computed), ("expires", expires), ("size", f"{views.size(self.size)} as stored"))
+        return views.page("entry", views.shape(self.value), views.facts(rows))
 
 
 class Entries:

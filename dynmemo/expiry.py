@@ -20,9 +20,20 @@ from dynmemo.item import LATEST_TIME, Item
 Duration = float | timedelta | str
 Ttl = Duration | datetime
 
-DURATIONS = "seconds, a timedelta, or text such as '90s', '1h30m', '24h' or '7d'"
-_UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_TEXT = re.compile(r"\s*" + "".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?){unit}\s*)?" for unit in _UNITS), re.ASCII)
+DURATIONS = "seconds, a timedelta, or text such as '90s', '5min', '1h30m', '24 hours', '7d' or '1w'"
+_SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_UNITS = {
+    "w": "w|weeks?|W",
+    "d": "d|days?|D",
+    "h": "h|hr|hrs|hours?|H",
+    "m": "m|min|mins|minutes?",  # not M, which is a month to pandas
+    "s": "s|sec|secs|seconds?|S",
+}
+"""How each unit is written, as pandas and people do."""
+_TEXT = re.compile(
+    r"\s*" + "".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?)\s*(?:{words})(?![a-zA-Z])\s*)?" for unit, words in _UNITS.items()),
+    re.ASCII,
+)
 
 
 def parse_duration(value: object, option: str) -> float:
@@ -64,7 +75,7 @@ def _seconds(value: object, option: str) -> float:
         match = _TEXT.fullmatch(value)
         if match is None or not any(match.groups()):
             raise InvalidOptionError(f"{option}={value!r} is not a time; give {DURATIONS}")
-        return math.fsum(float(number) * _UNITS[unit] for unit, number in match.groupdict(default="0").items())
+        return math.fsum(float(number) * _SECONDS[unit] for unit, number in match.groupdict(default="0").items())
     # numpy calls its timedelta64 a number, whatever its unit.
     is_count = getattr(getattr(value, "dtype", None), "kind", "") != "m"
     if is_count and not isinstance(value, bool) and isinstance(value, numbers.Real):

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dynmemo import views
 from dynmemo._process import Daemons
 from dynmemo.expiry import is_expired
 from dynmemo.generations import ALL
@@ -57,6 +58,13 @@ class Purged:
     """DynamoDB read capacity units consumed; other programs' rows are read as well. 0 on SQLite."""
     write_units: float = 0.0
     """DynamoDB write capacity units consumed, or the estimate of a dry run. 0 on SQLite."""
+
+    def _repr_html_(self) -> str:
+        rows = [("looked at", views.counted(self.scanned, "row"))]
+        if self.read_units or self.write_units:
+            rows += [("read units", f"{self.read_units:,.1f}"), ("write units", f"{self.write_units:,.0f}")]
+        what = f"{views.counted(self.rows, 'entry', 'entries')} and {views.counted(self.parts, 'part')}"
+        return views.page("purge", what, views.facts(rows))
 
 
 def detach_computations(cache: Cache, fn: str = ALL) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from dynmemo import views
 from dynmemo._process import new_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class CacheInfo(NamedTuple):
@@ -47,6 +51,23 @@ class CacheInfo(NamedTuple):
     """Large values that were read from a local copy instead of the table or S3."""
     near_hits: int = 0
     """Those of the hits for which no row was read: this process has read it before, and uses it again."""
+
+    def _repr_html_(self) -> str:
+        return views.page("cache_info()", in_short(self), views.facts(counts(self)))
+
+
+def in_short(info: CacheInfo) -> str:
+    """How it did: ``3 hits, 1 miss, saved 14 min``."""
+    saved = f"saved {views.duration(info.seconds_saved)}" if info.seconds_saved else ""
+    parts = (views.counted(info.hits, "hit"), views.counted(info.misses, "miss", "misses"), saved)
+    return ", ".join(filter(None, parts))
+
+
+def counts(info: CacheInfo) -> Iterator[tuple[str, str]]:
+    """What was counted, in words, without what never happened."""
+    for name, count in info._asdict().items():
+        if count:
+            yield name.replace("_", " "), views.duration(count) if "seconds" in name else f"{count:,}"
 
 
 COUNTERS = ("misses", "computed", "waited", "stale", "errors", "unreadable", "bypassed")

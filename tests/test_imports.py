@@ -22,6 +22,8 @@ ROOMS = [
     "_version",
     "_process",
     "errors",
+    "tracebacks",
+    "views",
     "stats",
     "failures",
     "item",

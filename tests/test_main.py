@@ -53,7 +53,7 @@ def url(tmp_path: Path) -> str:
     ("url", "said"),
     [
         ("redis://localhost", "InvalidOptionError: a cache URL starts with"),
-        ("dynamodb://t?region=eu-west-1&endpoint_url=http://127.0.0.1:9", "StoreUnavailableError: "),
+        ("dynamodb://tab?region=eu-west-1&endpoint_url=http://127.0.0.1:9", "StoreUnavailableError: "),
     ],
 )
 def test_a_cache_that_does_not_work_is_one_line_and_a_failed_command(url: str, said: str) -> None:

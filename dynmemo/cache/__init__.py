@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dynmemo import expiry
+from dynmemo import expiry, views
 from dynmemo._process import Once
 from dynmemo.cache.by_key import ByKey, Region
 from dynmemo.cache.options import (
@@ -36,6 +36,7 @@ from dynmemo.stores.files import COPIES_MAX_BYTES
 
 # Not when it is first needed: a handler of signals that calls a function meanwhile would find half of it.
 from dynmemo.stores.sqlite import SqliteStore
+from dynmemo.tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,9 +95,10 @@ class Cache(ByKey):
         clock: gives Unix seconds.
     """
 
+    @short_tracebacks
     def __init__(
         self,
-        store: Store,
+        store: Store = None,  # type: ignore[assignment]  # so that this says itself what is missing
         *,
         secret: Secret | None = None,
         encrypt: bool = False,
@@ -109,6 +111,12 @@ class Cache(ByKey):
         lease_seconds: Duration = LEASE_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        if not hasattr(store, "metered"):
+            given = "nothing" if store is None else type(store).__name__
+            raise InvalidOptionError(
+                f"Cache() takes a store, not {given}; make a cache with Cache.sqlite('cache.db'), "
+                "Cache.dynamodb('weather_cache') or Cache.from_url(url)"
+            )
         self.store = store
         self.clock = clock
         self.secrets = checked_secrets(secret)
@@ -130,6 +138,7 @@ class Cache(ByKey):
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
 
     @classmethod
+    @short_tracebacks
     def sqlite(
         cls,
         path: str | os.PathLike[str],
@@ -167,6 +176,7 @@ class Cache(ByKey):
         return _make("sqlite", {**_given("sqlite", locals()), "path": checked_path(path)})
 
     @classmethod
+    @short_tracebacks
     def dynamodb(
         cls,
         table_name: str,
@@ -224,6 +234,7 @@ class Cache(ByKey):
         return _make("dynamodb", _given("dynamodb", locals()))
 
     @classmethod
+    @short_tracebacks
     def from_url(cls, url: str) -> Cache:
         """The cache of a URL; equal URLs share one cache per process.
 
@@ -266,7 +277,20 @@ class Cache(ByKey):
         return None if any("," in text or text != text.strip() for text in texts) else ",".join(texts)
 
     def __repr__(self) -> str:
-        return f"<dynmemo.Cache {self.url or self.store.location}>"
+        return f"<dynmemo.Cache {self.url or self.store.location}: {self._state()}>"
+
+    def _repr_html_(self) -> str:
+        trust = "encrypted" if self.encrypt else "signed" if self.secrets else "neither signed nor encrypted"
+        ttl = "never" if self.default_ttl is None else views.duration(self.default_ttl)
+        limit = "" if self.max_value_bytes is None else views.size(self.max_value_bytes)
+        rows = (("url", self.url or ""), ("results", trust), ("expire by default", ttl), ("largest value", limit))
+        return views.page(self.store.location, self._state(), views.facts(rows))
+
+    def _state(self) -> str:
+        """How it does, as the decorated functions of this process know it."""
+        if self.breaker.is_open:
+            return "out of order"
+        return "writing is out of order" if self.write_breaker.is_open else "in order"
 
     def __dynmemo_digest__(self) -> object:
         """In the code and arguments of decorated functions it counts by its place, as other connections do."""

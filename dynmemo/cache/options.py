@@ -24,6 +24,9 @@ from dynmemo.item import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+LONGEST_KEY = 2_045
+"""Bytes of a key, so that it moves from one store to another: DynamoDB takes 2,048 with the ``dc:`` before it."""
+
 LONGEST_LEASE = 3600.0
 SHORTEST_GOOD_SECRET = 16
 
@@ -35,9 +38,13 @@ def check_key(key: object) -> None:
     if not isinstance(key, str):
         raise InvalidOptionError(f"a key is a text, not {type(key).__name__}")
     try:
-        key.encode()
+        length = len(key.encode())
     except UnicodeEncodeError:
         raise InvalidOptionError("a key has no half of a surrogate pair in it; the given one has") from None
+    if length > LONGEST_KEY:
+        raise InvalidOptionError(
+            f"a key has at most {LONGEST_KEY:,} bytes in UTF-8, in every store; the given one has {length:,}. Use a hash"
+        )
 
 
 def checked_path(path: object) -> str:
@@ -218,9 +225,7 @@ def parse_url(url: str) -> tuple[str, dict[str, object]]:
         raise InvalidOptionError(f"this is not a cache URL; give {_EXAMPLES}") from None
     kind = parts.scheme if "://" in url else ""  # of "user:password@table" nothing is repeated
     if kind not in CONSTRUCTORS:
-        raise InvalidOptionError(
-            f"a cache URL starts with dynamodb:// or sqlite://, not {kind or 'nothing'!r}; give {_EXAMPLES}"
-        )
+        raise InvalidOptionError(_no_url(kind, url))
     if parts.fragment:
         raise InvalidOptionError("a cache URL has no #fragment; write # as %23 in a path or option")
     place, parsers = _read_from_urls(kind)
@@ -247,6 +252,27 @@ def parse_url(url: str) -> tuple[str, dict[str, object]]:
         except (KeyError, ValueError):
             raise InvalidOptionError(f"option {name}={text!r} of the {kind} URL must be {wanted}") from None
     return kind, arguments
+
+
+_TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+_FILE = re.compile(r".*\.(?:db|sqlite3?)|[~./].*|(?:[A-Za-z]:)?[^:]*[/\\].*")
+
+
+def _no_url(kind: str, url: str) -> str:
+    """What is wrong with text that is no cache URL, with a guess; only what looks like a table or a file is repeated."""
+    if kind:
+        return f"a cache URL starts with dynamodb:// or sqlite://, not {kind!r}; give {_EXAMPLES}"
+    place = url.partition("?")[0]
+    meant, _, rest = place.partition(":")
+    bare = rest if meant in CONSTRUCTORS else place
+    guess = ""
+    if "@" not in url and meant != "dynamodb" and _FILE.fullmatch(bare):
+        guess = f"sqlite:///{quote(bare.replace(chr(92), '/'), safe='/:~')}"
+    elif meant != "sqlite" and _TABLE_NAME.fullmatch(table := bare.strip("/")):
+        guess = f"dynamodb://{table}"
+    if not guess:
+        return f"a cache URL starts with dynamodb:// or sqlite://, as {_EXAMPLES} do; what is given does not"
+    return f"{place!r} is no cache URL, which starts with dynamodb:// or sqlite://; did you mean {guess}?"
 
 
 def _place(kind: str, netloc: str, path: str) -> str:

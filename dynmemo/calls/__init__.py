@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import time
@@ -18,6 +19,7 @@ from dynmemo.generations import ALL
 from dynmemo.keys import key_name
 from dynmemo.purging import clear_functions
 from dynmemo.purging import purge as purge_rows
+from dynmemo.tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Sequence
@@ -152,7 +154,19 @@ def _check_name(name: object) -> None:
 def _check_function(function: object) -> None:
     """Refuse what cannot be decorated, with the likely cause."""
     if isinstance(function, (classmethod, staticmethod)):
+        _check_function(function.__func__)
         return
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidOptionError(
+            f"{_name_of(function)}() is a generator function: what it yields is there once, and cannot be stored; "
+            "let it return a list"
+        )
+    if isinstance(function, (property, functools.cached_property)):
+        name = _name_of(function.fget if isinstance(function, property) else function.func)
+        kind = type(function).__name__
+        raise InvalidOptionError(
+            f"{name} is a {kind} already; put @dynamo_cached below @{kind}, next to the function"
+        )
     if inspect.isclass(function):
         raise InvalidOptionError(
             f"dynamo_cached decorates functions and methods, not the class {function.__qualname__}; "
@@ -165,6 +179,10 @@ def _check_function(function: object) -> None:
         )
 
 
+def _name_of(function: object) -> str:
+    return str(getattr(function, "__qualname__", type(function).__name__))
+
+
 class _Decorator:
     """What `dynamo_cached(...)` gives."""
 
@@ -175,6 +193,7 @@ class _Decorator:
     def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCachedFunction[P, R]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, func: Callable[P, R], /) -> CachedFunction[P, R]: ...
+    @short_tracebacks
     def __call__(self, func: Any, /) -> Any:
         _check_function(func)
         self._options.check()
@@ -211,6 +230,7 @@ def _takes(options: Callable[Given, Options]) -> Callable[[Callable[..., Any]], 
 
 
 @_takes(Options)
+@short_tracebacks
 def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
     """Compute the function once for the same arguments and share the result with every process that uses the cache.
 
@@ -265,6 +285,7 @@ def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
     return decorate if func is None else decorate(func)
 
 
+@short_tracebacks
 def clear(function_or_name: Callable[..., Any] | str | None = None) -> None:
     """Forget all entries of a function, in every process.
 
@@ -284,6 +305,7 @@ def clear(function_or_name: Callable[..., Any] | str | None = None) -> None:
         clear_functions(default_cache(), rows.fn or ALL)
 
 
+@short_tracebacks
 def purge(
     function_or_name: Callable[..., Any] | str | None = None,
     *,

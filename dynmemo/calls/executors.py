@@ -118,7 +118,7 @@ def _take(sweep: Sweep, call: Call, future: Future[Ran]) -> None:
     call.is_counted = True  # there
     error = future.exception()
     if error is not None:
-        sweep.take(call, Failed(error))
+        sweep.take(call, Failed(error, error.__traceback__))
         return
     ran = future.result()
     if ran.kind == "away":

@@ -11,6 +11,7 @@ from dynmemo.calls.executors import run_in
 from dynmemo.calls.progress import Tally, display
 from dynmemo.calls.sweep import SIZES, Sweep
 from dynmemo.errors import InvalidOptionError
+from dynmemo.tracebacks import short_tracebacks, shorten
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -73,6 +74,7 @@ class SyncMany(Generic[P, R]):
         progress: Report = False,
         on_item_error: Literal["return"],
     ) -> Iterator[R | Exception]: ...
+    @short_tracebacks
     def map(
         self,
         items: Iterable[Any],
@@ -144,6 +146,7 @@ class SyncMany(Generic[P, R]):
         progress: Report = False,
         on_item_error: Literal["return"],
     ) -> Iterator[R | Exception]: ...
+    @short_tracebacks
     def starmap(
         self,
         rows: Iterable[Any],
@@ -158,6 +161,7 @@ class SyncMany(Generic[P, R]):
             self, rows, _spread(rows), lazy=lazy
         )
 
+    @short_tracebacks
     def warm(
         self: SyncMany[Concatenate[Item, Rest], R],
         items: Iterable[Item],
@@ -216,6 +220,7 @@ class AsyncMany(Generic[P, R]):
         progress: Report = False,
         on_item_error: Literal["return"],
     ) -> AsyncIterator[R | Exception]: ...
+    @short_tracebacks
     async def map(
         self,
         items: Iterable[Any],
@@ -277,6 +282,7 @@ class AsyncMany(Generic[P, R]):
         progress: Report = False,
         on_item_error: Literal["return"],
     ) -> AsyncIterator[R | Exception]: ...
+    @short_tracebacks
     async def starmap(
         self,
         rows: Iterable[Any],
@@ -291,6 +297,7 @@ class AsyncMany(Generic[P, R]):
             self, rows, _spread(rows), lazy=lazy
         )
 
+    @short_tracebacks
     async def warm(
         self: AsyncMany[Concatenate[Item, Rest], R],
         items: Iterable[Item],
@@ -369,20 +376,28 @@ class _Options:
 
     def _lazily(self, function: Any, items: object, rows: Iterator[Row]) -> Iterator[Any]:
         first, size = 0, SIZES[-1]
-        with self.tally(items, lazy=True) as tally:
-            while window := list(islice(rows, size)):
-                sweep = self.sweep(function, window, tally, first=first)
-                first, size = first + len(window), sweep.size
-                yield from _popped(sweep.results)
+        try:
+            with self.tally(items, lazy=True) as tally:
+                while window := list(islice(rows, size)):
+                    sweep = self.sweep(function, window, tally, first=first)
+                    first, size = first + len(window), sweep.size
+                    yield from _popped(sweep.results)
+        except BaseException as error:
+            shorten(error)
+            raise
 
     async def _lazily_async(self, function: Any, items: object, rows: Iterator[Row]) -> AsyncIterator[Any]:
         first, size = 0, SIZES[-1]
-        with self.tally(items, lazy=True) as tally:
-            while window := list(islice(rows, size)):
-                sweep = await self.sweep_async(function, window, tally, first=first)
-                first, size = first + len(window), sweep.size
-                for result in _popped(sweep.results):
-                    yield result
+        try:
+            with self.tally(items, lazy=True) as tally:
+                while window := list(islice(rows, size)):
+                    sweep = await self.sweep_async(function, window, tally, first=first)
+                    first, size = first + len(window), sweep.size
+                    for result in _popped(sweep.results):
+                        yield result
+        except BaseException as error:
+            shorten(error)
+            raise
 
 
 def _popped(results: list[Any]) -> Iterator[Any]:
@@ -393,6 +408,7 @@ def _popped(results: list[Any]) -> Iterator[Any]:
 
 
 def _single(items: Iterable[Any]) -> Iterator[Row]:
+    __tracebackhide__ = True  # what is no iterable is the caller's error
     return (((item,), {}) for item in items)
 
 

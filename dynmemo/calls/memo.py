@@ -56,6 +56,7 @@ class Memo:
             version=options.version,
             ignore_globals=options.ignore_globals,
             walked=self._history.saw_code,
+            has_hit=lambda: self.stats.info().hits > 0,
         )
         self.arguments = ArgumentKeys(
             function,
@@ -308,6 +309,11 @@ class Memo:
         given = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
         return {**given, "name": self.name}
 
+    def place(self) -> str:
+        """Where the results lie; asking makes no default cache."""
+        cache = self.cache or defaults.known_cache()
+        return "the default cache, not used yet" if cache is None else cache.store.location
+
     def key(self, args: Arguments, kwargs: Keywords) -> str:
         """The key of a call, as `Cache.get` takes it."""
         return self.key_and_reason(args, kwargs)[0]
@@ -356,9 +362,11 @@ def value_of(outcome: Outcome | None) -> Any:
     """The result, or else what the user's function raised is raised as it was."""
     if not isinstance(outcome, Failed):
         return None if outcome is None else outcome.value
+    __tracebackhide__ = True
     context = outcome.error.__context__
     try:
-        raise outcome.error
+        # Each caller sees the way of the computation and its own, not those of others who waited for it.
+        raise outcome.error.with_traceback(outcome.traceback)
     finally:
         outcome.error.__context__ = context  # `raise` put what the caller is handling in its place
 
@@ -400,6 +408,6 @@ class Computation:
         if error is None:
             self.outcome = Computed(self.value, self._began, seconds, not_stored)
         else:
-            self.outcome = Failed(error)
+            self.outcome = Failed(error, None if traceback is None else traceback.tb_next)
         # A coroutine that is closed from outside may await nothing more, so its story is closed, too.
         return not isinstance(error, GeneratorExit)

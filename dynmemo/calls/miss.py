@@ -35,6 +35,7 @@ from dynmemo.leases import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import TracebackType
 
     from dynmemo.calls import Options
     from dynmemo.entries import Entries, Looked
@@ -55,6 +56,8 @@ class Failed:
     """The user's function raised."""
 
     error: BaseException
+    traceback: TracebackType | None
+    """Of the user's own frames."""
 
 
 # An outcome instead of an exception, because a StopIteration of the user's function must not end the story.

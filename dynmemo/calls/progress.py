@@ -8,6 +8,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from dynmemo import views
+from dynmemo._process import in_notebook
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,7 +38,7 @@ class Progress(NamedTuple):
         names = ("found", "computed", "elsewhere", "failed", "left")
         counts = [f"{getattr(self, name):,} {name}" for name in names if getattr(self, name)]
         if self.seconds_left is not None and self.left:
-            counts.append(f"{_duration(self.seconds_left)} to go")
+            counts.append(f"{views.duration(math.ceil(self.seconds_left))} to go")
         return ", ".join(counts) or "nothing to do"
 
     @property
@@ -178,16 +181,7 @@ class _Bar(_Display):
 
 def display() -> Callable[[Progress], object] | None:
     """What shows a `Progress` where this program runs; None where nobody looks."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if getattr(shell, "kernel", None) is not None:
+    if in_notebook():
         return _Bar()
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     return _Line() if is_terminal else None
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

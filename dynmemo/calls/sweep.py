@@ -316,7 +316,7 @@ class Sweep:
         except Elsewhere as elsewhere:
             return elsewhere
         except Exception as error:  # noqa: BLE001 - of this call: its key, or the store where errors are raised
-            return Failed(error)
+            return Failed(error, error.__traceback__)
 
     def _missed(self, call: Call) -> Steps[Outcome]:
         """The story of a call that was looked up."""

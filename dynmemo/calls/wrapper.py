@@ -6,18 +6,24 @@ import asyncio
 import copy
 import types
 from contextlib import closing
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, SupportsIndex, TypeVar, cast, overload
 
 import wrapt
 
+from dynmemo import views
 from dynmemo.calls.many import AsyncMany, SyncMany
 from dynmemo.calls.memo import Computation, value_of
 from dynmemo.calls.miss import Compute
 from dynmemo.calls.travel import Traveller, reduce_bound, reduce_function
+from dynmemo.expiry import parse_duration
+from dynmemo.stats import counts, in_short
+from dynmemo.tracebacks import short_tracebacks, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dynmemo.calls import TtlOption
     from dynmemo.calls.memo import Memo
     from dynmemo.entries import Entry
     from dynmemo.explain import Explanation
@@ -69,6 +75,18 @@ class _Plain(Generic[P, R]):
             {"__wrapped__", *dir(self.__wrapped__), *(name for name in dir(type(self)) if not name.startswith("_"))}
         )
 
+    def __repr__(self) -> str:
+        memo = self._self_memo
+        return f"<dynmemo.CachedFunction {memo.name} in {memo.place()}: {in_short(memo.stats.info())}>"
+
+    def _repr_html_(self) -> str:
+        memo = self._self_memo
+        info = memo.stats.info()
+        lifetime = [("ttl", _lasting(memo.options.ttl)), ("sliding", _lasting(memo.options.sliding))]
+        return views.page(memo.name, in_short(info), views.facts([("cache", memo.place()), *lifetime, *counts(info)]))
+
+    __str__ = __repr__  # wrapt's is that of the function
+
     def __dynmemo_digest__(self) -> object:
         """In arguments and other data it counts as what it decorates."""
         return self.__wrapped__
@@ -81,6 +99,7 @@ class _Plain(Generic[P, R]):
         """The options given to `dynamo_cached`, defaults filled in."""
         return self._self_memo.parameters()
 
+    @short_tracebacks
     def cache_key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """The key of this call, as `Cache.get` takes it; the partition key is that with ``dc:`` before it.
 
@@ -90,25 +109,37 @@ class _Plain(Generic[P, R]):
         return self._self_memo.key(self._self_with_owner(args), kwargs)
 
 
+def _lasting(given: TtlOption | None) -> str:
+    """A `ttl` or `sliding` in words."""
+    if given is None or isinstance(given, (str, datetime)):
+        return str(given or "")
+    return "as the result says" if callable(given) else views.duration(parse_duration(given, "ttl"))
+
+
 class _Sync(_Plain[P, R], SyncMany[P, R]):
     """The methods of a decorated plain function."""
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The result: stored, or computed and stored."""
         memo, given = self._self_memo, self._self_with_owner(args)
-        hit, story = memo.call(given, kwargs)
-        if hit is not None or story is None:
-            result: R = hit.value  # type: ignore[union-attr, assignment]  # one of them is there
-            return result
-        # As `Memo.play` does it, which would be one more frame for each level of a recursive function.
-        with closing(story):
-            outcome = memo.go_on(story)
-            while isinstance(outcome, Compute):
-                with Computation(memo, given, kwargs) as computation:
-                    computation.value = memo.function(*given, **kwargs)
-                outcome = memo.go_on(story, computation.outcome)
-            return value_of(outcome)  # type: ignore[no-any-return]
+        # The frames of `Memo.play` and `short_tracebacks` would be more of them for each level of a recursive function.
+        try:
+            hit, story = memo.call(given, kwargs)
+            if hit is not None or story is None:
+                result: R = hit.value  # type: ignore[union-attr, assignment]  # one of them is there
+                return result
+            with closing(story):
+                outcome = memo.go_on(story)
+                while isinstance(outcome, Compute):
+                    with Computation(memo, given, kwargs) as computation:
+                        computation.value = memo.function(*given, **kwargs)
+                    outcome = memo.go_on(story, computation.outcome)
+                return value_of(outcome)  # type: ignore[no-any-return]
+        except BaseException as error:
+            shorten(error)
+            raise
 
+    @short_tracebacks
     def cache_clear(self) -> None:
         """Forget all calls of this function, in every process; counters begin at zero again.
 
@@ -119,20 +150,24 @@ class _Sync(_Plain[P, R], SyncMany[P, R]):
         """
         self._self_memo.clear()
 
+    @short_tracebacks
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Forget one call. Raises as `cache_clear` and `cache_key`."""
         self._self_memo.invalidate(self._self_with_owner(args), kwargs)
 
+    @short_tracebacks
     def recompute(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute, store and return, whatever is stored now."""
         memo, given = self._self_memo, self._self_with_owner(args)
         result: R = memo.play(memo.story_anew(given, kwargs), given, kwargs)
         return result
 
+    @short_tracebacks
     def entry(self, /, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
         """What is stored for this call, None if nothing live is; never computes. Raises as `invalidate`."""
         return self._self_memo.entry(self._self_with_owner(args), kwargs)
 
+    @short_tracebacks
     def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What the key of this call is made of, what is stored for it, and why it is a miss if it is one.
 
@@ -148,33 +183,39 @@ class _Sync(_Plain[P, R], SyncMany[P, R]):
 class _Async(_Plain[P, R], AsyncMany[P, R]):
     """The methods of a decorated ``async def`` function; those that wait for a store are coroutines."""
 
+    @short_tracebacks
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The result: stored, or computed and stored."""
         result: R = await self._self_memo.call_async(self._self_with_owner(args), kwargs)
         return result
 
+    @short_tracebacks
     async def cache_clear(self) -> None:
         """Forget all calls of this function, in every process, as that of a plain function."""
         memo = self._self_memo
         await memo.run(memo.clear)
 
+    @short_tracebacks
     async def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Forget one call."""
         memo = self._self_memo
         await memo.run(memo.invalidate, self._self_with_owner(args), kwargs)
 
+    @short_tracebacks
     async def recompute(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute, store and return, whatever is stored now."""
         memo, given = self._self_memo, self._self_with_owner(args)
         result: R = await memo.play_async(memo.story_anew(given, kwargs), given, kwargs)
         return result
 
+    @short_tracebacks
     async def entry(self, /, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
         """What is stored for this call, None if nothing live is; never computes."""
         memo = self._self_memo
         found: Entry[R] | None = await memo.run(memo.entry, self._self_with_owner(args), kwargs)
         return found
 
+    @short_tracebacks
     async def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What the key of this call is made of and what is stored for it, as that of a plain function."""
         # Not in the cache's own threads: there may be no cache.
@@ -195,9 +236,6 @@ class _Wrapper(Traveller, _Function):
     def _self_with_owner(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments of the underlying function."""
         return args
-
-    def __repr__(self) -> str:
-        return f"<dynmemo.CachedFunction {self._self_memo.name}>"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         return reduce_function(self)
@@ -220,9 +258,6 @@ class BoundCachedFunction(_BoundFunction):
         """The arguments of the underlying function: of a bound method, the instance or class comes first."""
         bound = self.__wrapped__
         return (bound.__self__, *args) if isinstance(bound, types.MethodType) else args
-
-    def __repr__(self) -> str:
-        return f"<dynmemo.CachedFunction {self._self_memo.name}>"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         return reduce_bound(self)

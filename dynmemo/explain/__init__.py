@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from dynmemo import expiry
+from dynmemo import expiry, views
 from dynmemo.defaults import is_disabled
 from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError
 from dynmemo.explain.differences import History, Known, history, is_small
@@ -96,14 +96,15 @@ def _standing(entries: Entries, call: Known, history: History) -> _Standing:
 
 def _live(looked: Looked, row: Item, decoded: Decoded, near: float | None) -> _Standing:
     size = len(row.value or b"")
-    about = f"{size:,} bytes{_outside(row)}, computed {_when(decoded.computed_at)} in {decoded.seconds:.3g} s"
+    took = views.duration(decoded.seconds)
+    about = f"{views.size(size)}{_outside(row)}, computed {views.moment(decoded.computed_at)} in {took}"
     if looked.is_near:
         about += f"; near: this process has read it within the last {near:g} s, and uses it without a request"
     end = expiry.expires_at(row)
     if end is None:
         return _Standing("live", f"never expires ({about})")
     window = "" if row.ttl_window is None else " unless it is used before"
-    return _Standing("live", f"until {_when(end)}{window} ({about})", datetime.fromtimestamp(end, UTC))
+    return _Standing("live", f"until {views.moment(end)}{window} ({about})", datetime.fromtimestamp(end, UTC))
 
 
 def _outside(row: Item) -> str:
@@ -126,15 +127,11 @@ def _gone(looked: Looked, now: float, generation: str, *, called_before: bool) -
         return _Standing("cleared", "what is stored was computed before the function, or the whole cache, was cleared")
     end = expiry.expires_at(row)
     if end is not None and expiry.is_expired(row, now):
-        kept = "" if row.stale_for is None or row.ttl_date is None else f", kept for errors until {_when(row.ttl_date)}"
-        return _Standing("expired", f"since {_when(end)}{kept}", datetime.fromtimestamp(end, UTC))
+        kept = "" if row.stale_for is None or row.ttl_date is None else f", kept for errors until {views.moment(row.ttl_date)}"
+        return _Standing("expired", f"since {views.moment(end)}{kept}", datetime.fromtimestamp(end, UTC))
     if row.value is None:
         return _Standing("unreadable", "a part of the value is missing")
     return _Standing("expired", "the deadline that was signed with the value has passed")
-
-
-def _when(moment: float) -> str:
-    return f"{datetime.fromtimestamp(int(moment), UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _stored(entries: Entries | None, fn: str) -> Iterator[tuple[str, str]]:

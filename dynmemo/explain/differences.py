@@ -26,6 +26,9 @@ _ORDER = (
 _UNKNOWN = 3
 """For how many differences a part counts of which only the hash is known."""
 
+MOST_NAMED = 3
+"""Attributes or items of one argument that are named."""
+
 _WORDS = {
     "function": ("helper `{}`", "was edited"),
     "class": ("class `{}`", "was edited"),
@@ -95,8 +98,7 @@ class Known:
         for one in self.each:
             then = call.each.get(one.name)
             if one.digest is not None and then is not None and one.digest != then.digest:
-                same = "has the same items in another order" if one.unordered == then.unordered else "differs"
-                found.append(f"argument `{one.name}` {same}")
+                found.append(f"argument `{one.name}` {_how(one, then)}")
             elif one.digest is not None and then is None:
                 unsure.append(one.name)
         if not found and not unsure:
@@ -105,6 +107,17 @@ class Known:
             return [f"argument `{unsure[0]}` differs"], 1
         found += [f"argument `{name}` may differ: it was too large to be remembered" for name in unsure]
         return found, len(found)
+
+
+def _how(now: Argument, then: Argument) -> str:
+    """In what an argument differs from that of another call."""
+    if now.unordered == then.unordered:
+        return "has the same items in another order"
+    steps = [step for step in {**now.parts, **then.parts} if now.parts.get(step) != then.parts.get(step)]
+    if not now.parts or not then.parts or not steps:
+        return "differs"
+    more = f" and {len(steps) - MOST_NAMED} more" if len(steps) > MOST_NAMED else ""
+    return "differs in " + ", ".join(f"`{now.name}{step}`" for step in steps[:MOST_NAMED]) + more
 
 
 def _edits(now: Sequence[Ingredient], then: Sequence[Ingredient]) -> Iterator[str]:

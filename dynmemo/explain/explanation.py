@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from dynmemo import views
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from datetime import datetime
 
     from dynmemo.keys import Argument
@@ -64,7 +66,7 @@ class Explanation:
         printer.text(str(self))
 
     def _repr_html_(self) -> str:
-        return "".join(_html(self))
+        return _html(self)
 
 
 class _Row(NamedTuple):
@@ -122,48 +124,11 @@ def _text(explanation: Explanation) -> Iterator[str]:
             yield f"  {row.what:<{kind}}  {row.name:<{name}}  {row.digest:<{_SHORT}}  {row.note}".rstrip()
 
 
-# The page's own colours, made fainter by opacity, so that it looks right on white and on black.
-_TABLE = "border-collapse:collapse;margin:6px 0;background:transparent;color:inherit"
-_TITLE = "text-align:left;white-space:nowrap;font-weight:bold;color:inherit;padding:2px 0;caption-side:top"
-_CELL = (
-    "text-align:left;vertical-align:top;padding:2px 12px 2px 0;border:0;overflow-wrap:anywhere;"
-    "border-bottom:1px solid rgba(128,128,128,.25)"
-)
-_FAINT = "opacity:.7"
-_LABEL = f"{_FAINT};white-space:nowrap"
-_CODE = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.92em"
-_BADGES = {"live": "#2e7d4f", "unavailable": "#b3403a", "unreadable": "#b3403a"}
-
-
-def _html(explanation: Explanation) -> Iterator[str]:
-    badge = f"background:{_BADGES.get(explanation.state, '#8a5a00')};color:#fff;border-radius:4px;padding:1px 8px"
-    yield '<div style="background:transparent;color:inherit;line-height:1.5">'
-    yield f"<b>{_span(explanation.name, _CODE)}</b> {_span(_headline(explanation), badge)}"
-    yield _table("", ((_cell(row.what, _LABEL), _cell(row.name)) for row in _outline(explanation)))
-    for title, rows in _sections(explanation):
-        yield _table(title, map(_cells, rows))
-    yield "</div>"
+def _html(explanation: Explanation) -> str:
+    outline = views.facts((row.what, row.name) for row in _outline(explanation))
+    sections = (views.table(title, map(_cells, rows)) for title, rows in _sections(explanation))
+    return views.page(explanation.name, _headline(explanation), outline, *sections)
 
 
 def _cells(row: _Row) -> tuple[str, ...]:
-    return _cell(row.what, _LABEL), _cell(row.name, _CODE), _cell(row.digest, _CODE), _cell(row.note, _FAINT)
-
-
-def _table(title: str, rows: Iterable[tuple[str, ...]]) -> str:
-    caption = f'<caption style="{_TITLE}">{_escaped(title)}</caption>' if title else ""
-    body = "".join(f'<tr style="background:transparent">{"".join(cells)}</tr>' for cells in rows)
-    return f'<table style="{_TABLE}">{caption}{body}</table>'
-
-
-def _cell(text: str, style: str = "") -> str:
-    return f'<td style="{_CELL}">{_span(text, style)}</td>'
-
-
-def _span(text: str, style: str) -> str:
-    return f'<span style="{style}">{_escaped(text)}</span>'
-
-
-def _escaped(text: str) -> str:
-    import html
-
-    return html.escape(text)
+    return views.label(row.what), views.code(row.name), views.code(row.digest), views.note(row.note)

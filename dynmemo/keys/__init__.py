@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import inspect
 import marshal
-from collections.abc import Collection
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple
+import re
+from collections.abc import Collection, Mapping
+from types import FunctionType, MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import blake3
 
 from dynmemo._process import Once
 from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
-from dynmemo.keys.digest import NoStableContent, digest, digest_arguments, is_immutable
+from dynmemo.keys.digest import NoStableContent, digest, digest_arguments, digests_of_parts, is_immutable
 from dynmemo.keys.own import module_name as module_name
 from dynmemo.keys.own import type_name
 from dynmemo.keys.snapshots import by_snapshot, class_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from dynmemo.keys.walk import Walk
 
@@ -86,6 +87,8 @@ class Argument(NamedTuple):
     note: str = ""
     unordered: str | None = None
     """The same without the order of dicts; equal where there is none in it."""
+    parts: Mapping[str, str] = MappingProxyType({})
+    """Digests of its attributes or items, by ``.name`` and ``["key"]``."""
 
 
 class ArgumentKeys:
@@ -172,7 +175,14 @@ class ArgumentKeys:
             return digest_arguments(pairs, self._code)
         except NoStableContent as error:
             what = "the result of key=" if self._key is not None else f"argument `{error.path}`"
-            raise UnhashableArgumentError(f"{self._label}(): {what} is {error.reason}. {error.advice}") from None
+            advice = self._advice_on_self() if re.match(r"self\b", error.path) else error.advice
+            raise UnhashableArgumentError(f"{self._label}(): {what} is {error.reason}. {advice}") from None
+
+    def _advice_on_self(self) -> str:
+        """What to do about an instance: with ignore="self" all of them would share their results."""
+        others = ", ".join(name for name in self._names if name != "self")
+        key = f"key=lambda self, {others}: (self.url, {others})" if others else "key=lambda self: self.url"
+        return f"Say what of the instance decides the result: {key}, or a method __dynmemo_digest__ of its class."
 
     def each(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], wanted: Callable[[object], bool] = lambda value: True
@@ -196,8 +206,9 @@ class ArgumentKeys:
         if not wanted(value):
             return Argument(name, kind, None, note)
         plain = digest(value, name)
-        unordered = plain if is_immutable(value) else digest(value, name, loose=True)
-        return Argument(name, kind, plain, note, unordered)
+        if is_immutable(value):
+            return Argument(name, kind, plain, note, plain)
+        return Argument(name, kind, plain, note, digest(value, name, loose=True), digests_of_parts(value))
 
     def watched(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], wanted: Callable[[object], bool]
@@ -248,9 +259,9 @@ class ArgumentKeys:
     def _bound_pairs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
         try:
             bound = self._signature.bind(*args, **kwargs)
-        except TypeError:
+        except TypeError as error:
             if self._outer is None or self._ignore:
-                raise
+                _refuse(self._function, self._label, args, kwargs, error)
             bound = self._outer.bind(*args, **kwargs)  # the wrapper gives some of the arguments itself
         if self._outer is None:
             bound.apply_defaults()
@@ -275,6 +286,41 @@ def _spelling(args: tuple[Any, ...], kwargs: Any) -> bytes | None:
         return marshal.dumps((args, kwargs), 2) if _SCALARS.issuperset(map(type, kwargs.values())) else None
     except ValueError:  # a mapping that is no dict
         return None
+
+
+def _refuse(
+    function: Callable[..., object], label: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], error: TypeError
+) -> NoReturn:
+    """Raise what Python says of arguments that do not fit."""
+    __tracebackhide__ = True
+    words = f"{label}(): {error}"
+    if type(function) is FunctionType:
+        try:
+            _with_parameters_of(function)(*args, **kwargs)
+        except TypeError as said:
+            words = str(said)
+    raise TypeError(words) from None
+
+
+def _with_parameters_of(function: FunctionType) -> FunctionType:
+    """A function of the same name and parameters that does nothing."""
+    code, nothing = function.__code__, (lambda: None).__code__
+    count = code.co_argcount + code.co_kwonlyargcount
+    count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    twin = FunctionType(
+        nothing.replace(
+            co_argcount=code.co_argcount,
+            co_posonlyargcount=code.co_posonlyargcount,
+            co_kwonlyargcount=code.co_kwonlyargcount,
+            co_flags=nothing.co_flags | code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS),
+            co_nlocals=count,
+            co_varnames=code.co_varnames[:count],
+        ),
+        {},
+    )
+    twin.__qualname__ = function.__qualname__
+    twin.__defaults__, twin.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+    return twin
 
 
 def _defaults_of(function: Any) -> tuple[object, object] | None:

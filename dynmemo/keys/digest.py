@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer as Buffer
 
-__all__ = ["FORMAT", "NoStableContent", "digest", "digest_arguments", "is_immutable", "register_digest"]
+__all__ = ["FORMAT", "NoStableContent", "digest", "digest_arguments", "digests_of_parts", "is_immutable", "register_digest"]
+
+MOST_PARTS = 100
+"""Attributes or items of one value that are digested one by one."""
 
 _BYTES: Final = 20
 _VALUE: Final = b"dynmemo value" + size(FORMAT)
@@ -76,6 +79,21 @@ def digest_arguments(
             not_stored = not_stored or walk.not_stored
         parts.append(data)
     return blake3(b"".join(parts)).hexdigest(_BYTES), not_stored
+
+
+def digests_of_parts(value: object) -> dict[str, str]:
+    """The digests of the attributes of an object, or of the items of a dict, by the steps that lead to them.
+
+    Empty for other values, and where there are more of them than one reads.
+    """
+    taken = Walk("", by_snapshot, loose=True).take_apart(value)  # the short way of small dicts knows no parts
+    if isinstance(taken, bytes):
+        return {}
+    _, children, order = taken
+    values = order.values(len(children))
+    if len(values) > MOST_PARTS:
+        return {}
+    return {order.step(children, index): digest(children[index]) for index in values}
 
 
 def _name(name: str) -> bytes:

@@ -76,6 +76,10 @@ class Order:
     def step(self, children: Sequence[object], index: int) -> str:
         return f"[{index}]"
 
+    def values(self, count: int) -> range:
+        """Which of so many parts are values under a name or key."""
+        return range(0)
+
     def left(self, top: Any, walk: Any) -> None:
         """The parts of a value are known."""
 
@@ -92,6 +96,9 @@ class Elements(Order):
 
 class Entries(Order):
     """Keys and values in turn."""
+
+    def values(self, count: int) -> range:
+        return range(1, count, 2)
 
     def step(self, children: Sequence[object], index: int) -> str:
         entry, is_value = divmod(index, 2)
@@ -113,6 +120,9 @@ class Fields(Order):
     def join(self, parts: list[bytes]) -> bytes:
         names, values = parts[self.first :: 2], parts[self.first + 1 :: 2]
         return b"".join(chain(parts[: self.first], *sorted(zip(names, values, strict=True))))
+
+    def values(self, count: int) -> range:
+        return range(self.first + 1, count, 2)
 
     def step(self, children: Sequence[object], index: int) -> str:
         return f".{children[index - 1]}" if index > self.first else ""

@@ -39,8 +39,8 @@ Portable = dict[str, "Reading"]
 
 _SHORT = 12
 _MOST_MET = 100
-RESTLESS = 20
-"""Lookups one after the other that find a place changed, after which a function is said never to hit."""
+RESTLESS = 10
+"""Lookups one after the other that find a place changed, after which a function that never hit is said not to."""
 _LIVE_NOTE = "only its name and what can be read of its settings count"
 _once = Once()
 _numbers = itertools.count(1)
@@ -108,6 +108,7 @@ class CodeIdentity:
         version: stands in place of the code.
         ignore_globals: globals that do not count, by name, with module where it is not the function's own.
         walked: told of the fingerprint whenever it had to be taken anew, with a function that gives its ingredients.
+        has_hit: says whether a result was ever found.
 
     Raises:
         InvalidOptionError: an option is not allowed, or a package is not installed.
@@ -123,6 +124,7 @@ class CodeIdentity:
         version: str | int | None = None,
         ignore_globals: Collection[str] = (),
         walked: Callable[[str, Callable[[], list[Ingredient]]], None] | None = None,
+        has_hit: Callable[[], bool] = lambda: False,
     ) -> None:
         mode = checked_mode(code)
         pinned = checked_version(version) or ("off" if mode == "off" else None)
@@ -142,6 +144,7 @@ class CodeIdentity:
             **self._options,
         )
         self._report = walked
+        self._has_hit = has_hit
         self._met: dict[int, Tracker] = {}
         self._changes: dict[Key, int] = {}
         if pinned is not None and versions:
@@ -199,7 +202,7 @@ class CodeIdentity:
         changed = {place.key: (place, name) for place, name, _, _ in known.watch.changed()}
         self._changes = {key: self._changes.get(key, 0) + 1 for key in changed}
         for key, count in self._changes.items():
-            if count == RESTLESS:
+            if count == RESTLESS and not self._has_hit():
                 place, name = changed[key]
                 _once.warning(
                     (self._name, name),

@@ -158,7 +158,7 @@ class Walk:
             met.cyclic = met.cyclic or again is not None
             self._stack[-1].low = min(self._stack[-1].low, self._leads_back_to(met) if again is None else again)
             return met
-        taken = self._read(value)
+        taken = self.take_apart(value)
         if isinstance(taken, bytes):
             if taken.startswith(b"#"):
                 self.done[mark] = value, taken
@@ -178,7 +178,8 @@ class Walk:
         known.back = member
         return self._open[id(member.value)]
 
-    def _read(self, value: object) -> bytes | Node:
+    def take_apart(self, value: object) -> bytes | Node:
+        """One level of a value: its bytes, or what they are made of."""
         kind = type(value)
         reader = READERS.get(kind) or learn(kind)
         try:

@@ -280,7 +280,7 @@ def test_a_cache_travels_by_its_options(tmp_path: Path) -> None:
 
 
 def test_a_cache_from_a_live_client_refuses_to_travel() -> None:
-    cache = Cache.dynamodb("t", client=object())  # type: ignore[arg-type]
+    cache = Cache.dynamodb("tab", client=object())  # type: ignore[arg-type]
     with pytest.raises(InvalidOptionError, match="client_factory="):
         pickle.dumps(cache)
 

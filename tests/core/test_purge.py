@@ -382,7 +382,7 @@ def test_a_scan_that_is_left_early_fetches_no_more_and_leaves_no_thread(
 
 
 def test_an_engine_that_is_not_there_is_said_before_anything_is_tried_for_long() -> None:
-    cache = Cache.dynamodb("t", endpoint_url="http://127.0.0.1:9", region="eu-west-1")
+    cache = Cache.dynamodb("tab", endpoint_url="http://127.0.0.1:9", region="eu-west-1")
     with pytest.raises(StoreUnavailableError) as caught:
         purge(cache)
     assert caught.value.operation != "Scan"

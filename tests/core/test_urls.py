@@ -59,18 +59,18 @@ def test_a_sqlite_url_names_a_path(url: str, path: str) -> None:
         ("sqlite://cache.db", "three slashes"),
         ("sqlite:///", "three slashes"),
         ("sqlite:////tmp/a%00.db", "zero byte"),
-        ("dynamodb://t?regoin=eu-west-1", "'regoin' is no option.*region"),
-        ("dynamodb://t?create_table_if_not_exists=perhaps", "must be true or false"),
+        ("dynamodb://tab?regoin=eu-west-1", "'regoin' is no option.*region"),
+        ("dynamodb://tab?create_table_if_not_exists=perhaps", "must be true or false"),
         ("sqlite:////a.db?max_bytes=many", "must be a whole number"),
         ("sqlite:////a.db?max_bytes=-5", "must be a whole number"),
-        ("dynamodb://t?default_ttl=soon", "default_ttl='soon'"),
-        ("dynamodb://t?near=soon", "near='soon'"),
-        ("dynamodb://t?near=0.5", "near=0.5 is below one second"),
+        ("dynamodb://tab?default_ttl=soon", "default_ttl='soon'"),
+        ("dynamodb://tab?near=soon", "near='soon'"),
+        ("dynamodb://tab?near=0.5", "near=0.5 is below one second"),
         ("sqlite:////a.db?near=30s", "near= is for DynamoDB"),
-        ("dynamodb://t?refresh_after=x", "must be a number"),
-        ("dynamodb://t?region=a&region=b", "twice"),
-        ("dynamodb://t?region", "name=value"),
-        ("dynamodb://t#x", "fragment"),
+        ("dynamodb://tab?refresh_after=x", "must be a number"),
+        ("dynamodb://tab?region=a&region=b", "twice"),
+        ("dynamodb://tab?region", "name=value"),
+        ("dynamodb://tab#x", "fragment"),
         ("http://[broken", "not a cache URL"),
     ],
 )
@@ -114,7 +114,7 @@ def test_what_is_no_text_is_refused() -> None:
     "url",
     [
         "dynamodb://Weather_Cache",
-        "dynamodb://t?create_table_if_not_exists=true&region=eu-west-1",
+        "dynamodb://tab?create_table_if_not_exists=true&region=eu-west-1",
         "sqlite:////abs/my%20cache.db?max_bytes=5000",
         "sqlite:///C:/Users/me/cache.db",
     ],
@@ -134,8 +134,8 @@ def test_every_option_can_stand_in_a_url_but_for_objects(make: Callable[..., Cac
 
 
 def test_a_built_url_never_has_the_secret() -> None:
-    url = build_url(*parse_url("dynamodb://t?secret=hush&region=x"))
-    assert url == "dynamodb://t?region=x"
+    url = build_url(*parse_url("dynamodb://tab?secret=hush&region=x"))
+    assert url == "dynamodb://tab?region=x"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows divides folders by a backslash and knows no other bytes")
@@ -156,7 +156,7 @@ def test_equal_urls_share_one_cache(tmp_path: Path) -> None:
     url = f"sqlite:///{(tmp_path / 'a.db').as_posix()}"
     assert Cache.from_url(url) is Cache.from_url(url)
     assert Cache.from_url(url) is not Cache.from_url(url + "?max_bytes=1000000")
-    assert Cache.from_url("dynamodb://t?region=a&profile=b") is Cache.from_url("dynamodb://t?profile=b&region=a")
+    assert Cache.from_url("dynamodb://tab?region=a&profile=b") is Cache.from_url("dynamodb://tab?profile=b&region=a")
 
 
 def test_times_of_every_form_survive_in_a_url(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def dead_cache(dead: DeadEndpoint, clock: Clock) -> Cache:
 
     config = Config(connect_timeout=0.05, read_timeout=0.05, retries={"total_max_attempts": 1, "mode": "standard"})
     names = {"partition_key_name": "id", "ttl_attribute_name": "ttl_date"}
-    cache = Cache.dynamodb("t", endpoint_url=dead.endpoint, config=config, **names)  # type: ignore[arg-type]
+    cache = Cache.dynamodb("tab", endpoint_url=dead.endpoint, config=config, **names)  # type: ignore[arg-type]
     cache.breaker = Breaker(clock)
     return cache
 

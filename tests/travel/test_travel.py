@@ -133,7 +133,7 @@ def test_a_function_whose_fixed_end_has_passed_arrives_and_computes(tmp_path: Pa
 
 
 def test_a_function_with_a_cache_from_a_live_client_says_what_to_do() -> None:
-    cache = Cache.dynamodb("t", client=object())  # type: ignore[arg-type]
+    cache = Cache.dynamodb("tab", client=object())  # type: ignore[arg-type]
     local = dynamo_cached(cache=cache)(lambda: 1)
     with pytest.raises(InvalidOptionError, match="client_factory="):
         cloudpickle.dumps(local)

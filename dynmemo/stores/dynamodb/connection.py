@@ -262,14 +262,14 @@ def _user_agent(given: Config | None, session: Session) -> str:
 LONGEST_KEY = 2048
 """Bytes that DynamoDB accepts for a partition key."""
 
-_TABLE = re.compile(r"[A-Za-z0-9_.-]{1,255}|arn:[A-Za-z0-9_.:/-]{1,1020}")
+_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:[A-Za-z0-9_.:/-]{1,1020}")
 
 
 def check_table_name(name: object) -> str:
     """A table's name or ARN."""
     if not isinstance(name, str) or not _TABLE.fullmatch(name):
         raise InvalidOptionError(
-            f"table_name={name!r} is no DynamoDB table; give up to 255 letters, digits, '_', '-' and '.', or an ARN"
+            f"table_name={name!r} is no DynamoDB table; give 3 to 255 letters, digits, '_', '-' and '.', or an ARN"
         )
     return name
 
