@@ -113,8 +113,9 @@ def _how(now: Argument, then: Argument) -> str:
     """In what an argument differs from that of another call."""
     if now.unordered == then.unordered:
         return "has the same items in another order"
-    steps = [step for step in {**now.parts, **then.parts} if now.parts.get(step) != then.parts.get(step)]
-    if not now.parts or not then.parts or not steps:
+    here, there = dict(now.parts), dict(then.parts)
+    steps = [step for step in {**here, **there} if here.get(step) != there.get(step)]
+    if not here or not there or not steps:
         return "differs"
     more = f" and {len(steps) - MOST_NAMED} more" if len(steps) > MOST_NAMED else ""
     return "differs in " + ", ".join(f"`{now.name}{step}`" for step in steps[:MOST_NAMED]) + more

@@ -6,8 +6,8 @@ import contextlib
 import inspect
 import marshal
 import re
-from collections.abc import Collection, Mapping
-from types import FunctionType, MappingProxyType
+from collections.abc import Collection
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import blake3
@@ -20,7 +20,7 @@ from dynmemo.keys.own import type_name
 from dynmemo.keys.snapshots import by_snapshot, class_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from dynmemo.keys.walk import Walk
 
@@ -87,8 +87,8 @@ class Argument(NamedTuple):
     note: str = ""
     unordered: str | None = None
     """The same without the order of dicts; equal where there is none in it."""
-    parts: Mapping[str, str] = MappingProxyType({})
-    """Digests of its attributes or items, by ``.name`` and ``["key"]``."""
+    parts: tuple[tuple[str, str], ...] = ()
+    """The digests of its attributes or items after ``.name`` or ``["key"]``."""
 
 
 class ArgumentKeys:

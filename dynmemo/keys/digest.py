@@ -81,19 +81,19 @@ def digest_arguments(
     return blake3(b"".join(parts)).hexdigest(_BYTES), not_stored
 
 
-def digests_of_parts(value: object) -> dict[str, str]:
-    """The digests of the attributes of an object, or of the items of a dict, by the steps that lead to them.
+def digests_of_parts(value: object) -> tuple[tuple[str, str], ...]:
+    """The digests of the attributes of an object, or of the items of a dict, after the steps that lead to them.
 
     Empty for other values, and where there are more of them than one reads.
     """
     taken = Walk("", by_snapshot, loose=True).take_apart(value)  # the short way of small dicts knows no parts
     if isinstance(taken, bytes):
-        return {}
+        return ()
     _, children, order = taken
     values = order.values(len(children))
     if len(values) > MOST_PARTS:
-        return {}
-    return {order.step(children, index): digest(children[index]) for index in values}
+        return ()
+    return tuple((order.step(children, index), digest(children[index])) for index in values)
 
 
 def _name(name: str) -> bytes:

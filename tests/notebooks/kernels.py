@@ -48,6 +48,20 @@ class Kernel:
         """What the stop button does, from another thread."""
         os.kill(self._client.km.provisioner.pid, signal.SIGINT)
 
+    def failure(self, source: str) -> str:
+        """Run a new cell that raises; the traceback that the notebook shows, without its colours."""
+        (output,) = [one for one in self.outputs(source, "raises-exception") if one.output_type == "error"]
+        return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback))
+
+    def streams(self, source: str) -> dict[str, str]:
+        """Run a new cell; what it wrote, by the stream: what ``stderr`` has is red."""
+        return {output.name: output.text for output in self.outputs(source) if output.output_type == "stream"}
+
+    def about(self, text: str) -> str:
+        """What ``?`` shows behind `text`."""
+        found: str = self._answer_to(self._client.kc.inspect(text))["data"]["text/plain"]
+        return re.sub(r"\x1b\[[0-9;]*m", "", found)
+
     def completions(self, text: str) -> list[str]:
         """What TAB offers behind `text`."""
         return list(self._answer_to(self._client.kc.complete(text))["matches"])
@@ -69,10 +83,10 @@ class Kernel:
             self.outputs(source)
         return re.sub(r"\x1b\[[0-9;]*m", "", str(raised.value))
 
-    def outputs(self, source: str) -> list[Any]:
+    def outputs(self, source: str, *tags: str) -> list[Any]:
         """Run a new cell; its outputs as a notebook file has them, in the order in which they came."""
         cells = self._client.nb.cells
-        cells.append(nbformat.v4.new_code_cell(textwrap.dedent(source).strip()))
+        cells.append(nbformat.v4.new_code_cell(textwrap.dedent(source).strip(), metadata={"tags": list(tags)}))
         return list(self._client.execute_cell(cells[-1], len(cells) - 1).outputs)
 
     def ask(self, expression: str) -> Answer:

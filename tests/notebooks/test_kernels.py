@@ -69,16 +69,99 @@ def test_explain_is_a_table_in_a_notebook_and_names_the_edit(first: Kernel) -> N
     assert "helper `halved` was edited" in first.shown("explained.explain(1)")
 
 
-def test_the_tab_key_offers_the_methods_of_a_decorated_function(first: Kernel) -> None:
-    first.run(
-        """
-        from dynmemo import dynamo_cached
+FORECAST = """
+from dynmemo import Cache, dynamo_cached, purge
 
-        @dynamo_cached
-        def completed(city):
-            return city
+@dynamo_cached(ttl="24h")
+def forecast(city, horizon=14):
+    "Sales by day."
+    return 1 / horizon
+
+class Loader:
+    @dynamo_cached
+    def load(self, id):
+        return 1 / id
+
+loader = Loader()
+"""
+
+
+@pytest.fixture(scope="module")
+def hands(first: Kernel) -> Kernel:
+    """A kernel in which there are a function and a method."""
+    first.run(FORECAST)
+    return first
+
+
+@pytest.mark.parametrize("text", ["forecast.", "loader.load."])
+def test_the_tab_key_offers_the_methods_of_a_decorated_function(hands: Kernel, text: str) -> None:
+    offered = {one.rpartition(".")[2] for one in hands.completions(text)}
+    assert {"cache_info", "explain", "entry", "map", "recompute", "invalidate"} <= offered
+
+
+def test_the_tab_key_offers_options_and_parameters(hands: Kernel) -> None:
+    assert hands.completions("dynamo_cached(tt") == ["ttl="]
+    assert hands.completions("forecast(hor") == ["horizon="]
+
+
+def test_a_question_mark_shows_options_and_the_function_s_own_words(hands: Kernel) -> None:
+    assert "ttl: 'TtlOption | None' = None" in hands.about("dynamo_cached")
+    about = hands.about("forecast")
+    assert "forecast(city, horizon=14)" in about
+    assert "Sales by day." in about
+
+
+OWN_ERRORS = {
+    "of the function": ("forecast('SEA', 0)", "ZeroDivisionError: division by zero", "return 1 / horizon"),
+    "of a method": ("loader.load(0)", "ZeroDivisionError: division by zero", "return 1 / id"),
+    "of one of many": ("list(forecast.starmap([('SEA', 0)], lazy=True))", "ZeroDivisionError", "return 1 / horizon"),
+    "computed anew": ("forecast.recompute('SEA', 0)", "ZeroDivisionError", "return 1 / horizon"),
+    "a missing argument": ("forecast()", "TypeError: forecast() missing 1 required positional argument: 'city'", ""),
+    "an unknown option": ("dynamo_cached(tll=5)", "InvalidOptionError: dynamo_cached has no option tll", ""),
+    "a wrong option": ("@dynamo_cached(ttl='soon')\ndef f(): ...", "InvalidOptionError: ttl='soon'", ""),
+    "an argument without content": ("forecast(open('cache.db'))", "UnhashableArgumentError: forecast(): arg", ""),
+    "a cache of nothing": ("Cache()", "InvalidOptionError: Cache() takes a store, not nothing; make a cache with", ""),
+}
+
+
+@pytest.mark.parametrize("error", OWN_ERRORS)
+def test_a_traceback_shows_the_user_s_own_lines_alone(hands: Kernel, error: str) -> None:
+    source, said, line = OWN_ERRORS[error]
+    shown = hands.failure(source)
+    assert said in shown
+    assert line in shown
+    assert "File " not in shown  # of a module, that is: cells are called by their numbers
+    assert len(shown.splitlines()) <= 13
+
+
+def test_what_a_store_says_is_short_and_keeps_its_cause(hands: Kernel) -> None:
+    hands.run("import os; os.environ.pop('AWS_DEFAULT_REGION', None)")
+    shown = hands.failure("@dynamo_cached(cache='dynamodb://table')\ndef f(): ...\nf.entry()")
+    assert "StoreUnavailableError: DescribeTable on the DynamoDB table 'table' failed: no AWS region is set" in shown
+    assert "File " not in shown
+    assert len(shown.splitlines()) <= 15
+    caught = "try:\n    f.entry()\nexcept Exception as error:\n    print(type(error.__cause__).__name__)"
+    assert hands.run(caught) == "NoRegionError\n"
+
+
+def test_everything_is_a_table_in_a_notebook(hands: Kernel) -> None:
+    hands.run("forecast('SEA'); forecast('SEA')")
+    for source in ("forecast", "forecast.cache_info()"):
+        assert "1 hit, " in hands.shown(source)
+    assert "computed" in hands.shown("forecast.entry('SEA')")
+    assert "cache.db</span>: in order" in hands.shown("Cache.sqlite('cache.db')")
+    assert "1 entry and 0 parts" in hands.shown("purge(forecast, dry_run=True)")
+
+
+def test_the_first_line_about_the_own_file_is_not_red(hands: Kernel) -> None:
+    wrote = hands.streams(
+        """
+        import os, pathlib, dynmemo.defaults
+        url = os.environ.pop("DYNMEMO_URL")
+        dynmemo.defaults.default_path = lambda: pathlib.Path("own.db").absolute()
+        forecast("first line")
+        os.environ["DYNMEMO_URL"] = url
         """
     )
-    offered = first.completions("completed.")
-    assert any("cache_info" in one for one in offered)
-    assert any("explain" in one for one in offered)
+    assert wrote.keys() == {"stdout"}
+    assert wrote["stdout"].startswith("dynmemo keeps results in ")

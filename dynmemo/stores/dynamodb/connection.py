@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 from dynmemo._process import at_fork, logger
 from dynmemo._version import __version__
 from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError
-from dynmemo.stores.dynamodb.errors import TableMissingError
 from dynmemo.stores.dynamodb.rows import OWN_NAMES
 
 if TYPE_CHECKING:
@@ -403,7 +402,7 @@ def _describe(call: Call, *, create: bool) -> dict[str, Any] | None:
     """DescribeTable's answer; None for a missing table that may be created."""
     try:
         description: dict[str, Any] = call("describe_table")["Table"]
-    except TableMissingError:
+    except InvalidTableError:  # of this request it means that there is none
         if create:
             return None
         raise

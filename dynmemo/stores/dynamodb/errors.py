@@ -29,10 +29,6 @@ class ForeignAnswerError(Exception):
     """A success that DynamoDB did not send; botocore takes any text with that status for an empty answer."""
 
 
-class TableMissingError(InvalidTableError):
-    """The table does not exist."""
-
-
 _MISSING = (
     "does not exist in this region and account: create it, give create_table_if_not_exists=True, or correct "
     "table name, region, profile or endpoint_url"
@@ -207,7 +203,7 @@ def _translate(
     if code == "ConditionalCheckFailedException":
         return ConditionNotMetError(answer.get("Item"))
     if code == "ResourceNotFoundException":
-        return TableMissingError(f"the DynamoDB table {table!r} {_GONE if create else _MISSING}")
+        return InvalidTableError(f"the DynamoDB table {table!r} {_GONE if create else _MISSING}")
     if code == "ValidationException" and any(text in message for text in _WRONG_KEY_TEXTS):
         return InvalidTableError(f"the DynamoDB table {table!r} {_OTHER_KEY if discovered else _WRONG_KEY}")
     if code == "ValidationException" and any(text in message for text in _TOO_LARGE_TEXTS):
