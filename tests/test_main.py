@@ -63,6 +63,10 @@ def test_a_cache_that_does_not_work_is_one_line_and_a_failed_command(url: str, s
     assert done.stderr.count("\n") == 1
 
 
+def test_the_command_says_its_version() -> None:
+    assert ran("-m", "dynmemo", "--version").stdout == f"dynmemo {dynmemo.__version__}\n"
+
+
 def test_clear_forgets_one_function_by_name_or_all(url: str, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import pickle
 import pydoc
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 import dynmemo
 from dynmemo import dynamo_cached
+from tests.test_imports import module_names
 
 NAMES = [name for name in dynmemo.__all__ if name != "__version__"]
 
@@ -32,6 +35,18 @@ def test_a_public_name_is_pickled_by_the_package_and_comes_back_the_same(name: s
 def test_no_module_bears_a_public_name(name: str) -> None:
     assert find_spec(f"dynmemo.{name}") is None
     assert not inspect.ismodule(getattr(dynmemo, name))
+
+
+def test_every_error_that_can_reach_a_user_is_public_and_in_the_reference() -> None:
+    for name in module_names():
+        import_module(f"dynmemo.{name}".rstrip("."))
+    ours = {dynmemo.DynmemoError}
+    while more := {kind for one in ours for kind in one.__subclasses__()} - ours:
+        ours |= more
+    names = {kind.__name__ for kind in ours} - {"CannotSerialize"}  # caught where it is raised
+    assert names <= set(dynmemo.__all__)
+    reference = (Path(__file__).parent.parent / "docs/reference/caches.md").read_text("utf-8")
+    assert all(name in reference for name in names)
 
 
 def test_public_signatures_use_public_types_only() -> None:

@@ -285,6 +285,22 @@ def test_a_cache_from_a_live_client_refuses_to_travel() -> None:
         pickle.dumps(cache)
 
 
+def test_every_store_takes_keys_of_the_same_length(tmp_path: Path) -> None:
+    here = Cache.sqlite(tmp_path / "cache.db")
+    here.set("\u00fc" * 1_022 + "x", b"v")
+    assert here.get("\u00fc" * 1_022 + "x") == b"v"
+    for cache in (here, Cache.dynamodb("weather", region="eu-west-1")):
+        for refused in (lambda: cache.get("\u00fc" * 1_023), lambda: cache.set("x" * 2_046, b"v")):  # noqa: B023
+            with pytest.raises(InvalidOptionError, match=r"at most 2,045 bytes .* the given one has 2,046"):
+                refused()
+
+
+def test_the_constructor_names_the_makers() -> None:
+    for given, wrong in ((None, "nothing"), ("sqlite:///cache.db", "str")):
+        with pytest.raises(InvalidOptionError, match=rf"takes a store, not {wrong}; .*Cache\.sqlite\(.*from_url"):
+            Cache(given)  # type: ignore[arg-type]
+
+
 def test_a_relative_path_stays_where_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cache = Cache.sqlite("here.db")

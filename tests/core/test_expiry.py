@@ -35,6 +35,13 @@ def dates(ttl: Any = None, sliding: Any = None, now: float = NOW) -> Item:
         ("2w", 1_209_600.0),
         ("1.5h", 5400.0),
         (" 1d 12h ", 129_600.0),
+        ("1 day", 86_400.0),
+        ("24 hours", 86_400.0),
+        ("5min", 300.0),
+        ("1h 30min", 5400.0),
+        ("24H", 86_400.0),
+        ("1D", 86_400.0),
+        ("1 week 2 days 3 hrs 4 minutes 5 sec", 788_645.0),
         (1, 1.0),
     ],
 )
@@ -50,10 +57,11 @@ def test_durations_are_seconds_timedeltas_or_text(given: object, seconds: float)
         *(True, False, None, b"1h", [1], 1j, object()),
         *(np.timedelta64(1, "h"), np.timedelta64(60_000_000_000, "ns"), np.bool_(True)),
         *("", " ", "soon", "1", "1x", "1h1h", "30m1h", "-1h", "1h-5m", "h", "1 000s", "\u0661h", "1,5h"),
+        *("1M", "1 month", "5 minuts", "500ms", "1hour30", "1daily"),
     ],
 )
 def test_other_durations_are_refused_with_what_is_allowed(given: object) -> None:
-    with pytest.raises(InvalidOptionError, match=r"sliding=.*(seconds, a timedelta)"):
+    with pytest.raises(InvalidOptionError, match=r"sliding=.*(seconds, a timedelta.*'1w')"):
         parse_duration(given, "sliding")
 
 

@@ -380,6 +380,29 @@ def test_the_same_arguments_under_other_code_are_nearer_than_other_arguments(wea
     assert weather.forecast.explain("BOS").differences == ("argument `city` differs",)
 
 
+def test_the_items_and_attributes_in_which_an_argument_differs_are_named(cache: Cache) -> None:
+    class Model:
+        def __init__(self, **settings: object) -> None:
+            self.rate, self.settings = 1, settings
+
+        @dynamo_cached(cache=cache)
+        def fit(self, config: dict[Any, Any]) -> int:
+            return 1
+
+    config = {"rate": 1, "depth": 2, ("a", 1): 3, "text of more words": 4}
+    Model(a=1).fit(config)
+    told = lambda model, **changed: model.fit.explain({**config, **changed}).differences  # noqa: E731
+    assert told(Model(a=2)) == ("argument `self` differs in `self.settings`",)
+    assert told(Model(a=1), rate=2) == ('argument `config` differs in `config["rate"]`',)
+    assert told(Model(a=1), new=2) == ('argument `config` differs in `config["new"]`',)
+    (secret,) = Model(a=1).fit.explain({**config, ("a", 1): 5, "text of more words": 6}).differences
+    assert secret == "argument `config` differs in `config[key 2]`, `config[key 3]`"
+    many = dict.fromkeys(config, 0) | {"b": 1}
+    assert Model(a=1).fit.explain(many).differences[0].endswith('`config[key 2]` and 2 more')
+    large = dict.fromkeys(range(1_000), 0)
+    assert Model(a=1).fit.explain(large).differences == ("argument `config` differs",)
+
+
 def test_a_large_argument_is_named_though_it_was_not_remembered(cache: Cache) -> None:
     @dynamo_cached(cache=cache)
     def total(numbers: bytes, scale: int = 1) -> int:
@@ -502,7 +525,7 @@ def test_a_bound_method_is_explained_with_its_instance(cache: Cache) -> None:
 
     Model(1).predict(3)
     assert Model(1).predict.explain(3).state == "live"
-    assert Model(2).predict.explain(3).differences == ("argument `self` differs",)
+    assert Model(2).predict.explain(3).differences == ("argument `self` differs in `self.scale`",)
 
 
 def test_nothing_is_logged(weather: Notebook, caplog: pytest.LogCaptureFixture) -> None:

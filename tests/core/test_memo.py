@@ -18,7 +18,7 @@ from dynmemo import Cache, InvalidOptionError, StoreUnavailableError, Unhashable
 from dynmemo.parts import bytes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.clock import Clock
@@ -515,11 +515,56 @@ def test_wrong_options_are_refused_at_decoration(options: dict[str, Any], messag
         dynamo_cached(**options)(function)
 
 
+def test_what_an_instance_holds_without_content_is_named_with_what_tells_instances_apart(cache: Cache) -> None:
+    class Loader:
+        def __init__(self) -> None:
+            self.connection = sqlite3.connect(":memory:")
+
+        @dynamo_cached(cache=cache)
+        def load(self, id: int, day: str) -> None: ...
+
+        @dynamo_cached(cache=cache)
+        def load_all(self) -> None: ...
+
+    with closing((loader := Loader()).connection):
+        with pytest.raises(UnhashableArgumentError, match=r"`self\.connection` is a live connection") as caught:
+            loader.load(1, "mon")
+        assert "key=lambda self, id, day: (self.url, id, day), or a method __dynmemo_digest__" in str(caught.value)
+        assert "ignore" not in str(caught.value)
+        with pytest.raises(UnhashableArgumentError, match=r"key=lambda self: self\.url, or"):
+            loader.load_all()
+
+
 def test_what_is_no_function_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match="options are given by name"):
         dynamo_cached("24h")  # type: ignore[call-overload]
     with pytest.raises(InvalidOptionError, match="not the class"):
         dynamo_cached(Cache)
+
+
+def test_a_generator_function_is_refused_for_it_gives_its_items_once() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+
+    async def items_async() -> AsyncIterator[int]:
+        yield 1
+
+    for function in (items, items_async, staticmethod(items)):
+        with pytest.raises(InvalidOptionError, match=r"items\w*\(\) is a generator function.*let it return a list"):
+            dynamo_cached(function)  # type: ignore[call-overload]
+
+
+def test_a_property_is_decorated_below_itself(cache: Cache) -> None:
+    class Shape:
+        @property
+        @dynamo_cached(cache=cache)
+        def area(self) -> int:
+            return 3
+
+    assert Shape().area == 3
+    for kind in (property, functools.cached_property):
+        with pytest.raises(InvalidOptionError, match=rf"put @dynamo_cached below @{kind.__name__}"):
+            dynamo_cached(kind(lambda self: 1))  # type: ignore[call-overload]
 
 
 def test_a_broken_store_costs_one_log_line_and_never_the_result(

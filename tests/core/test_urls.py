@@ -53,7 +53,13 @@ def test_a_sqlite_url_names_a_path(url: str, path: str) -> None:
     [
         ("", "starts with dynamodb:// or sqlite://"),
         ("redis://localhost", "starts with dynamodb:// or sqlite://, not 'redis'"),
-        ("/tmp/cache.db", "starts with"),
+        ("/tmp/x.db", r"'/tmp/x\.db' is no cache URL.*did you mean sqlite:////tmp/x\.db\?"),
+        ("x.db", r"'x\.db' is no cache URL.*did you mean sqlite:///x\.db\?"),
+        (r"C:\Users\me\x.db", r"did you mean sqlite:///C:/Users/me/x\.db\?"),
+        ("sqlite:/tmp/x.db", r"did you mean sqlite:////tmp/x\.db\?"),
+        ("weather_cache", r"'weather_cache' is no cache URL.*did you mean dynamodb://weather_cache\?"),
+        ("dynamodb:/weather_cache", r"did you mean dynamodb://weather_cache\?"),
+        ("no cache", "what is given does not"),
         ("dynamodb://", "names one table"),
         ("dynamodb://table/more", "names one table"),
         ("sqlite://cache.db", "three slashes"),
@@ -87,6 +93,8 @@ def test_another_url_is_refused_with_what_is_allowed(url: str, message: str) -> 
         "dynamodb://hunter2@",
         "sqlite://user:hunter2@host/cache.db",
         "hunter2:more@table",
+        "hunter2:more@host/cache.db",
+        "weather_cache?secret=hunter2",
         "dynamodb://user:hunter2\u2100@table",  # which urlsplit refuses, quoting it
     ],
 )

@@ -66,6 +66,14 @@ class TestThatItNeverHits:
         notes = {one.name: one.note for one in ignoring.ingredients()}
         assert notes["COUNTS"] == "left out by ignore_globals="
 
+    def test_nothing_is_said_of_a_function_that_has_hit(self, lab: Lab, said: pytest.LogCaptureFixture) -> None:
+        module = lab.module("N = 0\ndef mostly(): return N")
+        identity = CodeIdentity(module.mostly, has_hit=lambda: True)
+        for _ in range(RESTLESS * 2):
+            identity.current()
+            module.N += 1
+        assert not said.records
+
     def test_nothing_is_said_where_its_own_computations_change_it(
         self, lab: Lab, said: pytest.LogCaptureFixture
     ) -> None:

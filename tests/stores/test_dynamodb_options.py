@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     [
         ({"table_name": ""}, "table_name=''"),
         ({"table_name": "two words"}, "'two words'"),
-        ({"table_name": "x" * 256}, "up to 255"),
+        ({"table_name": "x" * 256}, "3 to 255"),
+        ({"table_name": "ab"}, "table_name='ab' is no DynamoDB table; give 3 to 255"),
         ({"table_name": 5}, "table_name=5"),
         ({"partition_key_name": ""}, "partition_key_name=''"),
         ({"ttl_attribute_name": 7}, "ttl_attribute_name=7"),
