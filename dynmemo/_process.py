@@ -113,7 +113,7 @@ def announce(message: str, *details: object) -> None:
     that would be a red box, as the output of the cell.
     """
     if in_notebook() and not logger.hasHandlers():
-        print(message % details)
+        sys.stdout.write(f"{message % details}\n")
     else:
         logger.warning(message, *details)
 

@@ -81,9 +81,12 @@ class Entry(Generic[R]):
 
     def _repr_html_(self) -> str:
         now = time.time()
-        computed = f"{views.when(self.computed_at.timestamp(), now)}, in {views.duration(self.seconds)}"
-        expires = "never" if self.expires_at is None else views.when(self.expires_at.timestamp(), now)
-        rows = (("computed", computed), ("expires", expires), ("size", f"{views.size(self.size)} as stored"))
+        rows = (
+            ("computed", views.when(self.computed_at.timestamp(), now)),
+            ("took", views.duration(self.seconds)),
+            ("expires", "never" if self.expires_at is None else views.when(self.expires_at.timestamp(), now)),
+            ("size", f"{views.size(self.size)} as stored"),
+        )
         return views.page("entry", views.shape(self.value), views.facts(rows))
 
 

@@ -67,7 +67,8 @@ def counts(info: CacheInfo) -> Iterator[tuple[str, str]]:
     """What was counted, in words, without what never happened."""
     for name, count in info._asdict().items():
         if count:
-            yield name.replace("_", " "), views.duration(count) if "seconds" in name else f"{count:,}"
+            is_time = name == "seconds_saved"
+            yield "saved" if is_time else name.replace("_", " "), views.duration(count) if is_time else f"{count:,}"
 
 
 COUNTERS = ("misses", "computed", "waited", "stale", "errors", "unreadable", "bypassed")

@@ -31,9 +31,9 @@ def shorten(error: BaseException) -> None:
     rest = last = error.__traceback__
     while rest is not None and rest.tb_frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
         last, rest = rest, rest.tb_next
-    if rest is None and not isinstance(error, DynmemoError):
-        if last is None or not last.tb_frame.f_locals.get("__tracebackhide__"):
-            return
+    on_behalf = last is not None and last.tb_frame.f_locals.get("__tracebackhide__")
+    if rest is None and not on_behalf and not isinstance(error, DynmemoError):
+        return
     error.__traceback__ = rest
     if isinstance(error, DynmemoError):
         _shorten_causes(error)

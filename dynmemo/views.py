@@ -76,7 +76,7 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 
 def shape(value: object) -> str:
-    """What a value is and how large, without its content: ``DataFrame, 1,000 x 12``, ``list of 3``; of numbers these."""
+    """What a value is and how large, without its content: ``DataFrame, 1,000 x 12``, ``list of 3``; a number itself."""
     if type(value) in _SCALARS:
         return repr(value)
     name = type(value).__qualname__

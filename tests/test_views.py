@@ -121,7 +121,7 @@ def test_a_function_says_what_it_is_where_it_lies_and_how_it_did(forecast: Any, 
     assert "\n" not in told
     page = forecast._repr_html_()
     assert "&lt;forecast&gt;" in page
-    assert [text in page for text in ("24h", "1 h", "1 hit, 1 miss", "seconds saved")] == [True] * 4
+    assert [text in page for text in ("24h", "1 h", "1 hit, 1 miss", ">saved<")] == [True] * 4
 
 
 def test_a_function_that_nobody_called_makes_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_an_entry_of_a_frame_shows_its_shape_and_no_row(forecast: Any) -> None:
 
 def test_counts_are_told_without_what_never_happened(forecast: Any) -> None:
     page = forecast.cache_info()._repr_html_()
-    assert "seconds saved" in page
+    assert ">saved<" in page
     assert "unreadable" not in page
     assert isinstance(forecast.cache_info(), CacheInfo)
     assert repr(forecast.cache_info()).startswith("CacheInfo(hits=1, misses=1, ")

@@ -111,10 +111,11 @@ class Cache(ByKey):
         lease_seconds: Duration = LEASE_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not hasattr(store, "metered"):
-            given = "nothing" if store is None else type(store).__name__
+        given: object = store
+        if not hasattr(given, "metered"):
+            kind = "nothing" if given is None else type(given).__name__
             raise InvalidOptionError(
-                f"Cache() takes a store, not {given}; make a cache with Cache.sqlite('cache.db'), "
+                f"Cache() takes a store, not {kind}; make a cache with Cache.sqlite('cache.db'), "
                 "Cache.dynamodb('weather_cache') or Cache.from_url(url)"
             )
         self.store = store

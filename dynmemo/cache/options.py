@@ -43,7 +43,7 @@ def check_key(key: object) -> None:
         raise InvalidOptionError("a key has no half of a surrogate pair in it; the given one has") from None
     if length > LONGEST_KEY:
         raise InvalidOptionError(
-            f"a key has at most {LONGEST_KEY:,} bytes in UTF-8, in every store; the given one has {length:,}. Use a hash"
+            f"a key has at most {LONGEST_KEY:,} bytes in UTF-8, in every store; the given one has {length:,}"
         )
 
 
@@ -259,7 +259,7 @@ _FILE = re.compile(r".*\.(?:db|sqlite3?)|[~./].*|(?:[A-Za-z]:)?[^:]*[/\\].*")
 
 
 def _no_url(kind: str, url: str) -> str:
-    """What is wrong with text that is no cache URL, with a guess; only what looks like a table or a file is repeated."""
+    """What is wrong with text that is no cache URL, with a guess; only what may be a table or a file is repeated."""
     if kind:
         return f"a cache URL starts with dynamodb:// or sqlite://, not {kind!r}; give {_EXAMPLES}"
     place = url.partition("?")[0]

@@ -164,9 +164,7 @@ def _check_function(function: object) -> None:
     if isinstance(function, (property, functools.cached_property)):
         name = _name_of(function.fget if isinstance(function, property) else function.func)
         kind = type(function).__name__
-        raise InvalidOptionError(
-            f"{name} is a {kind} already; put @dynamo_cached below @{kind}, next to the function"
-        )
+        raise InvalidOptionError(f"{name} is a {kind} already; put @dynamo_cached below @{kind}, next to the function")
     if inspect.isclass(function):
         raise InvalidOptionError(
             f"dynamo_cached decorates functions and methods, not the class {function.__qualname__}; "

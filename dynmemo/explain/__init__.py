@@ -127,7 +127,11 @@ def _gone(looked: Looked, now: float, generation: str, *, called_before: bool) -
         return _Standing("cleared", "what is stored was computed before the function, or the whole cache, was cleared")
     end = expiry.expires_at(row)
     if end is not None and expiry.is_expired(row, now):
-        kept = "" if row.stale_for is None or row.ttl_date is None else f", kept for errors until {views.moment(row.ttl_date)}"
+        kept = (
+            ""
+            if row.stale_for is None or row.ttl_date is None
+            else f", kept for errors until {views.moment(row.ttl_date)}"
+        )
         return _Standing("expired", f"since {views.moment(end)}{kept}", datetime.fromtimestamp(end, UTC))
     if row.value is None:
         return _Standing("unreadable", "a part of the value is missing")

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer as Buffer
 
-__all__ = ["FORMAT", "NoStableContent", "digest", "digest_arguments", "digests_of_parts", "is_immutable", "register_digest"]
+__all__ = [
+    "FORMAT",
+    "NoStableContent",
+    "digest",
+    "digest_arguments",
+    "digests_of_parts",
+    "is_immutable",
+    "register_digest",
+]
 
 MOST_PARTS = 100
 """Attributes or items of one value that are digested one by one."""

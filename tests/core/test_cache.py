@@ -290,9 +290,10 @@ def test_every_store_takes_keys_of_the_same_length(tmp_path: Path) -> None:
     here.set("\u00fc" * 1_022 + "x", b"v")
     assert here.get("\u00fc" * 1_022 + "x") == b"v"
     for cache in (here, Cache.dynamodb("weather", region="eu-west-1")):
-        for refused in (lambda: cache.get("\u00fc" * 1_023), lambda: cache.set("x" * 2_046, b"v")):  # noqa: B023
-            with pytest.raises(InvalidOptionError, match=r"at most 2,045 bytes .* the given one has 2,046"):
-                refused()
+        with pytest.raises(InvalidOptionError, match=r"at most 2,045 bytes .* the given one has 2,046"):
+            cache.get("\u00fc" * 1_023)
+        with pytest.raises(InvalidOptionError, match="at most 2,045 bytes"):
+            cache.set("x" * 2_046, b"v")
 
 
 def test_the_constructor_names_the_makers() -> None:

@@ -391,14 +391,17 @@ def test_the_items_and_attributes_in_which_an_argument_differs_are_named(cache: 
 
     config = {"rate": 1, "depth": 2, ("a", 1): 3, "text of more words": 4}
     Model(a=1).fit(config)
-    told = lambda model, **changed: model.fit.explain({**config, **changed}).differences  # noqa: E731
+
+    def told(model: Model, **changed: int) -> tuple[str, ...]:
+        return model.fit.explain({**config, **changed}).differences
+
     assert told(Model(a=2)) == ("argument `self` differs in `self.settings`",)
     assert told(Model(a=1), rate=2) == ('argument `config` differs in `config["rate"]`',)
     assert told(Model(a=1), new=2) == ('argument `config` differs in `config["new"]`',)
     (secret,) = Model(a=1).fit.explain({**config, ("a", 1): 5, "text of more words": 6}).differences
     assert secret == "argument `config` differs in `config[key 2]`, `config[key 3]`"
     many = dict.fromkeys(config, 0) | {"b": 1}
-    assert Model(a=1).fit.explain(many).differences[0].endswith('`config[key 2]` and 2 more')
+    assert Model(a=1).fit.explain(many).differences[0].endswith("`config[key 2]` and 2 more")
     large = dict.fromkeys(range(1_000), 0)
     assert Model(a=1).fit.explain(large).differences == ("argument `config` differs",)
 

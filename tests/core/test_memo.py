@@ -521,7 +521,7 @@ def test_what_an_instance_holds_without_content_is_named_with_what_tells_instanc
             self.connection = sqlite3.connect(":memory:")
 
         @dynamo_cached(cache=cache)
-        def load(self, id: int, day: str) -> None: ...
+        def load(self, number: int, day: str) -> None: ...
 
         @dynamo_cached(cache=cache)
         def load_all(self) -> None: ...
@@ -529,7 +529,9 @@ def test_what_an_instance_holds_without_content_is_named_with_what_tells_instanc
     with closing((loader := Loader()).connection):
         with pytest.raises(UnhashableArgumentError, match=r"`self\.connection` is a live connection") as caught:
             loader.load(1, "mon")
-        assert "key=lambda self, id, day: (self.url, id, day), or a method __dynmemo_digest__" in str(caught.value)
+        assert "key=lambda self, number, day: (self.url, number, day), or a method __dynmemo_digest__" in str(
+            caught.value
+        )
         assert "ignore" not in str(caught.value)
         with pytest.raises(UnhashableArgumentError, match=r"key=lambda self: self\.url, or"):
             loader.load_all()
@@ -551,7 +553,7 @@ def test_a_generator_function_is_refused_for_it_gives_its_items_once() -> None:
 
     for function in (items, items_async, staticmethod(items)):
         with pytest.raises(InvalidOptionError, match=r"items\w*\(\) is a generator function.*let it return a list"):
-            dynamo_cached(function)  # type: ignore[call-overload]
+            dynamo_cached(function)
 
 
 def test_a_property_is_decorated_below_itself(cache: Cache) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import math
 import threading
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -99,7 +99,7 @@ def test_each_who_waited_for_a_failure_sees_the_own_way_alone(cache: Cache) -> N
     assert [len(found) for found in seen] == [2, 2]  # `raised`, and the function
 
 
-WRONG_CALLS = {
+WRONG_CALLS: dict[str, tuple[Callable[[Any], object], str]] = {
     "too few": (lambda f: f(), "{name}() missing 1 required positional argument: 'a'"),
     "too many": (lambda f: f(1, 2, 3), "{name}() takes from 1 to 2 positional arguments but 3 were given"),
     "unknown": (lambda f: f(1, c=2, k=1), "{name}() got an unexpected keyword argument 'c'"),
@@ -124,9 +124,9 @@ def test_arguments_that_do_not_fit_are_refused_in_python_s_words(cache: Cache, w
 def test_a_method_and_what_is_no_function_are_named_too(cache: Cache) -> None:
     class Loader:
         @dynamo_cached(cache=cache)
-        def load(self, id: int) -> None: ...
+        def load(self, number: int) -> None: ...
 
-    with pytest.raises(TypeError, match=r"Loader\.load\(\) missing 1 required positional argument: 'id'"):
+    with pytest.raises(TypeError, match=r"Loader\.load\(\) missing 1 required positional argument: 'number'"):
         Loader().load()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"sqrt\(\): missing a required argument: 'x'"):
         dynamo_cached(cache=cache)(math.sqrt)()  # type: ignore[call-arg]
@@ -147,7 +147,7 @@ def test_who_is_refused_did_not_run(cache: Cache) -> None:
 def test_wrong_use_comes_out_of_the_line_that_is_wrong(cache: Cache) -> None:
     function = dynamo_cached(cache=cache)(nothing)
     wrong: list[tuple[Callable[[], object], type[Exception]]] = [
-        (lambda: dynamo_cached(tll=5), InvalidOptionError),  # type: ignore[call-arg]
+        (lambda: dynamo_cached(tll=5), InvalidOptionError),  # type: ignore[call-overload]
         (lambda: dynamo_cached(ttl="soon")(nothing), InvalidOptionError),
         (lambda: dynmemo.configure("nothing"), InvalidOptionError),
         (lambda: dynmemo.clear(5), InvalidOptionError),  # type: ignore[arg-type]
@@ -157,7 +157,7 @@ def test_wrong_use_comes_out_of_the_line_that_is_wrong(cache: Cache) -> None:
         (lambda: cache.get(""), InvalidOptionError),
         (lambda: asyncio.run(cache.aget("")), InvalidOptionError),
         (lambda: function(iter([])), UnhashableArgumentError),
-        (lambda: function.map(5), TypeError),  # type: ignore[arg-type]
+        (lambda: function.map(5), TypeError),  # type: ignore[call-overload]
     ]
     for call, kind in wrong:
         error = raised(call, kind)
