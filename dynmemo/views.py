@@ -7,7 +7,7 @@ left looks right on white and on black, trusted or not.
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,7 +52,10 @@ def duration(seconds: float) -> str:
 
 def moment(seconds: float, zone: tzinfo | None = None) -> str:
     """Unix seconds as a date in `zone`, or in that of this machine: ``2026-03-01 14:02:10 CET``."""
-    return f"{datetime.fromtimestamp(int(seconds)).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+    date = datetime.fromtimestamp(int(seconds), UTC)
+    with suppress(OverflowError, ValueError, OSError):  # the last hours of the year 9999 are over in the east
+        date = date.astimezone(zone)
+    return f"{date:%Y-%m-%d %H:%M:%S %Z}"
 
 
 def ago(seconds: float, now: float) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from dynmemo import Cache, CacheInfo, Purged, dynamo_cached, views
+from dynmemo.item import LATEST_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +67,7 @@ def test_how_far_a_moment_is(apart: float, words: str) -> None:
 
 def test_a_moment_is_told_in_the_zone_of_its_reader() -> None:
     assert views.when(NOW - 185, NOW, CET) == "2023-11-14 23:10:15 CET, 3 minutes ago"
+    assert views.moment(LATEST_TIME, CET) == "9999-12-31 23:59:59 UTC"
 
 
 class Strange:
