@@ -58,7 +58,9 @@ def test_the_same_items_in_another_order_are_named_and_logged_once(
     assert first.explain({"b": {"d": 3, "c": 2}, "a": 1}).differences == (
         "argument `options` has the same items in another order",
     )
-    assert first.explain({"a": 2, "b": {"c": 2, "d": 3}}).differences == ("argument `options` differs",)
+    assert first.explain({"a": 2, "b": {"c": 2, "d": 3}}).differences == (
+        'argument `options` differs in `options["a"]`',
+    )
     assert caplog.messages == []
     assert first({"b": {"d": 3, "c": 2}, "a": 1}) == "b"
     first({"b": {"c": 2, "d": 3}, "a": 1})
