@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import time
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from dynmemo.errors import InvalidOptionError, StoreUnavailableError
 from dynmemo.item import Expect, Item, Written
 from dynmemo.keys import key_name
 from dynmemo.parts import bytes_of
+from dynmemo.tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -369,7 +371,9 @@ class Region(ByKey):
 
     def _row_key(self, key: str) -> str:
         check_key(key)
-        return f"{self._fn}::{key}"  # functions have a code part between the colons
+        row_key = f"{self._fn}::{key}"  # functions have a code part between the colons
+        check_key(row_key)  # which may be too long
+        return row_key
 
     def _blank(self) -> Item:
         return Item(fn=self._fn, gen=self.cache.generations.ensured(self.cache.store, self._fn))
@@ -377,6 +381,12 @@ class Region(ByKey):
     def _gen(self, row: Item | None = None) -> str | None:
         generations, store = self.cache.generations, self.cache.store
         return (generations.known if row is None else generations.confirmed)(store, self._fn)
+
+
+for _kind in (ByKey, Region):
+    for _name, _method in list(vars(_kind).items()):
+        if inspect.isfunction(_method) and not _name.startswith("_"):
+            setattr(_kind, _name, short_tracebacks(_method))
 
 
 def _dates_of(row: Item) -> dict[str, Any]:

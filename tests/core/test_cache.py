@@ -294,6 +294,8 @@ def test_every_store_takes_keys_of_the_same_length(tmp_path: Path) -> None:
             cache.get("\u00fc" * 1_023)
         with pytest.raises(InvalidOptionError, match="at most 2,045 bytes"):
             cache.set("x" * 2_046, b"v")
+        with pytest.raises(InvalidOptionError, match="at most 2,045 bytes"):
+            cache.region("r").get("x" * 2_045)
 
 
 def test_the_constructor_names_the_makers() -> None:

@@ -154,8 +154,8 @@ def test_wrong_use_comes_out_of_the_line_that_is_wrong(cache: Cache) -> None:
         (lambda: Cache.from_url("redis://x"), InvalidOptionError),
         (lambda: Cache(), InvalidOptionError),
         (lambda: Cache(near_max_bytes=5, store="x", colour=1), TypeError),  # type: ignore[call-arg, arg-type]
-        (lambda: cache.get(""), InvalidOptionError),
-        (lambda: asyncio.run(cache.aget("")), InvalidOptionError),
+        (lambda: cache.get("\ud800"), InvalidOptionError),
+        (lambda: asyncio.run(cache.aget("\ud800")), InvalidOptionError),
         (lambda: function(iter([])), UnhashableArgumentError),
         (lambda: function.map(5), TypeError),  # type: ignore[call-overload]
     ]
