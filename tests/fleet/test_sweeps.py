@@ -266,8 +266,5 @@ def test_progress_shows_nothing_where_nobody_looks(
 
 def test_progress_says_what_there_is_to_say() -> None:
     assert str(Progress(0, 0, 0, 0, left=0, seconds_left=None)) == "nothing to do"
-    assert (
-        str(Progress(1_200, 3, 0, 0, left=2, seconds_left=3_601.0))
-        == "1,200 found, 3 computed, 2 left, 1 h 0 min to go"
-    )
+    assert str(Progress(1_200, 3, 0, 0, left=2, seconds_left=3_601.0)) == "1,200 found, 3 computed, 2 left, 1 h to go"
     assert str(Progress(0, 0, 4, 1, left=None, seconds_left=None)) == "4 elsewhere, 1 failed"
