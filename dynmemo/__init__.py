@@ -11,6 +11,7 @@ file when nothing is configured. See `dynamo_cached`, `Cache` and `configure`.
 
 from __future__ import annotations
 
+import importlib
 import typing
 
 from dynmemo._version import __version__
@@ -30,17 +31,17 @@ from dynmemo.errors import (
     UnreadableValueError,
     ValueTooLargeError,
 )
-from dynmemo.explain import Explanation
 from dynmemo.item import Store
 from dynmemo.keys import Argument
 from dynmemo.keys.digest import register_digest
 from dynmemo.keys.identity import Ingredient
-from dynmemo.purging import Purged
 from dynmemo.stats import CacheInfo
 
 if typing.TYPE_CHECKING:
     from dynmemo.calls.wrapper import AsyncCachedFunction, CachedFunction
     from dynmemo.costs import Cost, Prices, Workload, cost
+    from dynmemo.explain import Explanation
+    from dynmemo.purging import Purged
 
 __all__ = [
     "Argument",
@@ -76,29 +77,26 @@ __all__ = [
     "register_digest",
 ]
 
-_with_decorator = {"AsyncCachedFunction", "CachedFunction"}
-"""Imported with the first decorated function, or when they are asked for; see `dynmemo.calls`."""
-
-_of_costs = {"Cost", "Prices", "Workload", "cost"}
-"""Imported when they are asked for."""
+_later = {
+    "AsyncCachedFunction": "dynmemo.calls.wrapper",
+    "CachedFunction": "dynmemo.calls.wrapper",
+    "Explanation": "dynmemo.explain",
+    "Purged": "dynmemo.purging",
+    **dict.fromkeys(("Cost", "Prices", "Workload", "cost"), "dynmemo.costs"),
+    "load_ipython_extension": "dynmemo.magics",  # what ``%load_ext dynmemo`` asks for
+}
+"""Imported when they are asked for, or with what gives objects of them: the first decorated function, `purge`."""
 
 # What a pickle, a traceback and help() call them stays the same when they move within the package.
-for _name in set(__all__) - _with_decorator - _of_costs - {"__version__"}:
+for _name in set(__all__) - _later.keys() - {"__version__"}:
     globals()[_name].__module__ = __name__
 del _name
 
 
 def __getattr__(name: str) -> object:
-    room: object
-    if name in _with_decorator:
-        from dynmemo.calls import wrapper as room
-    elif name in _of_costs:
-        from dynmemo import costs as room
-    elif name == "load_ipython_extension":  # what ``%load_ext dynmemo`` asks for
-        from dynmemo import magics as room
-    else:
+    if name not in _later:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(room, name)
+    found: object = getattr(importlib.import_module(_later[name]), name)
     return found
 
 

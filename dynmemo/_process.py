@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -19,7 +18,17 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-logger = logging.getLogger("dynmemo")
+
+class _Logger:
+    """The logger `dynmemo`, from the first line on: `logging` takes longer to import than most of ours."""
+
+    def __getattr__(self, name: str) -> Any:
+        import logging
+
+        return getattr(logging.getLogger("dynmemo"), name)
+
+
+logger = _Logger()
 
 MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
 """Names of the module that a program or notebook is; the second one in spawned children."""

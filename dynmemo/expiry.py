@@ -11,8 +11,8 @@ import functools
 import math
 import numbers
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from dynmemo.errors import InvalidOptionError
 from dynmemo.item import LATEST_TIME, Item
@@ -86,8 +86,7 @@ def _seconds(value: object, option: str) -> float:
     raise InvalidOptionError(f"{option}={value!r} is a {type(value).__name__}; give {DURATIONS}")
 
 
-@dataclass(frozen=True, slots=True)
-class Lifetime:
+class Lifetime(NamedTuple):
     """Checked expiration options: `relative` seconds or `absolute` Unix seconds, and the window in ticks of 100 ns."""
 
     relative: float | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
@@ -107,8 +106,7 @@ def settled(value: bytes | Content) -> bytes:
     return bytes(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """Where the bytes of a value lie that is too large for one row."""
 
     write_id: str
@@ -156,8 +154,7 @@ class Item(NamedTuple):
     """Key of another lease row, for which the one who holds this lease waits; as of the last renewal."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expect:
+class Expect(NamedTuple):
     """The state of a row on which a write depends: compare-and-set on `etag`.
 
     `etag` None means that no etag was seen, be the row absent, another program's, or
@@ -173,15 +170,13 @@ class Expect:
         return cls() if item is None else cls(item.etag, item.lease_beat)
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """The write took place; `etag` is the one the row carries now."""
 
     etag: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The write did not take place because of its `Expect`; `row` is what stands there instead."""
 
     row: Item | None

@@ -67,6 +67,9 @@ class Purged:
         return views.page("purge", what, views.facts(rows))
 
 
+Purged.__module__ = "dynmemo"  # as for all public names; see there
+
+
 def detach_computations(cache: Cache, fn: str = ALL) -> None:
     """Let nobody in this process wait any more for what is being computed for `fn`, or for any function: it is old."""
     flights.detach_all(lambda key: key[0] is cache and (fn == ALL or key[1].startswith(f"{fn}:")))

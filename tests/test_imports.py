@@ -68,6 +68,7 @@ SLOW = (
     "wrapt",  # it imports asyncio and importlib.metadata, which take longer than all of ours
     *("asyncio", "concurrent.futures", "importlib.metadata", "ssl", "socket", "subprocess", "email"),
     *("hashlib", "hmac", "secrets", "tempfile", "shutil", "html", "ctypes", "platformdirs"),
+    *("uuid", "platform", "zoneinfo", "decimal", "fractions", "json", "logging", "dynmemo.explain", "dynmemo.purging"),
 )
 """What takes milliseconds each, and is loaded when it is used first: with the first decorated function, for example."""
 

@@ -17,8 +17,6 @@ from dynmemo.errors import InvalidOptionError
 from dynmemo.expiry import DURATIONS, Lifetime, Ttl, parse_duration, parse_lasting, parse_wait
 from dynmemo.generations import ALL
 from dynmemo.keys import key_name
-from dynmemo.purging import clear_functions
-from dynmemo.purging import purge as purge_rows
 from dynmemo.tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
@@ -300,6 +298,8 @@ def clear(function_or_name: Callable[..., Any] | str | None = None) -> None:
     if rows.memo is not None:
         rows.memo.clear()
     else:
+        from dynmemo.purging import clear_functions
+
         clear_functions(default_cache(), rows.fn or ALL)
 
 
@@ -352,6 +352,8 @@ class RowsOf(NamedTuple):
 
     def purge(self, cache: Cache, *, superseded: bool, **options: Any) -> Purged:
         """Delete them from `cache`, with the options of `dynmemo.purging.purge`."""
+        from dynmemo.purging import purge as purge_rows
+
         code = self.memo.identity.current() if superseded and self.memo is not None else None
         return purge_rows(cache, fn=self.fn, superseded=superseded, code=code, **options)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import pickle
 import struct
@@ -101,6 +100,8 @@ class _Json:
     cause = "decode"
 
     def encode(self, value: object) -> Encoded:
+        import json
+
         try:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
             data = text.encode()
@@ -113,6 +114,8 @@ class _Json:
         return [data], 0
 
     def decode(self, payload: Bytes) -> object:
+        import json
+
         return json.loads(bytes(payload))
 
 

@@ -69,6 +69,9 @@ class Explanation:
         return _html(self)
 
 
+Explanation.__module__ = "dynmemo"  # as for all public names; see there
+
+
 class _Row(NamedTuple):
     """A line of either form; `quiet` ones are notes."""
 

@@ -10,13 +10,9 @@ import struct
 import sys
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
-from decimal import Decimal
-from fractions import Fraction
 from itertools import chain
 from types import EllipsisType, MappingProxyType, MethodType, NotImplementedType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from blake3 import blake3
 
@@ -37,9 +33,11 @@ from dynmemo.keys.encoding import (
     tagged,
     text,
 )
+from dynmemo.keys.own import is_found, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from zoneinfo import ZoneInfo
 
     from dynmemo.keys.encoding import Handler, Node, Order
     from dynmemo.keys.walk import Walk
@@ -89,11 +87,31 @@ LEAVES: Final[dict[type, Callable[[Any], bytes]]] = {
     dt.date: lambda value: tagged(b"date", value.toordinal().to_bytes(4, "little")),
     dt.timedelta: _timedelta,
     dt.timezone: lambda value: tagged(b"timezone", _timedelta(value.utcoffset(None)) + text(value.tzname(None))),
-    Decimal: lambda value: tagged(b"decimal", str(value).encode()),
-    Fraction: lambda value: tagged(b"fraction", b"%x/%x" % (value.numerator, value.denominator)),
-    UUID: lambda value: tagged(b"uuid", value.bytes),
 }
-"""Exact types whose values are encoded at once."""
+"""Exact types whose values are encoded at once; those of `_LATER` are added when one is met."""
+
+_LATER: Final[dict[str, Callable[[Any], bytes]]] = {
+    "decimal.Decimal": lambda value: tagged(b"decimal", str(value).encode()),
+    "fractions.Fraction": lambda value: tagged(b"fraction", b"%x/%x" % (value.numerator, value.denominator)),
+    "uuid.UUID": lambda value: tagged(b"uuid", value.bytes),
+}
+"""Such types by name, whose modules take milliseconds to import and are there when a value of theirs is."""
+
+
+def leaf_of(kind: type) -> Callable[[Any], bytes] | None:
+    """How values of the exact type `kind` are encoded at once, from now on in `LEAVES`; None if they are not."""
+    leaf = LEAVES.get(kind)
+    if leaf is None:
+        leaf = _LATER.get(type_name(kind))
+        if leaf is None or not is_found(kind):
+            return None
+        LEAVES[kind] = leaf
+    return leaf
+
+
+def is_zone(kind: type) -> bool:
+    """Whether `kind` is `ZoneInfo`, which is not imported here either."""
+    return type_name(kind) == "zoneinfo.ZoneInfo" and is_found(kind)
 
 
 def is_immutable(value: object) -> bool:
@@ -107,7 +125,7 @@ def is_immutable(value: object) -> bool:
     while waiting:
         value = waiting.pop()
         kind = type(value)
-        if kind in LEAVES or kind is ZoneInfo:
+        if leaf_of(kind) or is_zone(kind):
             continue
         # The type decides: proxies say that they are what they stand for, or raise when asked.
         some: Any = value
@@ -115,7 +133,9 @@ def is_immutable(value: object) -> bool:
             waiting.extend(some)
         elif issubclass(kind, enum.Enum):
             waiting.append(some.value)
-        elif kind not in {dt.datetime, dt.time} or type(some.tzinfo) not in {type(None), dt.timezone, ZoneInfo}:
+        elif kind in {dt.datetime, dt.time}:
+            waiting.append(some.tzinfo)
+        else:
             return False
     return True
 
@@ -279,9 +299,10 @@ def _moment(kind: bytes) -> Handler:
     return read
 
 
-def _zone(value: ZoneInfo) -> bytes:
+def zone(value: ZoneInfo) -> bytes:
+    """A time zone of the standard library is its name."""
     if value.key is None:
-        raise Refusal(ZoneInfo, "a time zone without a key, which has no stable content")
+        raise Refusal(type(value), "a time zone without a key, which has no stable content")
     return tagged(b"zone", text(value.key))
 
 
@@ -314,7 +335,6 @@ def _slice(value: slice) -> Node:
 BUILTIN: Final[dict[type, Handler]] = {
     dt.datetime: _moment(b"datetime"),
     dt.time: _moment(b"time"),
-    ZoneInfo: _zone,
     bytearray: lambda value: large(b"a", value),
     memoryview: _memoryview,
     array: _array,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blake3 import blake3
 
-from dynmemo.keys.builtin import LEAVES
+from dynmemo.keys.builtin import leaf_of
 from dynmemo.keys.encoding import ELEMENTS, Fields, InWalk, Named, Refusal, node, size, typed
 from dynmemo.keys.left_out import attributes_left_out
 from dynmemo.keys.objects import added, attributes, constant_name, own_state, read_object, type_within
@@ -392,7 +392,7 @@ def _settings(value: Any) -> dict[str, object]:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         value = tuple(chain.from_iterable(value.items()))
-    return all(type(one) in LEAVES for one in (value if isinstance(value, (tuple, list)) else (value,)))
+    return all(leaf_of(type(one)) for one in (value if isinstance(value, (tuple, list)) else (value,)))
 
 
 def _database(value: Any) -> list[object]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from blake3 import blake3
 
-from dynmemo.keys.builtin import BUILTIN, LEAVES
+from dynmemo.keys.builtin import BUILTIN, LEAVES, is_zone, leaf_of, zone
 from dynmemo.keys.encoding import ENTRIES, FIELDS, InWalk, Named, NoStableContent, Refusal, node, seal
 from dynmemo.keys.left_out import ITERATOR, LIVE, NO_BEARING, REFUSED, listed
 from dynmemo.keys.objects import MARKERS, object_reader
@@ -281,7 +281,7 @@ def register_digest(type_: type, function: Callable[[Any], object]) -> None:
     """
     if not isinstance(type_, type):
         raise TypeError(f"register_digest() takes a class first, not an object of type {type_name(type(type_))}")
-    if type_ in LEAVES or type_ in _BASE or type_ is object:
+    if leaf_of(type_) or type_ in _BASE or is_zone(type_) or type_ is object:
         raise TypeError(f"register_digest() cannot change {type_name(type_)}; register a subclass of it")
     _registered[type_] = function
     _forget()
@@ -289,7 +289,15 @@ def register_digest(type_: type, function: Callable[[Any], object]) -> None:
 
 def learn(cls: type) -> Handler:
     """The reader of `cls`, from now on in `READERS`."""
-    reader = _BASE.get(cls) or _own_word(cls) or _by_name(cls) or _family(cls) or object_reader(cls)
+    reader = (
+        _BASE.get(cls)
+        or leaf_of(cls)
+        or (zone if is_zone(cls) else None)
+        or _own_word(cls)
+        or _by_name(cls)
+        or _family(cls)
+        or object_reader(cls)
+    )
     if len(READERS) >= _MOST_LEARNED:
         _forget()
     READERS[cls] = reader

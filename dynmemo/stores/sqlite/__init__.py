@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import sqlite3
 import time
@@ -565,10 +564,14 @@ def _item(row: Sequence[Any]) -> Item:
 
 
 def _parts(text: str) -> Parts:
+    import json
+
     write_id, count, length, digest, *location = json.loads(text)
     return Parts(write_id, count, length, bytes.fromhex(digest), *location)
 
 
 def _parts_text(parts: Parts) -> str:
+    import json
+
     location = () if parts.location is None else (parts.location,)
     return json.dumps([parts.write_id, parts.count, parts.length, parts.digest.hex(), *location])
