@@ -277,7 +277,7 @@ class Entries:
         if row is None or not isinstance(row.value, bytes) or decoded is None:
             return
         until = usable_until(row, opened.header.deadline, self._refresh_after)
-        size = len(row.value) + (0 if opened.data.obj is row.value else len(opened.data))
+        size = len(row.value) * (2 if opened.header.encrypted else 1)  # and decrypted
         entry = NearEntry(row, opened, reading.version, reading.fresh_until, until, size)
         beside = footprint(decoded.value)
         if beside is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def settled(value: bytes | Content) -> bytes:
     return bytes(value)
 
 
-class Parts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Parts:
     """Where the bytes of a value lie that is too large for one row."""
 
     write_id: str

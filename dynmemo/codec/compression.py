@@ -47,19 +47,15 @@ class Reader:
         start, end: where its payload begins and ends.
         length: bytes of the payload as they were announced.
         alignment: at multiples of how many bytes in the envelope buffers begin.
-        is_own: whether the memory of the envelope is the value's alone, so that buffers need no copies.
     """
 
-    __slots__ = ("_alignment", "_at", "_data", "_is_own", "_left")
+    __slots__ = ("_alignment", "_at", "_data", "_left")
 
-    def __init__(
-        self, data: memoryview, start: int, end: int, length: int, *, alignment: int = 1, is_own: bool = False
-    ) -> None:
+    def __init__(self, data: memoryview, start: int, end: int, length: int, *, alignment: int = 1) -> None:
         self._left = length
         self._data = data[:end]
         self._at = start
         self._alignment = alignment
-        self._is_own = is_own
 
     def take(self, count: int) -> Bytes:
         """The next `count` bytes."""
@@ -69,10 +65,9 @@ class Reader:
         return self._take(count)
 
     def take_buffer(self, count: int) -> Bytes:
-        """The next `count` bytes, in memory of their own that an array may live in."""
+        """The next `count` bytes that an array may live in."""
         self.take(-self._at % self._alignment)
-        found = self.take(count)
-        return found if self._is_own or isinstance(found, bytearray) else bytearray(found)
+        return self.take(count)
 
     def finish(self) -> None:
         """Raise if anything is left."""

@@ -181,14 +181,12 @@ class Seal:
 
 
 class Opened(NamedTuple):
-    """A verified envelope: its payload lies from `start` to `end` of `data`."""
+    """A verified envelope, ready to be decoded."""
 
     header: Header
-    data: memoryview
-    start: int
-    end: int
-    is_own: bool
-    """Whether the memory of `data` is this reader's alone, so that a value may live in it."""
+    load: Callable[[], object]
+    """Makes the value, a new object each time (once only, where the envelope lies in memory that is the value's own);
+    may raise anything."""
 
 
 class Decoded(NamedTuple):
@@ -307,7 +305,7 @@ class Codec:
             if header.flags & ENCRYPTED:
                 view = _decrypt(seal.encryption_key, _about(place, view[:start]), view[start:end])
                 start, end, is_own = 0, len(view), False
-            return Opened(header, view, start, end, is_own)
+            return Opened(header, self._loader(header, view, start, end, is_own))
         except UnreadableValueError:
             raise
         except BaseException as error:
@@ -318,12 +316,11 @@ class Codec:
 
         Raises `UnreadableValueError`, as `open`.
         """
-        header, data, start, end, is_own = opened
-        _, _, _, computed_at, seconds, deadline, _, _ = header
+        _, _, _, computed_at, seconds, deadline, _, _ = opened.header
         if deadline is not None and now > deadline:
             raise UnreadableValueError("the value's deadline has passed", cause="expired")
         try:
-            return Decoded(self._decode(header, data, start, end, is_own), computed_at, seconds)
+            return Decoded(opened.load(), computed_at, seconds)
         except UnreadableValueError:
             raise
         except BaseException as error:
@@ -361,8 +358,12 @@ class Codec:
         what = "encrypted and encrypt= is off" if header.encrypted else "not encrypted and encrypt= is on"
         return UnreadableValueError(f"the stored value is {what}", cause="encryption")
 
-    def _decode(self, header: Header, data: memoryview, start: int, end: int, is_own: bool) -> object:
-        """The value of an `Opened`."""
+    def _loader(self, header: Header, data: memoryview, start: int, end: int, is_own: bool) -> Callable[[], object]:
+        """What makes the value of the payload between `start` and `end` of `data`; what can be done once is done here.
+
+        Args:
+            is_own: the memory of `data` is this reader's alone, so that a value may live in it.
+        """
         flags, _, _, _, _, _, length, stored_with = header
         if stored_with != self._format.name:
             raise UnreadableValueError(
@@ -381,21 +382,19 @@ class Codec:
         if flags & BUFFERS:
             if not is_pickle:  # else bytes for a harmless serializer would be unpickled
                 raise UnreadableValueError("only pickled values have buffers", cause="format")
-            reader: compression.Reader
             if flags & ZSTD:
-                reader = compression.ZstdReader(data, start, end, length)
-            else:
-                alignment = ALIGNMENT if flags & ALIGNED else 1
-                reader = compression.Reader(data, start, end, length, alignment=alignment, is_own=is_own)
-            return serializers.load_with_buffers(reader, self._own, code=code)
-        whole: Bytes = data[start:end]
+                read = partial(compression.ZstdReader, data, start, end, length)
+                return lambda: serializers.loader_with_buffers(read(), self._own, code=code)()
+            reader = compression.Reader(data, start, end, length, alignment=ALIGNMENT if flags & ALIGNED else 1)
+            return serializers.loader_with_buffers(reader, self._own, code=code, copies=not is_own)
+        decode = (
+            partial(serializers.load_pickle, own=self._own, code=True) if code and is_pickle else self._format.decode
+        )
         if flags & ZSTD:
-            whole = compression.decompress(data, start, end, length)
-        elif len(whole) != length:
+            return lambda: decode(compression.decompress(data, start, end, length))
+        if end - start != length:
             raise UnreadableValueError("the payload is not as long as announced", cause="format")
-        if code and is_pickle:
-            return serializers.load_pickle(whole, self._own, code=True)
-        return self._format.decode(whole)
+        return partial(decode, data[start:end])
 
 
 def _aligned(chunks: Sequence[Bytes], start: int) -> list[Bytes]:

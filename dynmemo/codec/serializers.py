@@ -240,13 +240,18 @@ def load_pickle(payload: Bytes, own: Own, *, code: bool = False, buffers: Iterab
     return pickle.loads(payload, buffers=buffers)
 
 
-def load_with_buffers(reader: Reader, own: Own, *, code: bool) -> object:
-    """Count of buffers, length of the stream, lengths of the buffers, then all of them. The value owns the buffers."""
+def loader_with_buffers(reader: Reader, own: Own, *, code: bool, copies: bool = False) -> Callable[[], object]:
+    """What makes the value of a payload with buffers, which lives in these or, each time, in `copies` of them.
+
+    Count of buffers, length of the stream, lengths of the buffers, then all of them.
+    """
     (count,) = _COUNT.unpack(reader.take(_COUNT.size))
     lengths = [_LENGTH.unpack(reader.take(_LENGTH.size))[0] for _ in range(count + 1)]
     stream, *buffers = reader.take(lengths[0]), *(reader.take_buffer(length) for length in lengths[1:])
     reader.finish()
-    return load_pickle(stream, own, code=code, buffers=buffers)
+    if copies:
+        return lambda: load_pickle(stream, own, code=code, buffers=map(bytearray, buffers))
+    return partial(load_pickle, stream, own, code=code, buffers=buffers)
 
 
 def _dump_by_value(value: object, own: Own) -> Encoded:
