@@ -101,11 +101,13 @@ def write_outside(place: Place, key: str, item: Item, put: Callable[[Item], Writ
     return answer
 
 
-def whole(places: Sequence[Place], key: str, row: Item | None, reread: Callable[[], Item | None]) -> Item | None:
+def whole(
+    places: Callable[[], Sequence[Place]], key: str, row: Item | None, reread: Callable[[], Item | None]
+) -> Item | None:
     """The row with its value, wherever that lies; without one when it is gone even after `reread`."""
     again = False
-    while row is not None and row.value is None and row.parts is not None and places:
-        for place in places:
+    while row is not None and row.value is None and row.parts is not None:
+        for place in places():
             value = place.get(key, row.parts, again=again)
             if value is not None:
                 return row._replace(value=value)

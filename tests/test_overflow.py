@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from dynmemo import CachedFunction
     from dynmemo.item import Store
     from tests.proxy import Fault
 
@@ -89,7 +91,7 @@ def bucket(objects: Objects) -> Bucket:
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Bucket | None], Store]:
     """Opens a store with or without a bucket, always in the same place."""
     if request.param == "sqlite":
-        return lambda overflow: SqliteStore(tmp_path / "cache.db", overflow=overflow)
+        return lambda overflow: SqliteStore(tmp_path / "cache.db", overflow=overflow, copies_max_bytes=0)
     endpoint, table = request.getfixturevalue("dynamodb_endpoint"), request.getfixturevalue("dynamodb_table")
     return lambda overflow: DynamoDBStore(table, endpoint_url=endpoint, overflow=overflow, copies_max_bytes=0)
 
@@ -312,14 +314,20 @@ def test_a_bucket_may_have_a_prefix(url: str, shown: str) -> None:
 
 
 @pytest.fixture(params=["sqlite", "dynamodb"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Cache]:
-    """Makes a cache of either kind with these options, from a URL."""
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """The URL of a cache of either kind with these options."""
     if request.param == "sqlite":
         start = f"sqlite:///{(tmp_path / 'cache.db').as_posix()}?"
     else:
         endpoint, table = request.getfixturevalue("dynamodb_endpoint"), request.getfixturevalue("dynamodb_table")
         start = f"dynamodb://{table}?endpoint_url={endpoint}&"
-    return lambda options: Cache.from_url(start + options)
+    return lambda options: start + options
+
+
+@pytest.fixture
+def make(url: Callable[[str], str]) -> Callable[[str], Cache]:
+    """Makes a cache of either kind with these options, from a URL."""
+    return lambda options: Cache.from_url(url(options))
 
 
 def test_a_cache_keeps_large_values_in_s3(make: Callable[[str], Cache], objects: Objects) -> None:
@@ -348,6 +356,61 @@ def test_a_function_keeps_large_results_in_s3(make: Callable[[str], Cache], obje
     load.cache_clear()
     load(1)
     assert load.cache_info().computed == 1
+
+
+IN_S3 = "max_value_bytes=1000000&overflow=s3://large-results/cache"
+
+
+def computed_at(load: Callable[[int], bytes], options: str) -> CachedFunction[[int], bytes]:
+    return dynamo_cached(cache=options, name="load", version=1)(load)
+
+
+@pytest.mark.parametrize("secret", ["", "&secret=a-good-long-secret"], ids=["plain", "signed"])
+def test_a_hit_reads_the_row_and_the_copy_of_what_lies_in_s3(
+    url: Callable[[str], str], objects: Objects, secret: str
+) -> None:
+    def load(seed: int) -> bytes:
+        return random.Random(seed).randbytes(2_000_000)
+
+    writer = computed_at(load, url(IN_S3 + secret))
+    reader = computed_at(load, url(f"{IN_S3}{secret}&lease_seconds=20"))  # a cache of its own, as another process has
+    assert writer(1) == LARGE
+    objects.clear()
+    assert writer(1) == reader(1) == LARGE
+    before = reader.cache_info()
+    assert reader(1) == LARGE
+    after = reader.cache_info()
+    assert (after.requests - before.requests, after.copies - before.copies) == (1, 1)
+    assert after.computed == 0
+
+
+def test_a_value_that_was_fetched_from_s3_is_copied(url: Callable[[str], str], objects: Objects) -> None:
+    def load(seed: int) -> bytes:
+        return random.Random(seed).randbytes(2_000_000)
+
+    assert computed_at(load, url(f"{IN_S3}&copies_max_bytes=0"))(1) == LARGE
+    reader = computed_at(load, url(IN_S3))
+    assert [(reader(1) == LARGE, reader.cache_info().copies) for _ in range(3)] == [(True, 0), (True, 1), (True, 2)]
+    assert len(objects.names()) == 1
+
+
+def test_a_copy_is_served_for_the_row_that_stands_there_alone(url: Callable[[str], str], objects: Objects) -> None:
+    cache, other = Cache.from_url(url(IN_S3)), Cache.from_url(url(f"{IN_S3}&lease_seconds=20"))
+    cache.set("k", LARGE)
+    assert other.get("k") == LARGE
+    cache.set("k", LARGER)
+    assert other.get("k") == LARGER
+    cache.remove("k")
+    assert other.get("k") is None
+    assert objects.names() == []
+
+
+def test_a_value_beside_the_database_is_not_copied(tmp_path: Path, clean_environment: Path, objects: Objects) -> None:
+    with closing(Cache.sqlite(tmp_path / "cache.db", overflow="s3://large-results/cache")) as cache:
+        cache.set("k", LARGE)
+        assert cache.get("k") == LARGE
+    assert objects.names() == []
+    assert not (clean_environment / "dynmemo" / "copies").exists()
 
 
 def test_a_large_value_is_refused_with_size_limit_and_both_ways_out(make: Callable[[str], Cache]) -> None:

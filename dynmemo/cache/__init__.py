@@ -35,7 +35,7 @@ from dynmemo.near import NEAR_MAX_BYTES, Near
 from dynmemo.stores.files import COPIES_MAX_BYTES
 
 # Not when it is first needed: a handler of signals that calls a function meanwhile would find half of it.
-from dynmemo.stores.sqlite import SqliteStore
+from dynmemo.stores.sqlite import MAX_BYTES, SqliteStore
 from dynmemo.tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ class Cache(ByKey):
         *,
         max_bytes: int | None = None,
         memory_map: bool = True,
+        copies_max_bytes: int = COPIES_MAX_BYTES,
         secret: Secret | None = None,
         encrypt: bool = False,
         max_value_bytes: int | None = None,
@@ -166,6 +167,8 @@ class Cache(ByKey):
                 memory only where they are looked at. Whoever truncates a file of the cache by hand kills the programs
                 that have it mapped. Default: yes, but not on network filesystems, and not with a secret, since what
                 was verified has to be what is read.
+            copies_max_bytes: bytes of the copies of values in S3 (`overflow`) that are kept in the user's cache folder
+                for all processes of the user; 0 for no copies. Default: 2,000,000,000.
             overflow: ``"s3://bucket/prefix"``, where values beyond `max_value_bytes` are kept. Default: they are
                 refused.
 
@@ -385,7 +388,7 @@ def _make(kind: str, arguments: dict[str, object]) -> Cache:
         from dynmemo.stores.s3 import Bucket
 
         shared = {name: of_store[name] for name in ("region", "profile", "config") if name in of_store}
-        of_store["overflow"] = Bucket(arguments["overflow"], limit or 0, **shared)  # type: ignore[arg-type]  # checked by Bucket itself
+        of_store["overflow"] = Bucket(arguments["overflow"], limit or of_store.get("max_bytes", MAX_BYTES), **shared)  # type: ignore[arg-type]  # checked by Bucket itself
         limit = None
     elif kind == "sqlite" and of_cache.get("compression", "auto") == "auto":
         of_cache["compression"] = "none"

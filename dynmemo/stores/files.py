@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from dynmemo._process import new_token
 from dynmemo.errors import InvalidOptionError
-from dynmemo.item import Content, pieces_of
-from dynmemo.parts import digest
+from dynmemo.item import Content, Written, pieces_of
+from dynmemo.parts import IN_FILE, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from dynmemo.item import Bytes, Parts
+    from dynmemo.item import Bytes, Item, Parts, Refused
+    from dynmemo.stats import Meter
 
 COPIES_MAX_BYTES = 2_000_000_000
 
@@ -195,26 +196,57 @@ class Copies:
 
     The row says at every call which value is the right one, so a copy is never stale. When there are too many, the
     least recently used ones go. A copy that is missing, damaged or cannot be kept is none: the value is fetched again.
+    What lies in a file beside a database needs none.
 
     Args:
         max_bytes: of all copies together; 0 for no copies at all.
         folder: where they lie. Default: in the user's cache folder.
+        mapped: whether they may be mapped.
+
+    Raises:
+        InvalidOptionError: `max_bytes` is no size.
     """
 
-    def __init__(self, max_bytes: int, folder: Path | None = None) -> None:
+    def __init__(self, max_bytes: int, folder: Path | None = None, *, mapped: bool = True) -> None:
+        if type(max_bytes) is not int or max_bytes < 0:
+            raise InvalidOptionError(f"copies_max_bytes={max_bytes!r} is no size; give a number of bytes from 0")
         self._max_bytes = max_bytes
         self._folder = folder
+        self._mapped = mapped
         self._opened: ValueFiles | None = None
         self._verified: dict[Identity, None] = {}
+
+    def whole(self, row: Item, fetch: Callable[[], Item | None], meters: Iterable[Meter]) -> Item | None:
+        """A row whose value lies outside of it, with that value: the copy, or what `fetch` gives and is copied then."""
+        kept = None if row.parts is None else self.get(row.parts)
+        if kept is not None:
+            for meter in meters:
+                meter.count(0, copies=1)
+            return row._replace(value=kept)
+        found = fetch()
+        if found is not None and found.parts is not None and found.value is not None:
+            self.keep(found.parts, found.value)
+        return found
+
+    def keeping(self, put: Callable[[Item], Written | Refused], value: bytes | Content) -> Callable[[Item], Any]:
+        """`put` for the row of `value`, which is copied once its row stands there."""
+
+        def keep(row: Item) -> Written | Refused:
+            answer = put(row)
+            if isinstance(answer, Written) and row.parts is not None:
+                self.keep(row.parts, value)
+            return answer
+
+        return keep
 
     def get(self, parts: Parts) -> FileValue | None:
         """The value that a row speaks of, if there is a copy."""
         files = self._files()
-        if files is None:
+        if files is None or parts.location == IN_FILE:
             return None
         with suppress(OSError):
             name = parts.digest.hex()
-            found = files.open(name)
+            found = files.open(name, mapped=self._mapped)
             if found is None or len(found) != parts.length:
                 return None
             if found.identity not in self._verified and digest(found) != parts.digest:
@@ -222,7 +254,7 @@ class Copies:
                 return None
             if time.time() - found.written_at > _USED_SECONDS:
                 os.utime(files.folder / name)  # the first to go is the one that was used least recently
-                found = files.open(name) or found
+                found = files.open(name, mapped=self._mapped) or found
             if len(self._verified) >= _MOST_VERIFIED:
                 self._verified.clear()
             self._verified[found.identity] = None
@@ -232,7 +264,7 @@ class Copies:
     def keep(self, parts: Parts, value: bytes | Content) -> None:
         """Keep a copy of a value that has been verified."""
         files = self._files()
-        if files is None or len(value) > self._max_bytes:
+        if files is None or parts.location == IN_FILE or len(value) > self._max_bytes:
             return
         with suppress(OSError):
             self._make_room(files, len(value))

@@ -81,6 +81,8 @@ def test_what_is_larger_than_all_copies_may_be_is_not_copied(folder: Path) -> No
 def test_a_size_that_is_none_is_refused(given: object) -> None:
     with pytest.raises(InvalidOptionError, match="copies_max_bytes"):
         Cache.dynamodb("table", copies_max_bytes=given)  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError, match="copies_max_bytes"):
+        Cache.sqlite("cache.db", copies_max_bytes=given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("options", [{}, {"secret": SECRET}, {"secret": SECRET, "encrypt": True}], ids=str)

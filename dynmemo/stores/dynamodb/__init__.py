@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dynmemo import parts as of
 from dynmemo._process import new_token
-from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError, ValueTooLargeError
+from dynmemo.errors import InvalidTableError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Refused, Store, Written
 from dynmemo.stores.dynamodb import connection, rows
 from dynmemo.stores.dynamodb.batches import WRITES, Batches, PartRows, pages
@@ -101,8 +101,6 @@ class DynamoDBStore(Store):
         self._connection = Connection(make, names, own=own, given_client=client is not None)
         self._pace, self._bulk_pace = connection.QUICK, connection.BULK
         self._overflow = overflow
-        if type(copies_max_bytes) is not int or copies_max_bytes < 0:
-            raise InvalidOptionError(f"copies_max_bytes={copies_max_bytes!r} is no size; give a number of bytes from 0")
         self._copies = Copies(copies_max_bytes)
         self._meters: tuple[Meter, ...] = ()
 
@@ -147,12 +145,7 @@ class DynamoDBStore(Store):
                 return self._put(key, row, expect)
             place = self._part_rows()
 
-        def put(small: Item) -> Written | Refused:
-            answer = self._put(key, self._row(key, small), expect)
-            if isinstance(answer, Written) and small.parts is not None and item.value is not None:
-                self._copies.keep(small.parts, item.value)
-            return answer
-
+        put = self._copies.keeping(lambda small: self._put(key, self._row(key, small), expect), item.value or b"")
         return of.write_outside(place, key, item, put)
 
     def billed(self, key: str, item: Item) -> list[int]:
@@ -275,15 +268,8 @@ class DynamoDBStore(Store):
         """The row with its value, wherever that lies."""
         if item is None or item.parts is None:
             return item
-        kept = self._copies.get(item.parts)
-        if kept is not None:
-            for meter in self._meters:
-                meter.count(0, copies=1)
-            return item._replace(value=kept)
-        row = of.whole(self._places(), key, item, partial(self._read, key, consistent=True))
-        if row is not None and row.parts is not None and row.value is not None:
-            self._copies.keep(row.parts, row.value)
-        return row
+        fetch = partial(of.whole, self._places, key, item, partial(self._read, key, consistent=True))
+        return self._copies.whole(item, fetch, self._meters)
 
     def _put(self, key: str, row: Row, expect: Expect | None) -> Written | Refused:
         """Put one row."""

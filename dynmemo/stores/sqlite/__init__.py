@@ -15,7 +15,7 @@ from dynmemo import parts as of
 from dynmemo._process import new_token
 from dynmemo.errors import InvalidOptionError, ValueTooLargeError
 from dynmemo.item import FRONT_BYTES, Expect, Found, Item, Parts, Pieces, Refused, Store, Written, pieces_of, settled
-from dynmemo.stores.files import ValueFiles
+from dynmemo.stores.files import COPIES_MAX_BYTES, Copies, ValueFiles
 from dynmemo.stores.sqlite import schema
 from dynmemo.stores.sqlite.file import SqliteFile, Tries
 from dynmemo.stores.sqlite.upkeep import PAUSE, bytes_in_files, clear_bite, compact, delete_gone, make_room, orphans
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dynmemo.stores.s3 import Bucket
     from dynmemo.stores.sqlite.file import Cursor
 
+MAX_BYTES = 5_000_000_000
 LEAST_MAX_BYTES = 1_000_000
 FILE_FROM = 200_000
 """Bytes from which a value lies in a file: from there on mapping one takes less time than reading a row, and a smaller
@@ -105,6 +106,7 @@ class SqliteStore(Store):
             was reached: some 8 MB together.
         memory_map: whether large values are mapped into memory when they are read, which takes no time and memory until
             they are looked at. On a network filesystem they never are.
+        copies_max_bytes: bytes of the copies of values in `overflow` that are kept in the user's cache folder.
         clock: gives Unix seconds.
         busy_timeout: seconds to wait while another process keeps the file locked; a call takes at most twice that.
         overflow: where values are kept that are too large for this store.
@@ -114,8 +116,9 @@ class SqliteStore(Store):
         self,
         path: str | os.PathLike[str],
         *,
-        max_bytes: int = 5_000_000_000,
+        max_bytes: int = MAX_BYTES,
         memory_map: bool = True,
+        copies_max_bytes: int = COPIES_MAX_BYTES,
         clock: Callable[[], float] = time.time,
         busy_timeout: float = 5.0,
         overflow: Bucket | None = None,
@@ -132,6 +135,7 @@ class SqliteStore(Store):
         self._max_bytes = max_bytes
         self._clock = clock
         self._overflow = overflow
+        self._copies = Copies(copies_max_bytes, mapped=memory_map)
         self._meters: tuple[Meter, ...] = ()
 
     @property
@@ -213,7 +217,8 @@ class SqliteStore(Store):
 
     def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:
         if self._overflow is not None and self._overflow.takes(item.value):
-            return of.write_outside(self._overflow, key, item, lambda row: self.write(key, row, expect))
+            put = self._copies.keeping(lambda row: self.write(key, row, expect), item.value or b"")
+            return of.write_outside(self._overflow, key, item, put)
         self._count()
         size = self._size(key, item)
         if item.value is not None and len(item.value) >= FILE_FROM:
@@ -450,10 +455,11 @@ class SqliteStore(Store):
         """The row with its value, wherever that lies."""
         if row is None or row.parts is None:
             return row
-        places: list[of.Place] = [_Beside(self)]
-        if self._overflow is not None:
-            places.append(self._overflow)
-        return of.whole(places, key, row, partial(self._reread, key))
+        fetch = partial(of.whole, self._places, key, row, partial(self._reread, key))
+        return self._copies.whole(row, fetch, self._meters)
+
+    def _places(self) -> list[of.Place]:
+        return [_Beside(self), *([] if self._overflow is None else [self._overflow])]
 
     def _sweep(self, cursor: sqlite3.Cursor) -> None:
         """Delete the files of writers that were killed, now and then."""
