@@ -157,7 +157,7 @@ logging.basicConfig(format="%(message)s", stream=sys.stdout)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 cache = Cache.sqlite(sys.argv[1])
 @dynamo_cached(cache=cache, version=1, name="f")
-def f(x): return bytes([x]) + __import__("random").Random(x).randbytes(20_000)  # small enough for a row
+def f(x): return bytes([x]) + __import__("random").Random(x).randbytes(int(sys.argv[2]))
 f(0)
 resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 assert [f(x)[0] for x in range(60)] == list(range(60))
@@ -166,8 +166,9 @@ print("HITS", f.cache_info().hits, "ERRORS", f.cache_info().errors > 0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there files have no limit")
-def test_on_a_full_disk_calls_compute_hits_go_on_and_the_log_has_one_line(path: Path) -> None:
-    lines = printed("-c", FULL_DISK, str(path)).splitlines()
+@pytest.mark.parametrize("length", [20_000, 700_000], ids=["in rows", "in files"])
+def test_on_a_full_disk_calls_compute_hits_go_on_and_the_log_has_one_line(path: Path, length: int) -> None:
+    lines = printed("-c", FULL_DISK, str(path), str(length)).splitlines()
     assert lines[-1] == "HITS 1 ERRORS True"
     assert sum("computing without the cache" in line for line in lines) == 1
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import sqlite3
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,12 +19,12 @@ from dynmemo.item import Expect, Item, Pieces, Refused, Written
 from dynmemo.parts import bytes_of, new_write_id
 from dynmemo.stores import sqlite
 from dynmemo.stores.sqlite import FILE_FROM, SqliteStore
+from dynmemo.stores.sqlite.file import Cursor
 from tests.clock import Clock
 from tests.stores.contract import existing, put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 LARGE = bytes(range(256)) * (FILE_FROM // 128)
 LIMIT = 20_000_000
@@ -156,35 +158,6 @@ def test_eviction_finds_what_a_killed_writer_left(path: Path, store: SqliteStore
     assert not left.exists()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("moment", ["before the file is renamed", "before the row is written", "before files go"])
-def test_a_writer_that_is_killed_harms_nobody(
-    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
-    put(store, "k", Item(value=LARGE))
-    store.close()
-    child = os.fork()
-    if not child:
-
-        def die(*args: object, **options: object) -> None:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        if moment == "before the file is renamed":
-            monkeypatch.setattr("pathlib.Path.replace", die)
-        elif moment == "before the row is written":
-            monkeypatch.setattr(SqliteStore, "_put", die)
-        else:
-            monkeypatch.setattr(sqlite, "delete_gone", die)
-        store.write("k", Item(value=LARGE + b"new"))
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    new = moment == "before files go"
-    assert existing(store, "k").value == LARGE + (b"new" if new else b"")
-    put(store, "other", Item(value=b"small"))
-    assert len(files(path)) == (1 if new else 2)
-    assert counted(path)[1] == 0
-
-
 def test_a_file_of_an_earlier_release_learns_of_files(path: Path) -> None:
     with closing(SqliteStore(path)) as store:
         put(store, "old", Item(value=b"in a row", fn="f"))
@@ -203,20 +176,119 @@ def test_a_file_of_an_earlier_release_learns_of_files(path: Path) -> None:
     assert files(path) == []
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(
-    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(store, "k", Item(value=b"small"))
+# --- killed, or without room, in every phase of a write ---
 
-    def full(*args: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+NEW = LARGE + b"new"
+
+REPLACING = [
+    "create a file",
+    "write to it",
+    "write to it",
+    "write to it",
+    "rename it",
+    "UPDATE entries",
+    "SELECT bytes",
+    "SELECT parts",
+    "remove a file",
+    "BEGIN IMMEDIATE",
+    "DELETE FROM gone",
+    "COMMIT",
+]
+"""What happens to folder and database, step by step, when a large value takes the place of another."""
+ROW_IS_WRITTEN = REPLACING.index("UPDATE entries")
+
+
+def replace_value(store: SqliteStore, monkeypatch: pytest.MonkeyPatch, before: Callable[[str], None]) -> None:
+    """Replace the value of `k`; `before` is told each step."""
+    expect = Expect.seen(existing(store, "k"))
+
+    def watch(holder: Any, method: str, step_of: Callable[..., str | None]) -> None:
+        do = getattr(holder, method)
+
+        def step(*args: Any, **options: Any) -> Any:
+            if (name := step_of(*args)) is not None:
+                before(name)
+            return do(*args, **options)
+
+        patched.setattr(holder, method, step)
+
+    def statement(_: object, text: str, *values: object) -> str:
+        return " ".join(text.split()[: 3 if text.startswith("DELETE") else 2])
 
     with monkeypatch.context() as patched:
-        patched.setattr("dynmemo.stores.files._write", full)
-        with pytest.raises(StoreUnavailableError, match="space"):
-            store.write("k", Item(value=LARGE))
-    assert files(path) == []
-    assert existing(store, "k").value == b"small"
+        watch(os, "open", lambda path, flags, *mode: "create a file" if flags & os.O_CREAT else None)
+        watch(os, "write", lambda *_: "write to it")
+        watch(Path, "replace", lambda *_: "rename it")
+        watch(Path, "unlink", lambda *_: "remove a file")
+        watch(Cursor, "execute", statement)
+        watch(Cursor, "executemany", statement)
+        store.write("k", Item(value=Pieces([LARGE[:1000], LARGE[1000:], b"new"])), expect)
+
+
+def test_these_are_the_steps_of_a_write(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, "k", Item(value=LARGE))
+    steps: list[str] = []
+    replace_value(store, monkeypatch, steps.append)
+    assert steps == REPLACING
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("phase", range(len(REPLACING)), ids=lambda n: f"{n}-{REPLACING[n]}")
+def test_a_writer_that_is_killed_harms_nobody(
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, phase: int
+) -> None:
+    put(store, "k", Item(value=LARGE))
+    store.close()
+    child = os.fork()
+    if not child:
+        left, then = itertools.count(phase, -1), time.time() - 2 * HOUR
+
+        def die(step: str) -> None:
+            if next(left) == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        monkeypatch.setattr(time, "time", lambda: then)
+        replace_value(store, monkeypatch, die)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    value = NEW if phase > ROW_IS_WRITTEN else LARGE
+    assert existing(store, "k").value == value
+    put(store, "other", Item(value=b"small"))
+    store.remove_orphans()
+    assert [file.read_bytes() for file in files(path)] == [value]
+    assert counted(path) == (len(value) + len("k"), 0)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.parametrize("phase", range(len(REPLACING)), ids=lambda n: f"{n}-{REPLACING[n]}")
+def test_a_disk_that_is_full_from_any_phase_on_is_told_and_harms_nothing(
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, phase: int
+) -> None:
+    put(store, "k", Item(value=LARGE))
+    left = itertools.count(phase, -1)
+
+    def fill(step: str) -> None:
+        if next(left) > 0 or step.startswith(("SELECT", "remove")):  # which need no room
+            return
+        if step.islower():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
+        raise error
+
+    if phase <= ROW_IS_WRITTEN:
+        with pytest.raises(StoreUnavailableError, match=r"space|full"):
+            replace_value(store, monkeypatch, fill)
+        assert [file.read_bytes() for file in files(path)] == [LARGE]
+    else:
+        replace_value(store, monkeypatch, fill)
+    value = NEW if phase > ROW_IS_WRITTEN else LARGE
+    assert existing(store, "k").value == value
+    store.close()  # the next writer is another process
+    put(store, "other", Item(value=b"small"))
+    assert [file.read_bytes() for file in files(path)] == [value]
+    assert counted(path) == (len(value) + len("k"), 0)
 
 
 def test_a_disk_without_room_for_the_row_keeps_no_file(path: Path, store: SqliteStore) -> None:
