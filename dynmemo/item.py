@@ -102,6 +102,8 @@ def pieces_of(value: bytes | Content) -> Iterable[Bytes]:
 
 def settled(value: bytes | Content) -> bytes:
     """The whole value, which is then no longer the memory of a result."""
+    if isinstance(value, bytes):
+        return value
     if isinstance(value, Pieces):
         value.settle(None)
     return bytes(value)

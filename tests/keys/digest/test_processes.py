@@ -52,6 +52,41 @@ def test_the_format_is_part_of_every_digest() -> None:
     assert digest_arguments([("x", 1)])[0] == "96ad7383e9073ab4f313b674abbcbb11fc230962"
 
 
+LATER = """
+import sys
+from dynmemo.keys.digest import digest, digest_arguments, is_immutable, register_digest
+assert not {"uuid", "decimal", "fractions", "zoneinfo"} & sys.modules.keys()
+import datetime, decimal, fractions, uuid, zoneinfo
+
+def may_be_registered(value):
+    try:
+        register_digest(type(value), str)
+    except TypeError:
+        return False
+    return True
+
+zone = zoneinfo.ZoneInfo("UTC")
+values = [uuid.UUID(int=7), decimal.Decimal("1.50"), fractions.Fraction(1, 3), zone, datetime.time(tzinfo=zone)]
+looks = [
+    lambda value: digest(value),
+    lambda value: digest_arguments([("x", value)]),
+    lambda value: digest([value, (value,), {value: 1}]),
+    lambda value: is_immutable((value,)),
+    may_be_registered,
+]
+first = int(sys.argv[1])
+for value in values:
+    found = {at % 5: looks[at % 5](value) for at in range(first, first + 5)}
+    print(sorted(found.items()))
+"""
+
+
+def test_a_type_that_is_imported_later_is_the_same_whoever_meets_it_first() -> None:
+    said = {printed("-c", LATER, str(first)) for first in range(5)}
+    assert len(said) == 1
+    assert said.pop().count("(3, True), (4, False)") == 5
+
+
 MAIN = """
 import multiprocessing
 from dynmemo.keys.digest import digest
