@@ -161,6 +161,7 @@ class Entries:
         now, moment = self._clock(), self._generations.clock()
         if (
             of is not version
+            or codec is not self._codec
             or row.gen != generation
             or now >= until
             or moment >= fresh_until
@@ -169,9 +170,7 @@ class Entries:
             return None
         try:
             self._near_entries.move_to_end(key)
-            if codec is self._codec:
-                return found  # type: ignore[no-any-return]
-            return Looked(row, self._decode(opened, now=now), is_near=True)
+            return found or Looked(row, self._decode(opened, now=now), is_near=True)
         except (KeyError, UnreadableValueError):  # another thread has removed it, or it can no longer be read here
             return None
 
@@ -278,11 +277,11 @@ class Entries:
             return
         until = usable_until(row, opened.header.deadline, self._refresh_after)
         size = len(row.value) * (2 if opened.header.encrypted else 1)  # and decrypted
-        entry = NearEntry(row, opened, reading.version, reading.fresh_until, until, size)
+        entry = NearEntry(row, opened, reading.version, reading.fresh_until, until, size, codec=self._codec)
         beside = footprint(decoded.value)
         if beside is not None:
             found = Looked(row, decoded, is_near=True)
-            entry = entry._replace(size=size + beside, found=found, codec=self._codec)
+            entry = entry._replace(size=size + beside, found=found)
         self._near.put(key, entry, reading.drops)
 
     def decode(self, key: str, content: bytes | Content) -> Decoded:

@@ -61,7 +61,7 @@ class NearEntry(NamedTuple, Generic[T]):
     found: Any = None
     """What a look-up gives, where everybody may be given the same: nobody can change the value."""
     codec: object = None
-    """Whose value that is; another one may read the same bytes otherwise, or not at all."""
+    """Who has read it; another one may read the same bytes otherwise, or not at all."""
 
 
 class Near(Generic[T]):

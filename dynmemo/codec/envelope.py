@@ -41,8 +41,6 @@ HAS_DEADLINE = 0x20
 ALIGNED = 0x40
 _UNKNOWN_FLAGS = ~0x7F
 
-_OTHER_THAN_PLAIN = BUFFERS | BY_VALUE | ZSTD
-
 NO_PYTHON = (0, 0)
 NO_KEY_ID = bytes(4)
 
@@ -374,10 +372,6 @@ class Codec:
             raise UnreadableValueError(f"the value contains code that only Python {was} can load", cause="python")
         if flags & ZSTD and length > MAX_LENGTH:
             raise UnreadableValueError(f"the value has {length} bytes, more than are allowed", cause="length")
-        if not flags & _OTHER_THAN_PLAIN:
-            if end - start != length:
-                raise UnreadableValueError("the payload is not as long as announced", cause="format")
-            return self._format.decode(data[start:end])
         is_pickle, code = stored_with == "pickle", bool(flags & BY_VALUE)
         if flags & BUFFERS:
             if not is_pickle:  # else bytes for a harmless serializer would be unpickled

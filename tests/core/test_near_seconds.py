@@ -541,7 +541,7 @@ def test_an_explanation_says_that_a_hit_is_near(worker: Callable[..., Worker], c
 @pytest.mark.parametrize("given", [0, 0.5, -1, "soon", True, float("inf")])
 def test_a_time_that_is_none_is_refused(given: Any) -> None:
     with pytest.raises(InvalidOptionError, match="near="):
-        Cache.dynamodb("t", near=given)
+        Cache.dynamodb("table", near=given)
 
 
 def test_sqlite_needs_no_time_and_says_so(tmp_path: Path) -> None:
