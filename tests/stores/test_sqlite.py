@@ -387,6 +387,14 @@ def test_a_value_that_the_file_cannot_hold_is_too_large(path: Path, store: Sqlit
     put(store, "k", Item(value=bytes(1_000_000)))
 
 
+def test_many_small_rows_written_at_once_keep_within_the_limit(path: Path) -> None:
+    with closing(SqliteStore(path, max_bytes=1_000_000)) as small:
+        for batch in range(20):
+            small.write_many({f"{batch}-{n}": Item(value=bytes(1_000)) for n in range(500)})
+        assert small.read("19-499") is not None
+    assert path.stat().st_size < 8_000_000  # of 13 MB, the log at most 8
+
+
 @pytest.mark.parametrize("max_bytes", [0, -1, 999_999, 5e9, True, "5 GB", None])
 def test_a_limit_that_means_nothing_is_refused(path: Path, max_bytes: Any) -> None:
     with pytest.raises(InvalidOptionError, match="1,000,000"):

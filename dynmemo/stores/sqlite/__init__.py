@@ -262,14 +262,14 @@ class SqliteStore(Store):
             values[_PARTS] = _parts_text(item.parts)
         return values
 
-    def _make_room(self, cursor: sqlite3.Cursor, added: int, *, is_in_file: bool = False) -> None:
+    def _make_room(self, cursor: sqlite3.Cursor, added: int, *, rows: int = 1, is_in_file: bool = False) -> None:
         """Evict what is too much after a write, which is done, so nothing fails any more: else the next writer does."""
         with suppress(sqlite3.Error, OSError):
             if is_in_file or time.monotonic() >= self._file.tidy_at:
                 self._file.size_beside = bytes_in_files(cursor)
             if self._file.size + self._file.size_beside > self._max_bytes:
                 self._sweep(cursor)
-                make_room(cursor, self._max_bytes, added, self._clock())
+                make_room(cursor, self._max_bytes, added, self._clock(), rows)
 
     def renew(self, key: str, etag: str, ttl_date: int, lease_waits: str | None = None) -> bool:
         return self._change("renew", key, _RENEW, ttl_date, lease_waits, PREFIX + key, etag)
@@ -326,7 +326,7 @@ class SqliteStore(Store):
             cursor.execute("BEGIN IMMEDIATE")
             cursor.executemany(_PUT, small)
             cursor.execute("COMMIT")
-            self._make_room(cursor, added)
+            self._make_room(cursor, added, rows=len(small))
 
         if small:
             self._count()

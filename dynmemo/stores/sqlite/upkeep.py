@@ -37,16 +37,21 @@ _CLEARED_FN = f"SELECT id, size FROM entries WHERE fn = ? AND +stored_at <= ? AN
 _DELETE = "DELETE FROM entries WHERE id = ?"
 
 
-def make_room(cursor: Cursor, max_bytes: int, added: int, now: float) -> None:
-    """Remove a bite of rows if database and files hold more than `max_bytes`: more than was `added`, not much more."""
+def make_room(cursor: Cursor, max_bytes: int, added: int, now: float, rows: int) -> None:
+    """Remove a bite of rows if database and files hold more than `max_bytes`: more than was `added`, not much more.
+
+    Args:
+        added: bytes, in so many `rows`.
+    """
+    at_most = max(BITE_ROWS, 2 * rows)
     try:
         cursor.execute("BEGIN IMMEDIATE")
         length, free = _sizes(cursor)
         goal = min(length - free + bytes_in_files(cursor) - max_bytes, 2 * added + BITE_BYTES)
         if goal > 0:
-            goal -= _delete(cursor, _EXPIRED, (now, BITE_ROWS), goal)[1]
+            goal -= _delete(cursor, _EXPIRED, (now, at_most), goal)[1]
         if goal > 0:
-            _delete(cursor, _OLDEST, (BITE_ROWS,), goal)
+            _delete(cursor, _OLDEST, (at_most,), goal)
         cursor.execute("COMMIT")
         # The next writes fill free pages. Only a file that was allowed to be longer once is made shorter.
         if length > max_bytes + max_bytes // 8:
