@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from dynmemo import expiry
 from dynmemo.codec.envelope import read_header
@@ -163,7 +164,7 @@ def _together(fn: str, entries: list[ListedEntry]) -> ListedFunction:
     sizes = [entry.size for entry in entries if entry.size is not None]
     seconds = [entry.seconds for entry in live if entry.seconds is not None]
     return ListedFunction(
-        name=fn,
+        name=unquote(fn),
         entries=len(live),
         others=sum(entry.state in ("expired", "superseded") for entry in entries),
         size=sum(sizes) if sizes else None,

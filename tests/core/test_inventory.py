@@ -99,6 +99,14 @@ def test_the_entries_of_one_function_are_listed_in_the_order_asked_for(cache: Ca
         list_entries(cache, "sized", sort="color")
 
 
+def test_a_region_is_listed_by_the_name_that_it_was_given_and_its_small_values_by_their_bytes(cache: Cache) -> None:
+    cache.region("web:100%").set("a", b"12345")
+    [listed] = list_functions(cache)
+    assert listed.name == "web:100%"
+    [entry] = list_entries(cache, listed.name)
+    assert entry.size == (5 if isinstance(cache.store, SqliteStore) else None)
+
+
 def test_a_row_is_shown_by_what_its_envelope_says(cache: Cache) -> None:
     @dynamo_cached(cache=cache, name="f", version="1")
     def function() -> bytes:

@@ -384,8 +384,9 @@ class SqliteStore(Store):
                 with suppress(OSError):
                     content = _Beside(self).get(key, found.parts)
                     front = b"" if content is None else b"".join(content.pieces(FRONT_BYTES))
+            key = key.removeprefix(PREFIX)
             value_bytes = max(0, size - len(key)) if found.parts is None else found.parts.length
-            yield Found(key.removeprefix(PREFIX), found, value_bytes, stored_at / 1e6, front or b"")
+            yield Found(key, found, value_bytes, stored_at / 1e6, front or b"")
 
     def open(self) -> None:
         self._run(lambda cursor: None, "open")
