@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dynmemo import expiry
 from dynmemo.cache.options import check_key
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError
-from dynmemo.item import Expect, Item, Written
+from dynmemo.item import LATEST_TIME, Expect, Item, Written
 from dynmemo.keys import key_name
 from dynmemo.parts import bytes_of
 from dynmemo.tracebacks import short_tracebacks
@@ -88,7 +88,7 @@ class ByKey:
     def peek(self, key: str) -> CacheEntry | None:
         """The entry with its dates, or None; a sliding window does not start anew."""
         row = self._cache.store.read(self._row_key(key))
-        value = bytes_of(row) if row is not None and self._is_live(row) else None
+        value = self._value(row)
         if row is None or value is None:
             return None
         window = expiry.window_seconds(row.ttl_window)
@@ -132,7 +132,7 @@ class ByKey:
         """
         where, new = self._row_key(key), self._row(value, ttl, sliding)
         for _, row in self._tries(where):
-            if self._is_live(row):
+            if self._value(row) is not None:
                 return False
             if isinstance(self._cache.store.write(where, new, Expect.seen(row)), Written):
                 return True
@@ -158,15 +158,16 @@ class ByKey:
         """
         where, store = self._row_key(key), self._cache.store
         for blank, row in self._tries(where):
-            is_live = self._is_live(row)
-            old = bytes_of(row) if row is not None and is_live else None
+            old = self._value(row)
             new = change(old)
             if new is None:
-                if not is_live or store.remove(where, Expect.seen(row)) is not None:
+                if old is None or store.remove(where, Expect.seen(row)) is not None:
                     return None
                 continue
+            if row is not None and old is not None and blank.gen is not None:
+                blank = blank._replace(gen=row.gen)  # which may be a later one than this process knows of
             changed = self._row(new, ttl, sliding, blank)
-            if row is not None and is_live and ttl is None and sliding is None:
+            if row is not None and old is not None and ttl is None and sliding is None:
                 date = expiry.refreshed_date(row, self._cache.clock()) or row.ttl_date
                 changed = changed._replace(ttl_date=date, ttl_deadline=row.ttl_deadline, ttl_window=row.ttl_window)
             if isinstance(store.write(where, changed, Expect.seen(row)), Written):
@@ -186,7 +187,7 @@ class ByKey:
         if not self._is_live(answer.row):
             return False
         for _, row in self._tries(where):
-            value = bytes_of(row) if row is not None and self._is_live(row) else None
+            value = self._value(row)
             if row is None or value is None:
                 return False
             moved = row._replace(value=value, parts=None, stale_for=None, **_dates_of(dates))
@@ -276,9 +277,13 @@ class ByKey:
         gen = self._gen()
         return gen is None or row.gen == gen or row.gen == self._gen(row)
 
+    def _value(self, row: Item | None) -> bytes | None:
+        """The value of a row that was read, if it is live and not lost."""
+        return bytes_of(row) if row is not None and self._is_live(row) else None
+
     def _used(self, where: str, row: Item | None) -> bytes | None:
         """The value of a row that was read, whose window starts anew."""
-        value = bytes_of(row) if row is not None and self._is_live(row) else None
+        value = self._value(row)
         if row is not None and value is not None:
             self._cache.slide(self._cache.store, where, row, self._cache.refresh_after or 0.0)
         return value
@@ -360,7 +365,8 @@ class Region(ByKey):
     def clear(self) -> None:
         """Forget all entries of this region, in every process, by one write.
 
-        Other processes may serve what they know for at most five seconds more. The rows of the forgotten entries stay
+        Other processes may serve what they know for at most five seconds more, and where they know of no later entry,
+        what they store in that time is forgotten, too. The rows of the forgotten entries stay
         in a DynamoDB table until their time is over, or `dynmemo.purge` deletes them.
         """
         self.cache.generations.forget(self.cache.store, self._fn)
@@ -394,4 +400,5 @@ def _dates_of(row: Item) -> dict[str, Any]:
 
 
 def _moment(seconds: int | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    # Other programs may have written any number.
+    return None if seconds is None else datetime.fromtimestamp(min(max(seconds, 0), LATEST_TIME), UTC)

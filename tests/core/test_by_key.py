@@ -14,6 +14,7 @@ import dynmemo
 from dynmemo import Cache, CacheEntry, InvalidOptionError, StoreUnavailableError, dynamo_cached
 from dynmemo.cache import by_key
 from dynmemo.generations import Generations
+from dynmemo.item import LATEST_TIME, Item, Parts
 from dynmemo.stores.sqlite import SqliteStore
 from tests.clock import Clock
 from tests.proxy import denied
@@ -82,6 +83,11 @@ def test_peek_tells_the_dates_and_moves_none(cache: Cache, clock: Clock) -> None
     assert cache.peek("a") is None
     cache.set("b", b"y")
     assert cache.peek("b") == CacheEntry(b"y", None, None, None)
+
+
+def test_peek_takes_any_date_that_another_program_wrote(cache: Cache) -> None:
+    cache.store.write("a", Item(b"x", ttl_date=1_764_227_011_000, ttl_deadline=-(10**17)))
+    assert cache.peek("a") == CacheEntry(b"x", moment(LATEST_TIME), moment(0), None)
 
 
 def test_touch_gives_new_dates_as_set_would_and_leaves_the_value(cache: Cache, clock: Clock) -> None:
@@ -154,6 +160,14 @@ def test_what_others_do_while_a_change_is_made_up_is_not_lost(cache: Cache) -> N
 
     assert cache.update("a", change) == b"0!"
     assert seen == [b"1", b"2", None]
+
+
+def test_add_and_update_find_nothing_where_a_value_is_lost(cache: Cache) -> None:
+    for key in ("a", "b"):
+        cache.store.write(key, Item(parts=Parts("0" * 24, 1, 300_000, bytes(32), None), ttl_date=2**33))
+    assert cache.add("a", b"new")
+    assert cache.update("b", lambda old: b"new" if old is None else b"old") == b"new"
+    assert [cache.peek(key) for key in "ab"] == [CacheEntry(b"new", None, None, None)] * 2
 
 
 def test_a_change_that_raises_changes_nothing(cache: Cache) -> None:
@@ -341,6 +355,15 @@ def test_what_is_made_of_a_value_that_is_forgotten_meanwhile_is_forgotten_too(ca
 
     counts.update("a", change)
     assert counts.get("a") is None
+
+
+def test_a_change_by_a_process_that_does_not_know_of_the_clearing_yet_is_not_lost(cache: Cache, store: Store) -> None:
+    here, elsewhere = (Cache(store, clock=cache.clock).region("counts") for _ in range(2))
+    elsewhere.set("a", b"1")
+    here.clear()
+    here.set("a", b"5")
+    assert elsewhere.update("a", lambda old: b"%d" % (int(old or 0) + 1)) == b"6"
+    assert here.get("a") == b"6"
 
 
 def test_other_processes_may_serve_a_forgotten_entry_for_five_seconds(cache: Cache, store: Store) -> None:
