@@ -351,6 +351,7 @@ class Region(ByKey):
     def __init__(self, cache: Cache, name: object) -> None:
         if not isinstance(name, str) or not name:
             raise InvalidOptionError(f"a region has a name of at least one character, not {name!r}")
+        check_key(name)
         self.cache = cache
         self.name: str = name
         self._fn = key_name(name)
@@ -377,7 +378,8 @@ class Region(ByKey):
 
     def _row_key(self, key: str) -> str:
         check_key(key)
-        row_key = f"{self._fn}::{key}"  # functions have a code part between the colons
+        # Functions have a code part between the colons. What follows a # says which kind of row it is.
+        row_key = f"{self._fn}::{key.replace('%', '%25').replace('#', '%23')}"
         check_key(row_key)  # which may be too long
         return row_key
 

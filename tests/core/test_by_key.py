@@ -15,6 +15,7 @@ from dynmemo import Cache, CacheEntry, InvalidOptionError, StoreUnavailableError
 from dynmemo.cache import by_key
 from dynmemo.generations import Generations
 from dynmemo.item import LATEST_TIME, Item, Parts
+from dynmemo.purging import purge
 from dynmemo.stores.sqlite import SqliteStore
 from tests.clock import Clock
 from tests.proxy import denied
@@ -366,6 +367,17 @@ def test_a_change_by_a_process_that_does_not_know_of_the_clearing_yet_is_not_los
     assert here.get("a") == b"6"
 
 
+@pytest.mark.parametrize("key", ["page#gen", "page#lease", "page#0123456789abcdef01234567#1", "50%23", "a::b"])
+def test_a_region_takes_keys_that_look_like_those_of_other_rows(cache: Cache, key: str) -> None:
+    pages = cache.region("pages")
+    pages.set(key, b"x")
+    assert purge(cache, fn="pages", orphans=True).parts == 0
+    assert pages.get_many([key]) == {key: b"x"}
+    assert pages.get(key.replace("%23", "#") + "!") is None
+    assert purge(cache, fn="pages").rows == 1
+    assert pages.get(key) is None
+
+
 def test_other_processes_may_serve_a_forgotten_entry_for_five_seconds(cache: Cache, store: Store) -> None:
     monotonic = Clock(0.0)
     elsewhere = Cache(store, clock=cache.clock)
@@ -392,9 +404,9 @@ def test_purging_a_function_for_its_code_leaves_the_region_of_its_name(cache: Ca
     assert cache.region("shared").get("a") is None
 
 
-@pytest.mark.parametrize("name", ["", None, 1])
+@pytest.mark.parametrize("name", ["", None, 1, "\ud800"])
 def test_a_region_without_a_name_is_refused(cache: Cache, name: str) -> None:
-    with pytest.raises(InvalidOptionError, match="a region has a name"):
+    with pytest.raises(InvalidOptionError, match=r"a region has a name|surrogate"):
         cache.region(name)
 
 
