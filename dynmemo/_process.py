@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 import threading
 import weakref
@@ -29,6 +30,9 @@ class _Logger:
 
 
 logger = _Logger()
+
+chance = random.SystemRandom()
+"""Not the program's own random numbers: these may be the same in all workers, and the program may count on them."""
 
 MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
 """Names of the module that a program or notebook is; the second one in spawned children."""

@@ -16,7 +16,7 @@ from dynmemo.codec.envelope import NO_KEY_ID, NO_PYTHON, TRAILER_SIZE, Header
 from dynmemo.entries import REFRESH_AFTER
 from dynmemo.errors import InvalidOptionError
 from dynmemo.expiry import Lifetime, parse_duration, parse_lasting, parse_wait
-from dynmemo.generations import RECHECK_SECONDS
+from dynmemo.generations import EARLIEST_PART, RECHECK_SECONDS
 from dynmemo.item import Item
 from dynmemo.keys import key_name
 from dynmemo.leases.lease import BEATS_PER_LEASE
@@ -199,7 +199,7 @@ def _month(workload: Workload, bill: _Bill) -> Cost:
     pace = _pace(workload, in_parts=bool(parts))
     read, write, small = _units(workload, row)
     beats = parse_wait(workload.seconds, "seconds") // (LEASE_SECONDS / BEATS_PER_LEASE)
-    looks = 2 * _generation_looks(workload, pace)
+    looks = _generation_looks(workload, pace)
     stored = workload.entries * (row + sum(parts) + _INDEX_BYTES * (1 + len(parts)))
     # The lease takes the place of an expired row, for which DynamoDB bills the larger of the two. Before that the miss
     # has looked for somebody who computes beside the row.
@@ -210,7 +210,7 @@ def _month(workload: Workload, bill: _Bill) -> Cost:
         bill.share("expired, computed anew", pace.expired * (4 + beats), unit, anew),
         bill.share("new, computed", pace.new * (3 + beats), pace.new * small, pace.new * (1 + write + beats)),
         _parts(workload, pace, parts, bill),
-        bill.share("generations", looks, looks * small),
+        bill.share("generations", looks, 2 * looks * small),
         bill.share("storage", 0, stored=stored),
     ]
     dotnet = _dotnet(workload, _pace(replace(workload, refresh_after=0.0, near=None)), bill)
@@ -295,7 +295,7 @@ def _generation_looks(workload: Workload, pace: _Pace) -> float:
     """How often processes look for the generation: with the first call, or result, some seconds after the last time."""
     late = pace.expired + pace.new if parse_wait(workload.seconds, "seconds") > RECHECK_SECONDS else 0.0
     each = (workload.calls + late) / workload.processes
-    return workload.processes / (RECHECK_SECONDS + 1 / each) if each else 0.0
+    return workload.processes / (RECHECK_SECONDS * (1 + EARLIEST_PART) / 2 + 1 / each) if each else 0.0
 
 
 def _billed(workload: Workload, envelope: int) -> list[int]:

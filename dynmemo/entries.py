@@ -6,9 +6,11 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dynmemo import expiry, views
+from dynmemo._process import chance
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, UnreadableValueError
 from dynmemo.item import LATEST_TIME
 from dynmemo.keys import lease_key
@@ -33,6 +35,10 @@ OVERWRITE_SECONDS = 60.0
 
 REFRESH_AFTER = 0.1
 """Part of a sliding window that goes by before a hit moves the date again; DynamoDB bills the whole item for it."""
+
+
+THROTTLED_PAUSES = (1.0, 2.0, 4.0, 8.0)
+"""Seconds at most, half of it at least, before a request is made again that was throttled, beside those of the SDK."""
 
 
 class Computed(NamedTuple):
@@ -116,23 +122,41 @@ class Entries:
         self._overwritten: dict[Hashable, float] = {}
         # The way of every hit: looked up once.
         self._read, self._partition_key = self.store.read, self.store.partition_key
+        self._look = self.store.eventual().read
         self._open, self._decode, self._clock = codec.open, codec.decode, cache.clock
         self._near, self._near_entries = cache.near, cache.near.entries
         self._version = self.store.version
         self._refresh_after = REFRESH_AFTER if cache.refresh_after is None else cache.refresh_after
 
-    def ask(self, circuit: Breaker, do: Callable[..., Any], *args: Any, is_needed: bool = True, **kwargs: Any) -> Any:
+    def ask(
+        self,
+        circuit: Breaker,
+        do: Callable[..., Any],
+        *args: Any,
+        is_needed: bool = True,
+        gives_way: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         """Let `do` ask the store for a call, heed the circuit, and count what goes wrong: no call asks it elsewhere.
 
         Raises `OutOfOrder` when the store fails and the call goes on without it, or returns None where it `is_needed`
-        for nothing.
+        for nothing. What is throttled is asked again for some 15 s, but in a store that was in trouble before; where it
+        `gives_way` to others that ask, the answer is None at once, and no failure.
         """
         if circuit.is_open and not circuit.may_try():
             if not is_needed:
                 return None
             raise self.trouble.left_alone(circuit)
         try:
-            answer = do(*args, **kwargs)
+            try:
+                answer = do(*args, **kwargs)
+            except StoreUnavailableError as error:
+                if not error.is_throttled or (circuit.is_troubled and not gives_way):
+                    raise
+                if gives_way:
+                    circuit.let_go()
+                    return None
+                answer = _again(error, partial(do, *args, **kwargs))
         except (StoreUnavailableError, InvalidTableError) as error:
             if is_needed:
                 raise self.trouble.failed(circuit, error) from None
@@ -225,7 +249,14 @@ class Entries:
             self.cache.slide(self.store, key, row, self._refresh_after)
 
     def look_up_at(self, spot: Spot) -> Looked:
-        """Look up while another process computes: read the lease row, and the entry once that row is gone."""
+        """Look up while another process computes: read the lease row, and the entry once that row is gone.
+
+        A look that may be behind is good enough to see that the lease still stands: to claim it is conditional. What it
+        shows instead may be older than that lease, such as a value that was forgotten before, and is read as ever.
+        """
+        lease_row = self._look(spot.key)
+        if lease_row is not None and lease_row.lease_owner is not None:
+            return Looked(lease_row)
         if spot.key == spot.value_key:
             return self.look_up(spot.key)
         lease_row = self._read(spot.key)
@@ -315,18 +346,23 @@ class Entries:
     def known_generation(self, row: Item | None = None) -> str | None:
         """The generation if it is known without a read, else None."""
         known = self._last_generation()
-        return known if row is None or row.gen is None or row.gen == known else None
+        if row is None or row.gen in (None, known) or row.gen in self._generations.superseded:
+            return known
+        return None
 
-    def generation(self, row: Item | None = None) -> str:
+    def generation(self, row: Item | None = None, *, grace: float = 0.0) -> str:
         """The generation in which the function is, with which a result is stamped as known before computing it.
 
         It is read anew when `row` is of another one. A process that still believes an old generation would otherwise
         miss what lies there, or take over a live lease of the new one.
+
+        Args:
+            grace: seconds by which it may be older than usual.
         """
-        known = self._generations.known(self.store, self._fn)
-        if row is None or row.gen is None or row.gen == known:
+        known = self._generations.known(self.store, self._fn, grace=grace)
+        if row is None or row.gen in (None, known) or row.gen in self._generations.superseded:
             return known
-        return self._generations.confirmed(self.store, self._fn)
+        return self._generations.confirmed(self.store, self._fn, doubted=row.gen)
 
     def begin(self) -> str:
         """The generation, its missing rows written."""
@@ -385,6 +421,19 @@ class Entries:
     def _last_generation(self) -> str | None:
         last = self._generations.last.get(self._fn)
         return last[0] if last is not None and last[1] > self._generations.clock() else None
+
+
+def _again(error: StoreUnavailableError, do: Callable[[], Any]) -> Any:
+    """Do again what was throttled, with pauses that grow. Raises as `do` does."""
+    for pause in THROTTLED_PAUSES:
+        time.sleep(chance.uniform(0.5, 1.0) * pause)
+        try:
+            return do()
+        except StoreUnavailableError as again:
+            error = again
+            if not error.is_throttled:
+                break
+    raise error
 
 
 def is_first(times: dict[Hashable, float], what: Hashable, seconds: float) -> bool:

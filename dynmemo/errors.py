@@ -70,6 +70,7 @@ class StoreUnavailableError(DynmemoError):
         key: the key concerned, or None.
         request_id: the AWS request id, or None.
         code: the store's own error code, for example ``"AccessDeniedException"``, or None.
+        is_throttled: whether the store works and more was asked of it than it has the capacity for.
 
     The store's exception is the ``__cause__``.
     """
@@ -83,6 +84,7 @@ class StoreUnavailableError(DynmemoError):
         key: str | None = None,
         request_id: str | None = None,
         code: str | None = None,
+        is_throttled: bool = False,
     ) -> None:
         super().__init__(message)
         self.operation = operation
@@ -90,6 +92,7 @@ class StoreUnavailableError(DynmemoError):
         self.key = key
         self.request_id = request_id
         self.code = code
+        self.is_throttled = is_throttled
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword arguments do not survive pickling by themselves,
@@ -97,7 +100,7 @@ class StoreUnavailableError(DynmemoError):
         return (_rebuild, (str(self), self.__dict__))
 
 
-def _rebuild(message: str, attributes: dict[str, str | None]) -> StoreUnavailableError:
+def _rebuild(message: str, attributes: dict[str, object]) -> StoreUnavailableError:
     error = StoreUnavailableError(message)
     error.__dict__.update(attributes)
     return error

@@ -316,6 +316,10 @@ class Store(Protocol):
         """The same store for long jobs that nobody waits for: what is throttled is tried for half a minute or more."""
         return self
 
+    def eventual(self) -> Self:
+        """The same store for looks at rows that may be some moments behind, where that costs less."""
+        return self
+
     def version(self) -> object:
         """An object that is another one after every change in the store, whoever made it.
 

@@ -19,7 +19,7 @@ from dynmemo.entries import Computed
 from dynmemo.errors import InvalidOptionError, UnreadableValueError, ValueTooLargeError
 from dynmemo.expiry import parse_wait
 from dynmemo.failures import OutOfOrder
-from dynmemo.generations import NO_GENERATION, RECHECK_SECONDS
+from dynmemo.generations import NO_GENERATION, RECHECK_SECONDS, WAITING_SECONDS
 from dynmemo.item import Expect, Refused, Written, settled
 from dynmemo.leases import (
     Lease,
@@ -313,9 +313,10 @@ class Miss:
         spot, row = yield from self._spot()
         waiting: list[Flight[object]] = []
         watch: Watch | None = None
+        generation = ""
         with ExitStack() as stack:
             while True:
-                generation = yield from self._generation(row)
+                generation = yield from self._generation(row, believed=generation)
                 expect: Expect | None = Expect()
                 if row is not None:
                     found, expect = Verdict.of(row, self._entries.cache.clock(), generation), Expect.seen(row)
@@ -330,10 +331,15 @@ class Miss:
                             raise Elsewhere(row=row)
                         if expect is None and not (yield from self._may_wait(watch, row, waiting)):
                             return None
-                if watch is not None and expect is None:
-                    yield Sleep(watch.next_delay())
-                    looked: Looked = yield Work(self._reading, self._entries.look_up_at, spot)
+                if watch is not None and row is not None and expect is None:
+                    delay, left = watch.next_delay(row), self._time_left()
+                    yield Sleep(delay if left is None else min(delay, left))
+                    looked: Looked | None = yield Work(self._reading, self._entries.look_up_at, spot, gives_way=True)
+                    if looked is None:
+                        watch.throttled()
+                        continue
                 else:
+                    generation = yield from self._generation(row)
                     claimed: Lease | Refused = yield Work(self._writing, self._claim, spot, generation, expect)
                     if isinstance(claimed, Lease):
                         return claimed
@@ -348,7 +354,7 @@ class Miss:
             return False
         if not watch.is_news_of_waiting(row):
             return True
-        is_ring: bool = yield Work(self._reading, is_deadlock, waiting, self._entries.store, row)
+        is_ring: bool = yield Work(self._reading, is_deadlock, waiting, self._entries.store, row, gives_way=True)
         return not is_ring
 
     def _spot(self) -> Steps[tuple[Spot, Item | None]]:
@@ -366,10 +372,16 @@ class Miss:
         is_held = Verdict.of(lease_row, self._entries.cache.clock(), generation) is Verdict.HELD
         return (beside, lease_row) if is_held else (Spot.at(self._key), row)
 
-    def _generation(self, row: Item | None = None) -> Steps[str]:
-        """The generation to stamp a result with; its rows are written where they are missing."""
+    def _generation(self, row: Item | None = None, *, believed: str = "") -> Steps[str]:
+        """The generation to stamp a result with; its rows are written where they are missing.
+
+        A call that only waits, under the generation `believed`, seldom asks for it.
+        """
         known: str | None = self._entries.known_generation(row)
-        if known is None:
+        if known is None and believed:
+            ask = Work(self._reading, self._entries.generation, row, grace=WAITING_SECONDS, gives_way=True)
+            known = (yield ask) or believed
+        elif known is None:
             known = yield Work(self._reading, self._entries.generation, row)
         if NO_GENERATION in known:
             known = yield Work(self._writing, self._entries.begin)

@@ -10,13 +10,13 @@ What may take long is told as steps here too (see `dynmemo.calls.miss`), for pla
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from dynmemo._process import chance
 from dynmemo.calls.memo import value_of
 from dynmemo.calls.miss import Elsewhere, Failed, Sleep, Work, compute
 from dynmemo.codec import CannotSerialize
@@ -52,9 +52,6 @@ BYTES_AT_ONCE = 16_000_000
 
 ASK_AGAIN_SECONDS = 15.0
 """Seconds for which a sweep goes on without a store that failed: each failure takes as long as all retries."""
-
-_places = random.SystemRandom()
-"""Not the program's own random numbers: these may be the same in all workers, and the program may count on them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -231,7 +228,7 @@ class Sweep:
 
     def _move(self) -> None:
         if self.free:
-            self.free.rotate(_places.randrange(len(self.free)))
+            self.free.rotate(chance.randrange(len(self.free)))
 
     def _look_up(self, calls: Sequence[Call]) -> Steps[list[Call]]:
         """Look up calls in one go; those that are no hits."""
@@ -419,7 +416,7 @@ class Sweep:
                 call.waits = True
             return 0.0
         self._watch = self._watch or Watch()
-        return self._watch.next_delay()
+        return self._watch.next_delay(*(row for call in self.away if (row := call.elsewhere and call.elsewhere.row)))
 
     def come_back(self, pause: float | None) -> Steps[None]:
         """Look up some of the calls that were put off, after a pause. Those that are no hits are tried again."""

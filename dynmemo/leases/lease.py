@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from dynmemo.leases.inflight import Flight
 
 BEATS_PER_LEASE = 3
-"""Renewals within the time of a lease: all but one of them may fail in a row."""
+"""Renewals within the time of a lease."""
+
+TRIES_PER_BEAT = 4
+"""So often a renewal that fails is tried until the next one is due, as far as the store is that quick to refuse it."""
 
 LONGEST_PAUSE = 3600.0
 """Seconds; systems limit how long one may wait."""
@@ -358,16 +361,18 @@ class Schedule:
 
     def _care_for(self, hold: Hold) -> None:
         began = self._clock()
-        # Whatever a store does wrong, it is tried again at the next beat, and the other leases go on.
+        pause = hold.seconds / BEATS_PER_LEASE / TRIES_PER_BEAT
+        # Whatever a store does wrong, it is tried again well before the next beat, and the other leases go on.
         with suppress(Exception):
             if hold.is_dropped:
                 hold.remove()
             elif hold.is_computing():
                 hold.renew()
+            pause = hold.seconds / BEATS_PER_LEASE
         if hold.is_dropped and hold.is_overdue():
             hold.end(lost=True)  # others may have taken it over by now
         if hold.is_ours:
-            self._push(hold, began + hold.seconds / BEATS_PER_LEASE)
+            self._push(hold, began + pause)
 
     def _push(self, hold: Hold, due: float) -> None:
         hold.due = due

@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 import itertools
 import math
-import random
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from dynmemo._process import chance
 from dynmemo.errors import InvalidOptionError
 from dynmemo.item import Expect
 from dynmemo.leases.inflight import flights, running_here
@@ -22,10 +22,16 @@ if TYPE_CHECKING:
     from dynmemo.leases.inflight import Flight
 
 SHORTEST_DELAY = 0.05
-LONGEST_DELAY = 1.0
 FIRST_DELAY = 0.1
 GROWTH = 0.25
 """What a delay's upper bound grows by per second waited: a result is picked up an eighth late on average."""
+
+LONGEST_DELAY = 1.0
+GROWTH_LATER = 0.05
+"""From `LONGEST_DELAY` on, that is after 20 s: a result is picked up some 2 % late on average."""
+
+LONGEST_PART = 0.3
+"""Of the lease. So a watcher sees each renewal, which come every third of it, before the next one is due."""
 
 LONGEST_LEASE = 3600.0
 """Seconds; no row makes anybody wait longer for a sign of life."""
@@ -70,6 +76,9 @@ class Watch:
     of other machines are never compared. What earlier waits of this process have seen counts, too: else a call that
     waits for less time than a lease lasts would never find one dead.
 
+    Thousands may watch one lease, and all of their looks are reads of one row. So they become fewer with the time that
+    was waited, and with every look that the store had no capacity for.
+
     Args:
         clock: monotonic, in seconds.
         gone: whether the process that an owner's name means is known to have ended.
@@ -81,7 +90,7 @@ class Watch:
         *,
         clock: Callable[[], float] = time.monotonic,
         gone: Callable[[str | None], bool] = is_gone,
-        uniform: Callable[[float, float], float] = random.uniform,
+        uniform: Callable[[float, float], float] = chance.uniform,
     ) -> None:
         self._clock = clock
         self._gone = gone
@@ -90,6 +99,9 @@ class Watch:
         # By another clock nothing is shared.
         self._seen: dict[object, float] = _seen if clock is time.monotonic else {}
         self._told: tuple[str | None, int | None] | None = None
+        self._throttled = 0
+        self._etag: str | None = None
+        self._last_look = self._offset = math.inf
 
     @property
     def waited(self) -> float:
@@ -99,7 +111,7 @@ class Watch:
     def expect_if_dead(self, row: Item) -> Expect | None:
         """What to expect when claiming the lease in `row`, or None while it may be alive. To be asked at every look."""
         now = self._clock()
-        since = self._seen.setdefault((row.etag or self, row.lease_beat), now)
+        since = self._seen.setdefault((row.etag or self, row.lease_beat), self._renewed_at(row, now))
         if len(self._seen) > MOST_SEEN:
             self._seen.pop(next(iter(self._seen)), None)
         if now - since >= _lease_seconds(row) or self._gone(row.lease_owner):
@@ -117,10 +129,45 @@ class Watch:
         self._told = beat
         return True
 
-    def next_delay(self) -> float:
-        """Seconds until the next look: full jitter, from 50 ms up to a bound that grows with the wait to 1 s."""
-        bound = min(LONGEST_DELAY, FIRST_DELAY + self.waited * GROWTH)
-        return self._uniform(SHORTEST_DELAY, bound)
+    def _renewed_at(self, row: Item, now: float) -> float:
+        """When (by this clock) the holder last renewed what is seen now: after the last look, or now at the latest.
+
+        The dates of two rows of one holder say how much time lay between them, and one of them may have been seen at
+        once: the looks are frequent in the beginning. Only such differences count. However wrong they are, nobody who
+        renews every third of the lease is taken for dead, since it was not seen later than `LONGEST_PART` of that.
+        """
+        if row.etag != self._etag:
+            self._etag, self._last_look, self._offset = row.etag, now, math.inf
+        last_look, self._last_look = self._last_look, now
+        if row.ttl_date is None:
+            return now
+        self._offset = min(self._offset, now - row.ttl_date)
+        # They are whole seconds, rounded down: one more, and it is never too early.
+        return min(now, max(last_look, row.ttl_date + 1 + self._offset))
+
+    def throttled(self) -> None:
+        """A look had no answer since too many ask for the row. From now on this watch looks half as often."""
+        self._throttled += 1
+
+    def next_delay(self, *rows: Item) -> float:
+        """Seconds until the next look at these rows with leases of others, which were looked at with this watch.
+
+        Full jitter: from 50 ms up to a bound that grows with the wait to 1 s, and from 20 s on to a twentieth of it, at
+        most 0.3 of the lease; beyond 1 s, half of the bound at least. A lease that would count as dead before is looked
+        at in that very moment.
+        """
+        now, leases = self._clock(), [_lease_seconds(row) for row in rows]
+        waited = now - self._began
+        bound = min(FIRST_DELAY + waited * GROWTH, max(LONGEST_DELAY, waited * GROWTH_LATER))
+        bound = min(
+            bound * 2.0 ** min(self._throttled, 16), max(LONGEST_DELAY, LONGEST_PART * min(leases, default=0.0))
+        )
+        delay = self._uniform(SHORTEST_DELAY if bound <= LONGEST_DELAY else bound / 2, bound)
+        ends = (
+            self._seen.get((row.etag or self, row.lease_beat), now) + lease
+            for row, lease in zip(rows, leases, strict=True)
+        )
+        return min([delay, *(end - now for end in ends if end > now)])
 
 
 def _lease_seconds(row: Item) -> float:

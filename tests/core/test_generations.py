@@ -1,13 +1,18 @@
-"""The generations of one process, asked by two threads."""
+"""The generations of one process: when their rows are read, which of them, and what is believed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
 
 from dynmemo.generations import Generations
 from dynmemo.stores.sqlite import SqliteStore
+from tests.clock import Clock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from dynmemo.item import Item
@@ -18,9 +23,9 @@ class SlowAnswers(SqliteStore):
 
     meanwhile = staticmethod(lambda: None)
 
-    def read(self, key: str, *, consistent: bool = False) -> Item | None:
-        found = super().read(key, consistent=consistent)
-        if key == "fn#gen":
+    def read_many(self, keys: Sequence[str], *, consistent: bool = False) -> dict[str, Item]:
+        found = super().read_many(keys, consistent=consistent)
+        if "fn#gen" in keys:
             self.meanwhile()
         return found
 
@@ -43,3 +48,85 @@ def test_an_answer_that_was_under_way_when_this_process_cleared_is_not_believed(
     assert generations.known(store, "fn") != before
     assert generations.known(store, "fn") == generations.confirmed(store, "fn")
     store.close()
+
+
+class Counted(SqliteStore):
+    """Writes down which rows are read at once."""
+
+    asked: ClassVar[list[list[str]]] = []
+
+    def read_many(self, keys: Sequence[str], *, consistent: bool = False) -> dict[str, Item]:
+        self.asked.append(sorted(keys))
+        return super().read_many(keys, consistent=consistent)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Counted]:
+    with closing(Counted(str(tmp_path / "cache.db"))) as store:
+        yield store
+    Counted.asked.clear()
+
+
+def test_they_are_read_again_within_five_seconds_and_not_in_step(store: Counted) -> None:
+    clock, parts = Clock(0.0), iter((0.8, 1.0, 0.9))
+
+    def uniform(low: float, high: float) -> float:
+        assert (low, high) == (0.8, 1.0)
+        return next(parts)
+
+    generations = Generations(clock, uniform)
+    for until in (4.0, 9.0):
+        began = len(store.asked)
+        generations.known(store, "fn")
+        clock.now = until - 0.01
+        generations.known(store, "fn")
+        assert len(store.asked) == began + 1
+        clock.now = until
+    generations.known(store, "fn")
+    assert len(store.asked) == 3
+
+
+def test_functions_that_are_called_are_read_in_one_go_and_others_not_at_all(store: Counted) -> None:
+    clock = Clock(0.0)
+    generations = Generations(clock)
+    for fn in ("f", "g", "h"):
+        generations.known(store, fn)
+    assert store.asked == [["#gen", "f#gen"], ["g#gen"], ["h#gen"]]
+    clock.now = 5.0
+    store.asked.clear()
+    generations.known(store, "g")
+    generations.known(store, "f")
+    generations.known(store, "h")
+    assert store.asked == [["#gen", "f#gen", "g#gen", "h#gen"]]
+    for fn in ("f", "g"):
+        generations.known(store, fn)
+    clock.now = 10.0
+    store.asked.clear()
+    generations.known(store, "f")
+    assert store.asked == [["#gen", "f#gen", "g#gen", "h#gen"]]  # h was asked for once more within that time
+    clock.now = 15.0
+    store.asked.clear()
+    generations.known(store, "f")
+    assert store.asked == [["#gen", "f#gen"]]
+
+
+def test_an_old_entry_is_doubted_once_however_often_it_is_met(store: Counted) -> None:
+    generations = Generations(Clock(0.0))
+    old = generations.ensured(store, "fn")
+    store.asked.clear()
+    generations.renew(store, "fn")
+    assert generations.confirmed(store, "fn", doubted=old) != old
+    assert generations.superseded == {old}
+
+
+def test_a_generation_that_stands_there_is_never_taken_for_one_that_is_over(store: Counted) -> None:
+    """Not even where a later answer of another thread, which was behind, is believed."""
+    clock = Clock(0.0)
+    generations = Generations(clock)
+    generations.ensured(store, "fn")
+    other = Generations(clock)
+    other.renew(store, "fn")
+    present = other.confirmed(store, "fn")
+    clock.now = -1.0
+    assert generations.confirmed(store, "fn", doubted=present) != present  # what was learned at 0 is newer than -1
+    assert generations.superseded == set()

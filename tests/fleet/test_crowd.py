@@ -68,7 +68,7 @@ def check(info: dict[str, Any], kind: str) -> None:
         assert info["write_units"] <= (KEYS - info["computed"]) + 2 * info["computed"] + 2
 
 
-def test_who_waits_in_another_process_makes_reads_only(worker: Callable[..., Worker]) -> None:
+def test_who_waits_in_another_process_makes_reads_only(worker: Callable[..., Worker], kind: str) -> None:
     leader, waiter, work, never = worker(), worker(), Work(hold=True), Work("never")
     computing, waiting = leader.decorate(work), waiter.decorate(never)
     with ThreadPoolExecutor(2) as pool:
@@ -81,7 +81,9 @@ def test_who_waits_in_another_process_makes_reads_only(worker: Callable[..., Wor
     assert set(waiter.trips) == {"read"}
     info = waiting.cache_info()
     assert (info.computed, info.waited, info.misses, info.write_units) == (0, 1, 1, 0)
-    assert info.requests == len(waiter.trips) + 2  # and the two generations
+    assert info.requests == len(waiter.trips) + 1  # and the two generations, in one go
+    if kind == "dynamodb":  # looks cost half a unit, but for the first one and the one that brings the value
+        assert info.read_units == 2 + 2 + (len(waiter.trips) - 2) / 2
     assert leader.trips == ["read", "write", "write"]
     assert never.runs == 0
 

@@ -19,7 +19,7 @@ from tests.history.functions import current_call
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dynmemo.item import Expect, Item, Refused
     from tests.history.records import Log
@@ -88,6 +88,11 @@ class _Watched:
     def read(self, key: str, *, consistent: bool = False) -> Item | None:
         with self.watch.operation():
             found: Item | None = super().read(key, consistent=consistent)  # type: ignore[misc]  # of the store
+            return found
+
+    def read_many(self, keys: Sequence[str], *, consistent: bool = False) -> dict[str, Item]:
+        with self.watch.operation():
+            found: dict[str, Item] = super().read_many(keys, consistent=consistent)  # type: ignore[misc]
             return found
 
     def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:

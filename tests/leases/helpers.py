@@ -135,8 +135,8 @@ def lead(leases: Leases, key: str, row: Item | None, compute: Callable[[], bytes
         if verdict is Verdict.NO_STORE:
             return compute()
         expect = Expect.seen(row) if row is None or verdict is Verdict.CLAIMABLE else watch.expect_if_dead(row)
-        if expect is None:
-            time.sleep(watch.next_delay())
+        if expect is None and row is not None:
+            time.sleep(watch.next_delay(row))
             row = leases.store.read(key)
             continue
         answer = leases.claim(Spot.at(key), GENERATION, expect)

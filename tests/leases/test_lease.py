@@ -12,6 +12,7 @@ import pytest
 from dynmemo.errors import StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Expect, Item, Refused
 from dynmemo.leases import Lease, Spot, Verdict, Watch
+from dynmemo.leases.lease import BEATS_PER_LEASE, TRIES_PER_BEAT
 from dynmemo.leases.owner import owner_name
 from tests.leases.helpers import DOWN, FN, GENERATION, START, Bench, held, read, value
 from tests.waiting import at_once
@@ -264,7 +265,7 @@ def test_giving_up_is_tried_for_the_time_of_the_lease(store: Store) -> None:
         pass
     bench.go_on(100)
     assert bench.schedule.act() is None
-    assert bench.trips.made.count("remove") == 4
+    assert bench.trips.made.count("remove") == BEATS_PER_LEASE * TRIES_PER_BEAT + 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

@@ -99,22 +99,110 @@ def test_nobody_waits_for_ever_for_a_sign_of_life(watch: Watch, clock: Clock, se
     assert watch.expect_if_dead(row) == TAKE_OVER
 
 
-def test_delays_are_spread_from_50_ms_up_to_a_bound_that_grows_to_a_second(clock: Clock) -> None:
+def bounds(watch: Watch, row: Item = ROW) -> tuple[float, float]:
+    """Between which two the next delay is drawn."""
     asked: list[tuple[float, float]] = []
 
     def uniform(low: float, high: float) -> float:
         asked.append((low, high))
         return low
 
-    watch = Watch(clock=clock, uniform=uniform)
-    for clock.now in (0.0, 1.0, 2.0, 3.6, 1_000.0):
-        assert watch.next_delay() == 0.05
-    assert asked == [(0.05, bound) for bound in (0.1, 0.35, 0.6, 1.0, 1.0)]
+    watch._uniform = uniform
+    assert watch.next_delay(row) == asked[0][0]
+    return asked[0]
+
+
+def test_delays_are_spread_up_to_a_bound_that_grows_to_a_second_and_later_to_a_part_of_the_lease(
+    watch: Watch, clock: Clock
+) -> None:
+    found = {}
+    for clock.now in (0.0, 1.0, 2.0, 3.6, 20.0, 40.0, 100.0, 180.0, 600.0, 1e6):
+        found[clock.now] = bounds(watch)
+    early = {0.0: (0.05, 0.1), 1.0: (0.05, 0.35), 2.0: (0.05, 0.6), 3.6: (0.05, 1.0), 20.0: (0.05, 1.0)}
+    assert found == {**early, 40.0: (1.0, 2.0), 100.0: (2.5, 5.0), **dict.fromkeys((180.0, 600.0, 1e6), (4.5, 9.0))}
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(1.0, 1.0), (3.0, 1.0), (10.0, 3.0), (600.0, 50.0)])
+def test_the_bound_depends_on_the_lease_of_the_row(watch: Watch, clock: Clock, seconds: float, most: float) -> None:
+    clock.now = 1000.0
+    assert bounds(watch, ROW._replace(lease_seconds=seconds))[1] == most
+
+
+def test_each_throttled_look_doubles_the_bound_up_to_its_most(watch: Watch, clock: Clock) -> None:
+    clock.now = 0.4
+    found = [bounds(watch)]
+    for _ in range(7):
+        watch.throttled()
+        found.append(bounds(watch))
+    assert found[:4] == [(0.05, 0.2), (0.05, 0.4), (0.05, 0.8), (0.8, 1.6)]
+    assert found[-2:] == [(4.5, 9.0)] * 2
+    for _ in range(100_000):
+        watch.throttled()
+    assert bounds(watch) == (4.5, 9.0)
+
+
+def test_one_look_is_planned_for_the_moment_in_which_the_lease_would_be_dead(watch: Watch, clock: Clock) -> None:
+    clock.now = 600.0
+    assert watch.expect_if_dead(ROW) is None
+    looks = []
+    while watch.expect_if_dead(ROW) is None:
+        delay = watch.next_delay(ROW)
+        clock.now += delay
+        looks.append(clock.now - 600.0)
+    assert looks == [9.0, 18.0, 27.0, 30.0]
+
+
+def test_of_several_rows_the_first_to_die_is_looked_at_in_time(watch: Watch, clock: Clock) -> None:
+    clock.now = 600.0
+    short, other = ROW._replace(etag="e2", lease_seconds=5.0), ROW._replace(etag="e3")
+    for row in (ROW, short, other):
+        watch.expect_if_dead(row)
+    clock.now = 604.5
+    assert watch.next_delay(ROW, other) == 9.0
+    assert watch.next_delay(ROW, short, other) == 0.5
+
+
+class Holder:
+    """Renews a lease every ten seconds of the watcher's clock, and writes the time of a clock of its own."""
+
+    def __init__(self, began: float, wall: float) -> None:
+        self.began = began
+        self.ahead = wall - began
+
+    def row(self, beat: int) -> Item:
+        date = math.floor(self.began + 10 * beat + self.ahead + 30) + 86_400
+        return ROW._replace(lease_beat=beat, ttl_date=date)
+
+
+@pytest.mark.parametrize("wall", [0.0, 1_700_000_000.4, 1_800_000_000.9])
+def test_who_looks_seldom_knows_from_the_dates_when_the_last_renewal_was(
+    watch: Watch, clock: Clock, wall: float
+) -> None:
+    holder = Holder(0.3, wall)
+    for clock.now, beat in ((0.5, 0), (10.5, 1), (200.0, 19), (209.0, 20), (219.9, 21)):
+        assert watch.expect_if_dead(holder.row(beat)) is None
+    # The last renewal was at 210.3, after the look at 209, and seen at 219.9.
+    dies = clock.now
+    while watch.expect_if_dead(holder.row(21)) is None:
+        dies = clock.now = clock.now + watch.next_delay(holder.row(21))
+    assert 240.3 <= dies <= 242.5
+
+
+@pytest.mark.parametrize("step", [-3600.0, -5.0, 5.0, 3600.0])
+def test_a_holder_whose_clock_is_set_while_it_computes_is_not_taken_for_dead(
+    watch: Watch, clock: Clock, step: float
+) -> None:
+    holder = Holder(0.3, 1_700_000_000.0)
+    for now in range(1, 400):
+        clock.now = now * 8.9
+        if now == 100:
+            holder.ahead += step
+        assert watch.expect_if_dead(holder.row(int((clock.now - 0.3) / 10))) is None
 
 
 def test_delays_are_random_by_default() -> None:
     watch = Watch()
-    delays = {watch.next_delay() for _ in range(50)}
+    delays = {watch.next_delay(ROW) for _ in range(50)}
     assert len(delays) == 50
     assert 0.05 <= min(delays) <= max(delays) <= 1.0
 

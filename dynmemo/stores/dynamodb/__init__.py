@@ -213,6 +213,11 @@ class DynamoDBStore(Store):
         twin._pace = twin._bulk_pace = connection.PATIENT
         return twin
 
+    def eventual(self) -> Self:
+        twin = copy.copy(self)
+        twin._consistent = False
+        return twin
+
     def connect(self) -> None:
         self._connection.client()
         self._names()

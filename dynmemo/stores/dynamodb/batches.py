@@ -128,6 +128,7 @@ class Batches:
                     operation=operation,
                     table=self._table,
                     code=rest,
+                    is_throttled=True,
                 )
             if idle:
                 time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**idle, _LONGEST_PAUSE))  # noqa: S311 - no secret

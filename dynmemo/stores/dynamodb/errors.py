@@ -242,6 +242,7 @@ def unavailable(
         key=key,
         request_id=answer.get("ResponseMetadata", {}).get("RequestId"),
         code=code,
+        is_throttled=code in THROTTLED,
     )
 
 

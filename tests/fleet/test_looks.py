@@ -1,0 +1,211 @@
+"""What calls do that wait for other processes: looks that may be behind, that are throttled, that come seldom."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynmemo import StoreUnavailableError, entries
+from dynmemo.calls import miss
+from dynmemo.generations import RECHECK_SECONDS, WAITING_SECONDS
+from dynmemo.leases import Watch
+from tests.fleet.helpers import Work
+from tests.fleet.test_clearing import clocked
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynmemo.item import Item
+    from tests.fleet.helpers import Worker
+
+THROTTLED = StoreUnavailableError("slow down", code="ThrottlingException", is_throttled=True)
+
+
+def looks_of(worker: Worker, function: Any, look: Callable[..., Item | None]) -> None:
+    """Let this worker look at leases of others with `look` in place of a read that may be behind."""
+    worker.cache.breaker.is_troubled = False
+    function._self_memo.entries()._look = look
+
+
+def test_a_look_that_is_behind_serves_no_value_that_was_forgotten_before(worker: Callable[..., Worker]) -> None:
+    leader, waiter, work = worker(), worker(), Work("old")
+    computing, waiting = leader.decorate(work), waiter.decorate(Work("never"))
+    computing()
+    old = leader.row(computing.cache_key())
+    computing.invalidate()
+    work.result = "new"
+    work.go.clear()
+    looks: list[str] = []
+
+    def behind(key: str) -> Item | None:
+        looks.append(key)
+        return old
+
+    looks_of(waiter, waiting, behind)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(computing)
+        until(lambda: work.runs == 2)
+        second = pool.submit(waiting)
+        until(lambda: len(looks) >= 3)
+        work.go.set()
+        assert [first.result(), second.result()] == ["new", "new"]
+
+
+def test_throttled_looks_neither_fail_the_call_nor_open_the_circuit_and_become_fewer(
+    worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, waiter, work = worker(), worker(), Work(hold=True)
+    computing, waiting = leader.decorate(work), waiter.decorate(Work("never"))
+    watches: list[Watch] = []
+
+    class Short(Watch):
+        def __init__(self) -> None:
+            super().__init__()
+            watches.append(self)
+
+        def next_delay(self, *rows: Item) -> float:
+            return min(super().next_delay(*rows), 0.01)
+
+    monkeypatch.setattr(miss, "Watch", Short)
+    looks: list[str] = []
+
+    def look(key: str) -> Item | None:
+        looks.append(key)
+        if len(looks) <= 10:
+            raise THROTTLED
+        return waiter.cache.store.read(key)
+
+    looks_of(waiter, waiting, look)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(computing)
+        until(lambda: work.runs)
+        second = pool.submit(waiting)
+        until(lambda: len(looks) >= 12)
+        work.go.set()
+        assert [first.result(), second.result()] == ["result"] * 2
+    info = waiting.cache_info()
+    assert (info.computed, info.waited, info.errors, info.bypassed) == (0, 1, 0, 0)
+    assert not waiter.cache.breaker.is_troubled
+    assert [watch._throttled for watch in watches] == [10]
+
+
+def test_who_is_throttled_for_a_whole_lease_finds_out_by_a_claim_whether_its_holder_lives(
+    worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, waiter, work = worker(), worker(lease_seconds=1), Work(hold=True)
+    computing, waiting = leader.decorate(work), waiter.decorate(Work("never"))
+    monkeypatch.setattr(miss, "Watch", lambda: Watch(clock=lambda: 100 * time.monotonic()))
+
+    def look(key: str) -> Item | None:
+        raise THROTTLED
+
+    looks_of(waiter, waiting, look)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(computing)
+        until(lambda: work.runs)
+        leader.cache.store.renew(computing.cache_key(), row_of(leader, computing).etag or "", 2_000_000_000)
+        second = pool.submit(waiting)
+        # By the clock of its watch the lease lasts 0.3 s; the leader gives a sign of life before each claim.
+        until(lambda: "read" in waiter.trips)
+        for claims in range(1, 3):
+            leader.cache.store.renew(computing.cache_key(), row_of(leader, computing).etag or "", 2_000_000_000)
+            until(lambda claims=claims: waiter.trips.count("write") >= claims)  # type: ignore[misc]
+        work.go.set()
+        assert first.result() == "result"
+        assert second.result() == "result"
+    assert waiting.cache_info().computed == 0
+
+
+def row_of(worker: Worker, function: Any) -> Item:
+    row = worker.row(function.cache_key())
+    assert row is not None
+    return row
+
+
+def test_a_wait_ends_with_its_timeout_however_seldom_it_looks(
+    worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, waiter, work = worker(), worker(), Work(hold=True)
+    computing, waiting = leader.decorate(work), waiter.decorate(Work("alone"), wait_timeout=0.2)
+    monkeypatch.setattr(Watch, "next_delay", lambda *_: 3600.0)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(computing)
+        until(lambda: work.runs)
+        assert pool.submit(waiting).result(60) == "alone"
+        work.go.set()
+        first.result()
+
+
+def test_who_only_waits_asks_for_the_generation_once_in_the_time_of_a_lease(
+    worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, waiter, work = worker(), worker(), Work(hold=True)
+    computing, waiting = leader.decorate(work), waiter.decorate(Work("after"))
+    clock = clocked(waiter)
+    began, asked = clock.now, 0.0
+    monkeypatch.setattr(Watch, "next_delay", lambda *_: 0.005)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(computing)
+        until(lambda: work.runs)
+        second = pool.submit(waiting)
+        until(lambda: len(waiter.trips) >= 3)
+        computing.cache_clear()
+        for clock.now in (began + RECHECK_SECONDS, began + RECHECK_SECONDS + WAITING_SECONDS - 0.01):
+            looks = len(waiter.trips)
+            until(lambda looks=looks: len(waiter.trips) >= looks + 3)  # type: ignore[misc]
+            assert not second.done()
+        asked = clock.now = began + RECHECK_SECONDS + WAITING_SECONDS
+        assert second.result(60) == "after"
+        work.go.set()
+        assert first.result() == "result"
+    assert asked - began == 30.0
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_throttled_look_up_is_made_again_for_a_while(
+    worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    only, work = worker(), Work()
+    function = only.decorate(work)
+    function()
+    pauses = throttle(monkeypatch, function, times)
+    assert function() == "result"
+    assert len(pauses) == times
+    assert all(pause / 2 <= made <= pause for pause, made in zip(entries.THROTTLED_PAUSES, pauses, strict=False))
+    info = function.cache_info()
+    assert (info.hits, info.errors, work.runs) == (1, 0, 1)
+
+
+def test_a_store_that_throttles_for_longer_costs_one_call_its_pauses_and_later_calls_none(
+    worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only, work = worker(), Work()
+    function = only.decorate(work)
+    function()
+    pauses = throttle(monkeypatch, function, 1_000_000)
+    assert [function() for _ in range(5)] == ["result"] * 5
+    assert len(pauses) == len(entries.THROTTLED_PAUSES)
+    assert sum(pauses) <= 15
+    info = function.cache_info()
+    assert (info.computed, info.errors, info.bypassed) == (6, 3, 2)
+
+
+def throttle(monkeypatch: pytest.MonkeyPatch, function: Any, times: int) -> list[float]:
+    """Throttle so many reads of an entry; the pauses in between are written down, and take no time."""
+    pauses: list[float] = []
+    known = function._self_memo.entries()
+    read, left = known._read, [THROTTLED] * times
+
+    def throttled(key: str, **options: Any) -> Item | None:
+        if left:
+            raise left.pop()
+        row: Item | None = read(key, **options)
+        return row
+
+    monkeypatch.setattr(known, "_read", throttled)
+    monkeypatch.setattr("dynmemo.entries.time.sleep", pauses.append)
+    return pauses
