@@ -11,7 +11,7 @@ consistent reads may be 0.1 s behind. What a worker does between two of its step
 All workers call within the first 10 s. They wait for a result that takes ten minutes ("wait"), or whose leader dies
 after five of them, just after a renewal, and who takes over needs half a minute ("death"); they hit one key every two
 seconds for 40 s, and read it every 30 s instead, as near entries do ("hits"); they map the same 1,000 items of 10 s
-("sweep", up to 1,000 workers). All of it takes some minutes of one processor, most of them for 10,000 workers.
+("sweep", up to 100 workers). All of it takes some minutes of one processor, most of them for 10,000 workers.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ EARLY = 120.0
 
 WAIT, DEATH, AFTER_DEATH, ITS_LAST = 600.0, 300.0, 30.0, 0.1
 HIT_PERIOD, HIT_SECONDS, NEAR_PERIOD = 2.0, 40.0, 30.0
-ITEMS, ITEM_SECONDS, MOST_SWEEPING = 1_000, 10.0, 1_000
+ITEMS, ITEM_SECONDS, MOST_SWEEPING = 1_000, 10.0, 100
 
 
 class Simulation:
