@@ -64,6 +64,7 @@ class Fleet:
         store = DynamoDBStore(table, endpoint_url=endpoint, use_consistent_reads=work.consistent, config=patient)
         cache = Cache(store, clock=self.clock)
         cache.generations.clock = self.clock
+        cache.generations._uniform = lambda low, high: (low + high) / 2
         decorate = dynamo_cached(
             cache=cache,
             ttl=work.ttl,

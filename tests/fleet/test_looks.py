@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -91,39 +90,6 @@ def test_throttled_looks_neither_fail_the_call_nor_open_the_circuit_and_become_f
     assert (info.computed, info.waited, info.errors, info.bypassed) == (0, 1, 0, 0)
     assert not waiter.cache.breaker.is_troubled
     assert [watch._throttled for watch in watches] == [10]
-
-
-def test_who_is_throttled_for_a_whole_lease_finds_out_by_a_claim_whether_its_holder_lives(
-    worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    leader, waiter, work = worker(), worker(lease_seconds=1), Work(hold=True)
-    computing, waiting = leader.decorate(work), waiter.decorate(Work("never"))
-    monkeypatch.setattr(miss, "Watch", lambda: Watch(clock=lambda: 100 * time.monotonic()))
-
-    def look(key: str) -> Item | None:
-        raise THROTTLED
-
-    looks_of(waiter, waiting, look)
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(computing)
-        until(lambda: work.runs)
-        leader.cache.store.renew(computing.cache_key(), row_of(leader, computing).etag or "", 2_000_000_000)
-        second = pool.submit(waiting)
-        # By the clock of its watch the lease lasts 0.3 s; the leader gives a sign of life before each claim.
-        until(lambda: "read" in waiter.trips)
-        for claims in range(1, 3):
-            leader.cache.store.renew(computing.cache_key(), row_of(leader, computing).etag or "", 2_000_000_000)
-            until(lambda claims=claims: waiter.trips.count("write") >= claims)  # type: ignore[misc]
-        work.go.set()
-        assert first.result() == "result"
-        assert second.result() == "result"
-    assert waiting.cache_info().computed == 0
-
-
-def row_of(worker: Worker, function: Any) -> Item:
-    row = worker.row(function.cache_key())
-    assert row is not None
-    return row
 
 
 def test_a_wait_ends_with_its_timeout_however_seldom_it_looks(
