@@ -74,18 +74,18 @@ class Generations:
     def known(self, store: Store, fn: str, *, grace: float = 0.0) -> str:
         """The generation in which `fn` is, at most `RECHECK_SECONDS` old, or so many seconds of `grace` more.
 
-        What has to be read is read in one go for all functions that were asked for since the last time.
+        With the generation of all functions, those of each that was asked for since the last time are read in one go,
+        also where they are believed still: so they are due together from then on.
         """
         now = self.clock() - grace
         last = self.last.get(fn)
         if last is not None and last[1] > now:
             return last[0]
-        rows, called = self._rows, {ALL, fn, *tuple(self._called)}
-        due = [each for each in called if each not in rows or rows[each].until <= now]
-        if ALL in due or fn in due:
-            self._read(store, due)
-        if ALL in due:
-            self._called = set()
+        if not self._is_believed(ALL, now):
+            called, self._called = self._called, set()
+            self._read(store, {ALL, fn, *called})
+        elif not self._is_believed(fn, now):
+            self._read(store, {fn})
         self._called.add(fn)
         return self._join(fn)
 
@@ -134,6 +134,10 @@ class Generations:
                 "them later, call dynmemo.purge(..., superseded=True).",
                 error,
             )
+
+    def _is_believed(self, fn: str, now: float) -> bool:
+        row = self._rows.get(fn)
+        return row is not None and row.until > now
 
     def _read(self, store: Store, fns: Iterable[str], *, consistent: bool = False) -> dict[str, str | None]:
         asked, keys = self.clock(), {fn: generation_key(fn) for fn in fns}

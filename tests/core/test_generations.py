@@ -110,6 +110,16 @@ def test_functions_that_are_called_are_read_in_one_go_and_others_not_at_all(stor
     assert store.asked == [["#gen", "f#gen"]]
 
 
+def test_functions_that_begin_one_after_the_other_are_read_together_from_then_on(store: Counted) -> None:
+    clock = Clock(0.0)
+    generations = Generations(clock)
+    for clock.now in range(40):
+        for fn in ("f", "g", "h")[: 1 + int(clock.now)]:
+            generations.known(store, fn)
+    alone = [keys for keys in store.asked if "#gen" not in keys]
+    assert alone == [["g#gen"], ["h#gen"]]
+
+
 def test_an_old_entry_is_doubted_once_however_often_it_is_met(store: Counted) -> None:
     generations = Generations(Clock(0.0))
     old = generations.ensured(store, "fn")
