@@ -65,8 +65,20 @@ class Verdict(enum.Enum):
 
 MOST_SEEN = 10_000
 
-_seen: dict[object, float] = {}
-"""When (monotonic) this process first saw a lease with that etag and beat."""
+
+class Seen(NamedTuple):
+    """What is known of a lease from the looks at its row."""
+
+    beat: int | None
+    """At the last look."""
+    since: float
+    """When (by the watch's clock) that renewal took place: not earlier than it says, and at most now."""
+    offset: float
+    """The smallest difference between a time of a look and the date in the row that it saw."""
+
+
+_seen: dict[object, Seen] = {}
+"""What this process has seen, by the etag of the lease."""
 
 
 class Watch:
@@ -97,11 +109,9 @@ class Watch:
         self._uniform = uniform
         self._began = clock()
         # By another clock nothing is shared.
-        self._seen: dict[object, float] = _seen if clock is time.monotonic else {}
+        self._seen: dict[object, Seen] = _seen if clock is time.monotonic else {}
         self._told: tuple[str | None, int | None] | None = None
         self._throttled = 0
-        self._etag: str | None = None
-        self._last_look = self._offset = math.inf
 
     @property
     def waited(self) -> float:
@@ -111,10 +121,8 @@ class Watch:
     def expect_if_dead(self, row: Item) -> Expect | None:
         """What to expect when claiming the lease in `row`, or None while it may be alive. To be asked at every look."""
         now = self._clock()
-        since = self._seen.setdefault((row.etag or self, row.lease_beat), self._renewed_at(row, now))
-        if len(self._seen) > MOST_SEEN:
-            self._seen.pop(next(iter(self._seen)), None)
-        if now - since >= _lease_seconds(row) or self._gone(row.lease_owner):
+        seen = self._look(row, now)
+        if now - seen.since >= _lease_seconds(row) or self._gone(row.lease_owner):
             return Expect.seen(row)
         return None
 
@@ -129,28 +137,34 @@ class Watch:
         self._told = beat
         return True
 
-    def _renewed_at(self, row: Item, now: float) -> float:
-        """When (by this clock) the holder last renewed what is seen now: after the last look, or now at the latest.
+    def _look(self, row: Item, now: float) -> Seen:
+        """What is known of the lease in `row` after this look at it: above all when its holder has last renewed it.
 
         The dates of two rows of one holder say how much time lay between them, and one of them may have been seen at
         once: the looks are frequent in the beginning. Only such differences count. However wrong they are, nobody who
-        renews every third of the lease is taken for dead, since it was not seen later than `LONGEST_PART` of that.
+        renews every third of the lease is taken for dead: a renewal counts as `LONGEST_PART` old at most when it is
+        seen.
         """
-        if row.etag != self._etag:
-            self._etag, self._last_look, self._offset = row.etag, now, math.inf
-        last_look, self._last_look = self._last_look, now
-        if row.ttl_date is None:
-            return now
-        self._offset = min(self._offset, now - row.ttl_date)
-        # They are whole seconds, rounded down: one more, and it is never too early.
-        return min(now, max(last_look, row.ttl_date + 1 + self._offset))
+        lease, seconds = row.etag or self, _lease_seconds(row)
+        date = now if row.ttl_date is None else row.ttl_date
+        seen = self._seen.get(lease)
+        offset = now - date if seen is None else min(now - date, seen.offset)
+        since = now
+        if seen is not None:
+            # Dates are whole seconds, rounded down: one more, and it is never too early.
+            renewed = min(now, max(now - LONGEST_PART * seconds, date + 1 + offset))
+            since = seen.since if seen.beat == row.lease_beat else renewed
+        seen = self._seen[lease] = Seen(row.lease_beat, since, offset)
+        if len(self._seen) > MOST_SEEN:
+            self._seen.pop(next(iter(self._seen)), None)
+        return seen
 
     def throttled(self) -> None:
         """A look had no answer since too many ask for the row. From now on this watch looks half as often."""
         self._throttled += 1
 
     def next_delay(self, *rows: Item) -> float:
-        """Seconds until the next look at these rows with leases of others, which were looked at with this watch.
+        """Seconds until the next look at these rows with leases of others, which this process has looked at.
 
         Full jitter: from 50 ms up to a bound that grows with the wait to 1 s, and from 20 s on to a twentieth of it, at
         most 0.3 of the lease; beyond 1 s, half of the bound at least. A lease that would count as dead before is looked
@@ -163,10 +177,8 @@ class Watch:
             bound * 2.0 ** min(self._throttled, 16), max(LONGEST_DELAY, LONGEST_PART * min(leases, default=0.0))
         )
         delay = self._uniform(SHORTEST_DELAY if bound <= LONGEST_DELAY else bound / 2, bound)
-        ends = (
-            self._seen.get((row.etag or self, row.lease_beat), now) + lease
-            for row, lease in zip(rows, leases, strict=True)
-        )
+        seen = (self._seen.get(row.etag or self) for row in rows)
+        ends = (last.since + lease for last, lease in zip(seen, leases, strict=True) if last is not None)
         return min([delay, *(end - now for end in ends if end > now)])
 
 

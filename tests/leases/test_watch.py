@@ -200,6 +200,33 @@ def test_a_holder_whose_clock_is_set_while_it_computes_is_not_taken_for_dead(
         assert watch.expect_if_dead(holder.row(int((clock.now - 0.3) / 10))) is None
 
 
+def test_what_other_watches_of_the_process_have_seen_counts(clock: Clock) -> None:
+    """A sweep looks at each lease with a watch of its own, and as seldom."""
+    holder, seen = Holder(0.3, 1_700_000_000.4), {}
+
+    def expected(beat: int) -> Expect | None:
+        watch = Watch(clock=clock, gone=lambda _: False)
+        watch._seen = seen
+        return watch.expect_if_dead(holder.row(beat))
+
+    for clock.now, beat in ((0.5, 0), (10.5, 1), (209.0, 20), (219.9, 21)):
+        assert expected(beat) is None
+    clock.now = 240.2
+    assert expected(21) is None
+    clock.now = 242.5
+    assert expected(21) is not None
+
+
+def test_nor_is_one_where_looks_were_throttled_meanwhile(watch: Watch, clock: Clock) -> None:
+    holder = Holder(0.3, 1_700_000_000.0)
+    assert watch.expect_if_dead(holder.row(0)) is None
+    holder.ahead -= 3600
+    clock.now = 29.9
+    assert watch.expect_if_dead(holder.row(2)) is None
+    clock.now = 30.2
+    assert watch.expect_if_dead(holder.row(2)) is None
+
+
 def test_delays_are_random_by_default() -> None:
     watch = Watch()
     delays = {watch.next_delay(ROW) for _ in range(50)}
