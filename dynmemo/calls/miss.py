@@ -375,10 +375,11 @@ class Miss:
     def _generation(self, row: Item | None = None, *, believed: str = "") -> Steps[str]:
         """The generation to stamp a result with; its rows are written where they are missing.
 
-        A call that only waits, under the generation `believed`, seldom asks for it.
+        A call that only waits for a lease, under the generation `believed`, seldom asks for it. Where the row is of
+        another one, or no lease, it is known for sure before it means anything.
         """
         known: str | None = self._entries.known_generation(row)
-        if known is None and believed:
+        if known is None and row is not None and row.lease_owner is not None and row.gen == believed:
             ask = Work(self._reading, self._entries.generation, row, grace=WAITING_SECONDS, gives_way=True)
             known = (yield ask) or believed
         elif known is None:

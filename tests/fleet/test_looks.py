@@ -131,6 +131,45 @@ def test_who_only_waits_asks_for_the_generation_once_in_the_time_of_a_lease(
     assert asked - began == 30.0
 
 
+def test_a_live_lease_of_a_new_generation_is_not_taken_over_where_that_could_not_be_read_at_first(
+    worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, leader, waiter = worker(), worker(), worker()
+    old, new, never = Work("old", hold=True), Work("new", hold=True), Work("never")
+    computing, waiting = leader.decorate(new), waiter.decorate(never)
+    confirmed, asked = waiter.cache.generations.confirmed, []
+
+    def throttled(*args: Any, **options: Any) -> str:
+        asked.append(1)
+        if len(asked) == 1:
+            raise THROTTLED
+        return confirmed(*args, **options)
+
+    monkeypatch.setattr(waiter.cache.generations, "confirmed", throttled)
+    monkeypatch.setattr(Watch, "next_delay", lambda *_: 0.005)
+    monkeypatch.setattr("dynmemo.entries.THROTTLED_PAUSES", (0.0,))
+    with ThreadPoolExecutor(3) as pool:
+        pool.submit(before.decorate(old))
+        until(lambda: old.runs)
+        second = pool.submit(waiting)
+        until(lambda: len(waiter.trips) >= 3)
+        # Not in between, for a lease of its own old generation it may take over.
+        waiter_looks = waiting._self_memo.entries()
+        look, gate = waiter_looks._look, Work(hold=True)
+        waiter_looks._look = lambda key: (gate(), look(key))[1]
+        computing.cache_clear()
+        first = pool.submit(computing)
+        until(lambda: new.runs)
+        gate.go.set()
+        until(lambda: len(asked) >= 2 or never.runs)
+        looks = gate.runs
+        until(lambda: gate.runs >= looks + 3 or never.runs)
+        new.go.set()
+        old.go.set()
+        assert [first.result(), second.result()] == ["new", "new"]
+    assert never.runs == 0
+
+
 @pytest.mark.parametrize("times", [1, 4])
 def test_a_throttled_look_up_is_made_again_for_a_while(
     worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch, times: int
