@@ -135,29 +135,33 @@ class Entries:
         *args: Any,
         is_needed: bool = True,
         gives_way: bool = False,
+        tries: int = 0,
         **kwargs: Any,
     ) -> Any:
         """Let `do` ask the store for a call, heed the circuit, and count what goes wrong: no call asks it elsewhere.
 
         Raises `OutOfOrder` when the store fails and the call goes on without it, or returns None where it `is_needed`
-        for nothing. What is throttled is asked again for some 15 s, but in a store that was in trouble before; where it
-        `gives_way` to others that ask, the answer is None at once, and no failure.
+        for nothing. What is throttled raises `Throttled`, to be asked again for some 15 s by who can wait without
+        holding up a thread of a pool, but in a store that was in trouble before; where it `gives_way` to others that
+        ask, the answer is None at once, and no failure.
+
+        Args:
+            tries: how often it was throttled before.
         """
         if circuit.is_open and not circuit.may_try():
             if not is_needed:
                 return None
             raise self.trouble.left_alone(circuit)
         try:
-            try:
-                answer = do(*args, **kwargs)
-            except StoreUnavailableError as error:
-                if not error.is_throttled or (circuit.is_troubled and not gives_way):
-                    raise
+            answer = do(*args, **kwargs)
+        except (StoreUnavailableError, InvalidTableError) as error:
+            if isinstance(error, StoreUnavailableError) and error.is_throttled:
                 if gives_way:
                     circuit.let_go()
                     return None
-                answer = _again(error, partial(do, *args, **kwargs))
-        except (StoreUnavailableError, InvalidTableError) as error:
+                if tries < len(THROTTLED_PAUSES) and not circuit.is_troubled:
+                    again = partial(self.ask, circuit, do, *args, is_needed=is_needed, tries=tries + 1, **kwargs)
+                    raise Throttled(chance.uniform(0.5, 1.0) * THROTTLED_PAUSES[tries], again) from None
             if is_needed:
                 raise self.trouble.failed(circuit, error) from None
             with suppress(type(error)):
@@ -423,17 +427,28 @@ class Entries:
         return last[0] if last is not None and last[1] > self._generations.clock() else None
 
 
-def _again(error: StoreUnavailableError, do: Callable[[], Any]) -> Any:
-    """Do again what was throttled, with pauses that grow. Raises as `do` does."""
-    for pause in THROTTLED_PAUSES:
-        time.sleep(chance.uniform(0.5, 1.0) * pause)
+class Throttled(Exception):  # noqa: N818 - it never leaves this library
+    """More was asked of the store than it has the capacity for.
+
+    Args:
+        seconds: to wait, and then
+        again: asks the same once more, which may raise this again.
+    """
+
+    def __init__(self, seconds: float, again: Callable[[], Any]) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.again = again
+
+
+def insist(ask: Callable[[], Any]) -> Any:
+    """Do what may ask the store, again and again as long as it is `Throttled`."""
+    while True:
         try:
-            return do()
-        except StoreUnavailableError as again:
-            error = again
-            if not error.is_throttled:
-                break
-    raise error
+            return ask()
+        except Throttled as throttled:
+            time.sleep(throttled.seconds)
+            ask = throttled.again
 
 
 def is_first(times: dict[Hashable, float], what: Hashable, seconds: float) -> bool:

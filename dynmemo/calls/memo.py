@@ -12,10 +12,10 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self
 
 from dynmemo import defaults
-from dynmemo.calls.miss import Compute, Failed, Miss, Wait, Work, compute
+from dynmemo.calls.miss import Compute, Failed, Miss, Sleep, Wait, Work, compute
 from dynmemo.codec import Codec, Own
 from dynmemo.defaults import DISABLE, default_cache, environment, is_disabled
-from dynmemo.entries import Computed, Entries, Looked, is_first
+from dynmemo.entries import Computed, Entries, Looked, Throttled, insist, is_first
 from dynmemo.errors import InvalidOptionError
 from dynmemo.explain import Known, explain, history, is_small
 from dynmemo.failures import OutOfOrder, Trouble
@@ -102,21 +102,47 @@ class Memo:
         self, key: str, not_stored: str, args: Arguments, kwargs: Keywords
     ) -> tuple[Decoded | None, Steps[Outcome | None] | None]:
         """A hit, a story that computes the result, or a hit with a story that refreshes it."""
-        looked: Looked | None = None
         try:
             entries = self.entries_in_force()
-            looked = entries.near(key) or entries.ask(entries.cache.breaker, entries.look_up, key)
+            looked: Looked = entries.near(key) or entries.ask(entries.cache.breaker, entries.look_up, key)
+        except Throttled as throttled:
+            return None, self._look_up_again(entries, throttled, key, not_stored, args, kwargs)
         except OutOfOrder:
-            return None, compute()
-        finally:
-            hit = None if looked is None else looked.decoded
-            if hit is None:
-                self.stats.add("misses")
+            return None, self._uncached()
+        except BaseException:
+            self.stats.add("misses")
+            raise
+        return self._looked_up(entries, looked, key, not_stored, args, kwargs)
+
+    def _looked_up(
+        self, entries: Entries, looked: Looked, key: str, not_stored: str, args: Arguments, kwargs: Keywords
+    ) -> tuple[Decoded | None, Steps[Outcome | None] | None]:
+        hit = looked.decoded
         if hit is not None:
             self.stats.hit(hit.seconds, near=looked.is_near)
             return hit, self.ahead(entries, key, not_stored, looked)
+        self.stats.add("misses")
         self.missed(key, looked, args, kwargs)
         return None, self.miss(entries, key, not_stored, looked).story()
+
+    def _look_up_again(
+        self, entries: Entries, throttled: Throttled, key: str, not_stored: str, args: Arguments, kwargs: Keywords
+    ) -> Steps[Outcome | None]:
+        """The story of a call whose look-up was throttled."""
+        try:
+            yield Sleep(throttled.seconds)
+            looked: Looked = yield Work(throttled.again)
+        except OutOfOrder:
+            return (yield from self._uncached())
+        except BaseException:
+            self.stats.add("misses")
+            raise
+        hit, story = self._looked_up(entries, looked, key, not_stored, args, kwargs)
+        if hit is None and story is not None:
+            return (yield from story)
+        if story is not None:
+            self.begin([(story, args, kwargs)])
+        return hit
 
     def _look_up_near(self, key: str, not_stored: str) -> tuple[Decoded | None, Steps[Outcome | None] | None] | None:
         """`_look_up` of a near entry, for which nobody has to wait; None without one."""
@@ -205,7 +231,7 @@ class Memo:
                 return step
             if isinstance(step, Work):
                 try:
-                    answer = step()
+                    answer = insist(step)
                 except Exception as raised:  # noqa: BLE001 - for the story
                     error = raised
             elif isinstance(step, Wait):
@@ -250,7 +276,12 @@ class Memo:
             cache = self.entries().cache
         except InvalidOptionError:  # without a cache nothing waits, and `do` says what is wrong
             return do(*args)
-        return await cache.run(do, *args)
+        while True:
+            try:
+                return await cache.run(do, *args)
+            except Throttled as throttled:
+                await asyncio.sleep(throttled.seconds)
+                do, args = throttled.again, ()
 
     def begin(self, stories: Sequence[tuple[Steps[Any], Arguments, Keywords]]) -> None:
         """Play stories one after the other in the background."""

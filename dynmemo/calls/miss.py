@@ -526,8 +526,8 @@ class Miss:
         # Exceptions are not cached: however long the store takes now, a call that begins later computes by itself.
         if self._flight is not None:
             self._flight.detach()
-        if lease is not None:
-            yield Work(self._writing, lease.give_up, is_needed=False)
+        if lease is not None:  # where that is throttled, the renewing thread does it later
+            yield Work(self._writing, lease.give_up, is_needed=False, gives_way=True)
         is_for_all = lease is None or not lease.lost
         if self._options.stale_if_error is not None and isinstance(outcome, Failed) and not _is_interruption(outcome):
             # Read anew: it may have been forgotten since this call saw it, and those who wait began after that.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from dynmemo import StoreUnavailableError, entries
 from dynmemo.calls import miss
 from dynmemo.generations import RECHECK_SECONDS, WAITING_SECONDS
 from dynmemo.leases import Watch
+from dynmemo.stores.dynamodb.connection import CONNECTIONS
 from tests.fleet.helpers import Work
 from tests.fleet.test_clearing import clocked
 from tests.waiting import until
@@ -18,7 +20,7 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dynmemo.item import Item
+    from dynmemo.item import Expect, Item
     from tests.fleet.helpers import Worker
 
 THROTTLED = StoreUnavailableError("slow down", code="ThrottlingException", is_throttled=True)
@@ -197,6 +199,62 @@ def test_a_store_that_throttles_for_longer_costs_one_call_its_pauses_and_later_c
     assert sum(pauses) <= 15
     info = function.cache_info()
     assert (info.computed, info.errors, info.bypassed) == (6, 3, 2)
+
+
+def test_throttled_calls_of_an_async_function_hold_up_no_other(
+    worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only, work = worker(), Work()
+    function = only.decorate(work.asynchronously)
+
+    async def all_of_it() -> None:
+        await function(1)
+        await function(2)
+        known, hot = function._self_memo.entries(), function.cache_key(1)
+        read, throttled = known._read, []
+
+        def look(key: str, **options: Any) -> Item | None:
+            if key == hot:
+                throttled.append(key)
+                raise THROTTLED
+            row: Item | None = read(key, **options)
+            return row
+
+        monkeypatch.setattr(known, "_read", look)
+        monkeypatch.setattr(entries, "THROTTLED_PAUSES", (3600.0,))
+        calls = [asyncio.create_task(function(1)) for _ in range(2 * CONNECTIONS)]
+        assert await asyncio.wait_for(function(2), 60) == "result"
+        while len(throttled) < len(calls):
+            await asyncio.sleep(0.005)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    asyncio.run(all_of_it())
+    assert work.runs == 2
+
+
+def test_an_exception_does_not_wait_until_a_throttled_lease_is_given_up(
+    worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only = worker()
+    function = only.decorate(Work(ValueError("no")))
+    store, pauses = function._self_memo.entries().store, throttle(monkeypatch, function, 0)
+    remove, asked = store.remove, []
+
+    def throttled(key: str, expect: Expect | None = None) -> Item | None:
+        asked.append(key)
+        if len(asked) == 1:
+            raise THROTTLED
+        removed: Item | None = remove(key, expect)
+        return removed
+
+    monkeypatch.setattr(store, "remove", throttled)
+    with pytest.raises(ValueError, match="no"):
+        function()
+    monkeypatch.undo()
+    assert pauses == []
+    until(lambda: only.row(function.cache_key()) is None)
 
 
 def throttle(monkeypatch: pytest.MonkeyPatch, function: Any, times: int) -> list[float]:

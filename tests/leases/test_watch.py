@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,9 @@ from dynmemo.item import Expect, Item
 from dynmemo.leases.owner import owner_name
 from dynmemo.leases.watch import LONGEST_LEASE, Watch
 from tests.clock import Clock
+
+if TYPE_CHECKING:
+    from dynmemo.leases.watch import Seen
 
 ROW = Item(fn="f", gen="g1", etag="e1", lease_owner="somebody", lease_seconds=30.0, lease_beat=0)
 TAKE_OVER = Expect("e1", 0)
@@ -202,7 +206,8 @@ def test_a_holder_whose_clock_is_set_while_it_computes_is_not_taken_for_dead(
 
 def test_what_other_watches_of_the_process_have_seen_counts(clock: Clock) -> None:
     """A sweep looks at each lease with a watch of its own, and as seldom."""
-    holder, seen = Holder(0.3, 1_700_000_000.4), {}
+    holder = Holder(0.3, 1_700_000_000.4)
+    seen: dict[object, Seen] = {}
 
     def expected(beat: int) -> Expect | None:
         watch = Watch(clock=clock, gone=lambda _: False)
