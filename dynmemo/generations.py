@@ -82,8 +82,8 @@ class Generations:
         if last is not None and last[1] > now:
             return last[0]
         if not self._is_believed(ALL, now):
-            called, self._called = self._called, set()
-            self._read(store, {ALL, fn, *called})
+            self._read(store, {ALL, fn, *tuple(self._called)})
+            self._called = set()
         elif not self._is_believed(fn, now):
             self._read(store, {fn})
         self._called.add(fn)
