@@ -45,7 +45,7 @@ class _Spied:
         return found
 
     def read_many(self, keys: Sequence[str], *, consistent: bool = False) -> dict[str, Item]:
-        self._made("read_many", f"{len(keys)}")
+        self._made("read_many", "#gen" if all(key.endswith("#gen") for key in keys) else f"{len(keys)}")
         found: dict[str, Item] = super().read_many(keys, consistent=consistent)  # type: ignore[misc]
         return found
 
