@@ -1,4 +1,4 @@
-"""What the envelope costs beside bare pickle, what signing adds, and which compression level pays.
+"""What the envelope costs beside bare pickle, what its origin and signing add, and which compression level pays.
 
 python benchmarks/codec.py [--seconds 2]
 
@@ -23,6 +23,7 @@ from vega_datasets import local_data
 
 from dynmemo.codec import Codec
 from dynmemo.codec.compression import LEVEL
+from dynmemo.origin import Reach, described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,7 +37,9 @@ Name = TypeVar("Name", str, int)
 
 KEY = "dc:weather.forecast:9f31c2a0f31c2a0f:7f83b1657ff1fc53b92dc18148a1d65d"
 LEVELS = (-5, 1, 2, 3, 4, 5, 6, 9, 12)
-SECRET = "a secret of forty characters, as it were"
+REACH = Reach("9f31c2a0f31c2a0f", (__file__,), ("numpy", "pandas", "statsmodels"))
+ORIGIN = "with origin"
+SECRET = b"a secret of forty characters, as it were"
 
 
 def main() -> None:
@@ -71,15 +74,16 @@ def _forecast(city: str, series: pd.DataFrame, noise: np.random.Generator) -> pd
 def _envelopes(name: str, value: object, seconds: float) -> None:
     codecs = {
         "plain digest": Codec(),
+        ORIGIN: Codec(),
         "signed": Codec(secrets=[SECRET]),
         "encrypted": Codec(secrets=[SECRET], encrypt=True),
     }
     bare = pickle.dumps(value, protocol=5)
-    stored = {label: _write(codec, value) for label, codec in codecs.items()}
+    stored = {label: _write(codec, value, label) for label, codec in codecs.items()}
     writes: dict[str, Callable[[], object]] = {"pickle": lambda: pickle.dumps(value, protocol=5)}
     reads: dict[str, Callable[[], object]] = {"pickle": lambda: pickle.loads(bare)}
     for label, codec in codecs.items():
-        writes[label] = lambda codec=codec: _write(codec, value)  # type: ignore[misc]
+        writes[label] = lambda codec=codec, label=label: _write(codec, value, label)  # type: ignore[misc]
         reads[label] = lambda codec=codec, data=stored[label]: codec.loads(data, key=KEY, now=1.0)  # type: ignore[misc]
     wrote, was_read = _medians(writes, seconds), _medians(reads, seconds)
     print(f"\n{name}, {len(bare):,} bytes pickled")
@@ -102,8 +106,9 @@ def _levels(name: str, value: object, seconds: float) -> None:
         print(f"{level:>5}{ratio:>9.1%}{wrote[level] * 1e3:>11.2f} ms{was_read[level] * 1e3:>11.2f} ms")
 
 
-def _write(codec: Codec, value: object) -> bytes:
-    return bytes(codec.dumps(value, key=KEY, computed_at=0.0, seconds=1.0, deadline=None))
+def _write(codec: Codec, value: object, label: str) -> bytes:
+    origin = described(REACH) if label == ORIGIN else b""
+    return bytes(codec.dumps(value, key=KEY, computed_at=0.0, seconds=1.0, deadline=None, origin=origin))
 
 
 def _medians(candidates: Mapping[Name, Callable[[], object]], seconds: float) -> dict[Name, float]:

@@ -35,6 +35,7 @@ from dynmemo.item import Store
 from dynmemo.keys import Argument
 from dynmemo.keys.digest import register_digest
 from dynmemo.keys.identity import Ingredient
+from dynmemo.origin import Origin
 from dynmemo.stats import CacheInfo
 
 if typing.TYPE_CHECKING:
@@ -57,6 +58,7 @@ __all__ = [
     "Ingredient",
     "InvalidOptionError",
     "InvalidTableError",
+    "Origin",
     "Prices",
     "Progress",
     "Purged",

@@ -34,6 +34,9 @@ logger = _Logger()
 chance = random.SystemRandom()
 """Not the program's own random numbers: these may be the same in all workers, and the program may count on them."""
 
+NO = frozenset({"", "0", "false", "no"})
+"""What a variable of the environment says, in lower case, that is not to be heeded."""
+
 MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
 """Names of the module that a program or notebook is; the second one in spawned children."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from typing import TYPE_CHECKING, Any
 
-from dynmemo._process import announce, logger
+from dynmemo import telling
+from dynmemo._process import NO, announce, logger
 from dynmemo.cache import Cache
+from dynmemo.cache.options import checked_switch
 from dynmemo.errors import InvalidOptionError
 from dynmemo.stores.files import cache_folder, temporary_folder
 from dynmemo.tracebacks import short_tracebacks
@@ -20,8 +23,6 @@ DISABLE_VARIABLE = "DYNMEMO_DISABLE"
 
 SECRET_VARIABLE = "DYNMEMO_SECRET"  # noqa: S105  # a name, no secret
 
-_NO = {"", "0", "false", "no"}
-
 configured: Cache | None = None
 """What `configure` was given."""
 _adopted: Cache | None = None
@@ -31,8 +32,16 @@ _exported: dict[str, tuple[str, str | None]] = {}
 _looked_up: tuple[str | None, str | None, Cache] | None = None
 
 
+class _Unchanged(enum.Enum):
+    """What was not given, where None means something."""
+
+    UNCHANGED = "the cache in force"
+
+
 @short_tracebacks
-def configure(url_or_cache: str | Cache | None) -> Cache:
+def configure(
+    url_or_cache: str | Cache | _Unchanged | None = _Unchanged.UNCHANGED, *, verbose: bool | None = None
+) -> Cache:
     """Make this the cache of every decorated function that names none, here and in child processes.
 
     Child processes find it in the environment: the URL as ``DYNMEMO_URL`` and its secret, if it has one of its own, as
@@ -40,15 +49,21 @@ def configure(url_or_cache: str | Cache | None) -> Cache:
 
     Args:
         url_or_cache: a `Cache`, a URL as for `Cache.from_url`, or None to go back to the environment's
-            ``DYNMEMO_URL`` or the user's own file.
+            ``DYNMEMO_URL`` or the user's own file. Default: the cache stays the one that it is.
+        verbose: whether to show in words what happens, hit by hit: on stderr, in a notebook as output of the cell.
+            Logging stays as it is set up. Default: as it was; at first what ``DYNMEMO_VERBOSE`` says.
 
     Returns:
         The cache that is in force now.
 
     Raises:
-        InvalidOptionError: neither a Cache nor a valid URL.
+        InvalidOptionError: neither a Cache nor a valid URL, or `verbose` is neither True nor False.
     """
     global configured, _adopted
+    if verbose is not None:
+        telling.verbose = checked_switch(verbose, "verbose")
+    if isinstance(url_or_cache, _Unchanged):
+        return default_cache()
     if url_or_cache is not None and not isinstance(url_or_cache, (str, Cache)):
         raise InvalidOptionError(f"configure() takes a Cache or a URL, not {type(url_or_cache).__name__}")
     _adopted = None
@@ -193,4 +208,4 @@ def _own_file() -> Cache:
 def is_disabled() -> bool:
     """Whether ``DYNMEMO_DISABLE`` says that decorated functions just compute."""
     given = os.environ.get(DISABLE_VARIABLE) if DISABLE in environment else None
-    return given is not None and given.lower() not in _NO
+    return given is not None and given.lower() not in NO

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dynmemo import expiry, views
 from dynmemo._process import chance
+from dynmemo.codec import origin_told, seconds_told
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, UnreadableValueError
 from dynmemo.item import LATEST_TIME
 from dynmemo.keys import lease_key
 from dynmemo.leases import Leases, flights
 from dynmemo.near import NearEntry, footprint, usable_until
+from dynmemo.origin import described, read_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -27,11 +29,15 @@ if TYPE_CHECKING:
     from dynmemo.item import Content, Item
     from dynmemo.leases import Spot
     from dynmemo.near import Reading
+    from dynmemo.origin import Origin, Reach
 
 R = TypeVar("R")
 
 OVERWRITE_SECONDS = 60.0
 """An unreadable entry is replaced at most so often for one cause, so that two environments do not fight."""
+
+MOST_REMEMBERED = 1_000
+"""Calls of which it is known how long they took."""
 
 REFRESH_AFTER = 0.1
 """Part of a sliding window that goes by before a hit moves the date again; DynamoDB bills the whole item for it."""
@@ -78,6 +84,8 @@ class Entry(Generic[R]):
     """Bytes as stored."""
     seconds: float
     """How long computing it took."""
+    origin: Origin | None
+    """Where it comes from; None where that was not stored."""
 
     def __repr__(self) -> str:
         now, end = time.time(), self.expires_at
@@ -108,18 +116,21 @@ class Entries:
         *,
         stale_for: int | None = None,
         lifetime: Lifetime | None = None,
+        reach: Callable[[], Reach] | None = None,
     ) -> None:
         self.lifetime = lifetime
         """Of every result, where it is known beforehand."""
         self.cache = cache
         self.trouble = trouble
         self.store = cache.store.metered(trouble.stats)
-        self.leases = Leases(self.store, fn, seconds=cache.lease_seconds, clock=cache.clock)
+        self.leases = Leases(self.store, fn, seconds=cache.lease_seconds, tells=cache.origin, clock=cache.clock)
         self._fn = fn
         self._codec = codec
         self._stale_for = stale_for
         self._generations = cache.generations
+        self._reach = reach if cache.origin else None
         self._overwritten: dict[Hashable, float] = {}
+        self._took: dict[str, float] = {}
         # The way of every hit: looked up once.
         self._read, self._partition_key = self.store.read, self.store.partition_key
         self._look = self.store.eventual().read
@@ -331,6 +342,17 @@ class Entries:
         end = row.ttl_deadline - (row.stale_for or 0)
         return self._clock() > end - part * (end - decoded.computed_at)
 
+    def took(self, key: str, looked: Looked) -> float | None:
+        """How many seconds computing a call took last time, to tell people, also under other code.
+
+        Known from what lies there, or from what this process has computed.
+        """
+        if looked.decoded is not None:
+            return looked.decoded.seconds
+        value = None if looked.row is None else looked.row.value
+        told = None if value is None else seconds_told(value)
+        return self._took.get(key.rpartition(":")[2]) if told is None else told
+
     def entry(self, key: str) -> Entry[Any] | None:
         """What is stored under `key`, None for a miss."""
         looked = self.read(key)
@@ -343,6 +365,7 @@ class Entries:
             expires_at=None if end is None else datetime.fromtimestamp(end, UTC),
             size=len(looked.row.value),
             seconds=looked.decoded.seconds,
+            origin=read_origin(origin_told(looked.row.value)),
         )
 
     # -- writing ----------------------------------------------------------------------------------
@@ -401,8 +424,12 @@ class Entries:
             computed_at=computed.computed_at,
             seconds=computed.seconds,
             deadline=deadline,
+            origin=b"" if self._reach is None else described(self._reach()),
         )
         self.cache.check_size(len(content))
+        if len(self._took) >= MOST_REMEMBERED:
+            self._took.clear()
+        self._took[key.rpartition(":")[2]] = computed.seconds
         return content
 
     def may_overwrite(self, key: str, cause: str) -> bool:

@@ -141,7 +141,7 @@ class Trouble:
 
     def __init__(self, name: str, stats: Stats, *, raises: bool) -> None:
         self.stats = stats
-        self._name = name
+        self.name = name
         self._raises = raises
         self._log = Once()
 
@@ -187,20 +187,20 @@ class Trouble:
     def not_stored(self, cause: str, reason: str) -> None:
         """A result is returned and not stored."""
         self.stats.add("bypassed")
-        self._log.warning(cause, "%s(): the result is returned but not stored: %s", self._name, reason)
+        self._log.warning(cause, "%s(): the result is returned but not stored: %s", self.name, reason)
 
     def stale(self, error: BaseException) -> None:
         """An expired value is returned because computing failed."""
         self.stats.add("stale")
         kind = type(error).__name__
-        self._log.warning(("stale", kind), "%s(): serving an expired value, computing raised %s", self._name, kind)
+        self._log.warning(("stale", kind), "%s(): serving an expired value, computing raised %s", self.name, kind)
 
     def background(self, error: BaseException) -> None:
         """A refresh in the background raised."""
         kind = type(error).__name__
-        self._log.warning(("ahead", kind), "%s(): refreshing ahead of expiry raised %s", self._name, kind)
+        self._log.warning(("ahead", kind), "%s(): refreshing ahead of expiry raised %s", self.name, kind)
 
     def _broken(self, error: Exception, cause: str) -> None:
         if self._raises:
             raise error
-        self._log.warning(cause, "%s(): computing without the cache: %s", self._name, error)
+        self._log.warning(cause, "%s(): computing without the cache: %s", self.name, error)

@@ -156,6 +156,8 @@ class Item(NamedTuple):
     """Why the result of this call is not shared."""
     lease_waits: str | None = None
     """Key of another lease row, for which the one who holds this lease waits; as of the last renewal."""
+    lease_by: str | None = None
+    """Who holds the lease, for people, as `dynmemo.origin` writes and reads it."""
 
 
 class Expect(NamedTuple):

@@ -20,6 +20,7 @@ from dynmemo.keys import GENERATION_SUFFIX
 from dynmemo.leases import flights
 from dynmemo.parts import is_orphaned, is_plausible, owner
 from dynmemo.stats import Meter
+from dynmemo.telling import INFO, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +83,7 @@ def clear_functions(cache: Cache, fn: str = ALL) -> None:
         StoreUnavailableError, InvalidTableError: nothing was forgotten.
     """
     cache.generations.forget(cache.store, fn)
+    tell(INFO, "%s: cleared", f"{fn}()" if fn else "all functions")
     detach_computations(cache, fn)
 
 

@@ -58,6 +58,13 @@ def moment(seconds: float, zone: tzinfo | None = None) -> str:
     return f"{date:%Y-%m-%d %H:%M:%S %Z}"
 
 
+def clock_time(seconds: float, now: float) -> str:
+    """Unix seconds in the zone of this machine: ``14:02:10``, with the date where that is another one than `now`'s."""
+    then = datetime.fromtimestamp(int(seconds)).astimezone()
+    is_today = then.date() == datetime.fromtimestamp(now).astimezone().date()
+    return f"{then:%H:%M:%S}" if is_today else f"{then:%Y-%m-%d %H:%M:%S}"
+
+
 def ago(seconds: float, now: float) -> str:
     """How far Unix seconds are from `now`: ``3 minutes ago``, ``in 21 hours``, ``now``."""
     apart = abs(round(now - seconds))

@@ -21,9 +21,11 @@ PACKAGE = Path(dynmemo.__file__).parent
 ROOMS = [
     "_version",
     "_process",
+    "telling",
     "errors",
     "tracebacks",
     "views",
+    "origin",
     "stats",
     "failures",
     "item",
@@ -59,7 +61,7 @@ KNOWN_ONLY_TO = {
     "wrapt": {"calls"},
     "typer": {"__main__"},
     # Whoever shows something in a notebook asks it for its display.
-    "IPython": {"magics", "calls.progress"},
+    "IPython": {"magics", "calls.display"},
 }
 
 HEAVY = ("boto3", "botocore", "numpy", "pandas", "cloudpickle", "IPython")

@@ -24,6 +24,7 @@ from dynmemo.cache.options import (
     checked_path,
     checked_refresh_after,
     checked_secrets,
+    checked_switch,
     parameters_of,
     parse_url,
 )
@@ -92,6 +93,9 @@ class Cache(ByKey):
             DynamoDB bills the whole item for it.
         lease_seconds: how long a computation of a decorated function is waited for that gives no sign of life, at least
             a second. It is renewed every third of that. Default: 30.
+        origin: store with each result of a decorated function where it comes from (`Entry.origin`), and in its lease
+            who computes it: user, machine, process, notebook or script, commit, versions; some 300 bytes, not
+            encrypted. Default: yes.
         clock: gives Unix seconds.
     """
 
@@ -109,6 +113,7 @@ class Cache(ByKey):
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
         lease_seconds: Duration = LEASE_SECONDS,
+        origin: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         given: object = store
@@ -130,6 +135,7 @@ class Cache(ByKey):
         self.lease_seconds = checked_lease_seconds(lease_seconds)
         self.generations = Generations()
         """As this process last read them."""
+        self.origin = checked_switch(origin, "origin")
         self.breaker = Breaker()
         """For what decorated functions read; the methods of this class always ask the store."""
         self.write_breaker = Breaker(words=WRITING)
@@ -156,6 +162,7 @@ class Cache(ByKey):
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
         lease_seconds: Duration = LEASE_SECONDS,
+        origin: bool = True,
     ) -> Cache:
         """A cache in one SQLite file, created private to the user when it is missing.
 
@@ -207,6 +214,7 @@ class Cache(ByKey):
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
         lease_seconds: Duration = LEASE_SECONDS,
+        origin: bool = True,
     ) -> Cache:
         """A cache in a DynamoDB table with a string partition key and no sort key.
 

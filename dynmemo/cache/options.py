@@ -86,10 +86,16 @@ def checked_secrets(secret: object) -> tuple[bytes, ...]:
     return given
 
 
-def checked_encrypt(encrypt: object, secrets: tuple[bytes, ...]) -> bool:
+def checked_switch(given: object, option: str) -> bool:
+    """Yes or no."""
+    if not isinstance(given, bool):
+        raise InvalidOptionError(f"{option}= takes True or False, not {given!r}")
+    return given
+
+
+def checked_encrypt(given: object, secrets: tuple[bytes, ...]) -> bool:
     """Whether to encrypt, for which there must be a secret and the library."""
-    if not isinstance(encrypt, bool):
-        raise InvalidOptionError(f"encrypt= takes True or False, not {encrypt!r}")
+    encrypt = checked_switch(given, "encrypt")
     if encrypt and not secrets:
         raise InvalidOptionError(
             "encrypt=True needs a secret to derive its key from; give secret= or set DYNMEMO_SECRET"

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 from dynmemo.cache import Cache
+from dynmemo.calls.display import NOTICE_SECONDS, screen
 from dynmemo.defaults import default_cache
 from dynmemo.errors import InvalidOptionError
 from dynmemo.expiry import DURATIONS, Lifetime, Ttl, parse_duration, parse_lasting, parse_wait
@@ -314,6 +315,8 @@ def purge(
 ) -> Purged:
     """Delete what is stored for a function; reads the whole table, while others may go on.
 
+    In a terminal or notebook a line shows how far it has got.
+
     Without `expired`, `superseded` and `orphans` everything goes; of several, what any of them names. What
     other programs or `Cache.set` stored stays. Computations under way go on; where everything goes, their results are
     forgotten, too.
@@ -332,9 +335,17 @@ def purge(
         StoreUnavailableError, InvalidTableError: the store failed; what was deleted before is gone.
     """
     rows = rows_of(function_or_name)
-    return rows.purge(
-        rows.cache or default_cache(), expired=expired, superseded=superseded, orphans=orphans, dry_run=dry_run
-    )
+    cache = rows.cache or default_cache()
+    with screen(bar=True) as shown:
+        shown.wait(NOTICE_SECONDS)
+        return rows.purge(
+            cache,
+            expired=expired,
+            superseded=superseded,
+            orphans=orphans,
+            dry_run=dry_run,
+            progress=lambda now: shown.show(f"{now.scanned:,} read, {now.rows:,} entries and {now.parts:,} parts"),
+        )
 
 
 class RowsOf(NamedTuple):

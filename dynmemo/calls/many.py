@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from dynmemo.calls.executors import run_in
-from dynmemo.calls.progress import Tally, display
+from dynmemo.calls.progress import Shown, Tally
 from dynmemo.calls.sweep import SIZES, Sweep
 from dynmemo.errors import InvalidOptionError
 from dynmemo.tracebacks import short_tracebacks, shorten
@@ -340,7 +340,7 @@ class _Options:
 
     def tally(self, items: object, *, lazy: bool = False) -> Tally:
         """Counts, and shows if that is wanted."""
-        report = self.progress if callable(self.progress) else display() if self.progress else None
+        report = self.progress if callable(self.progress) else Shown() if self.progress else None
         return Tally(report, total=len(items) if isinstance(items, Sized) else None, is_open=lazy)
 
     def sweep(self, function: Any, rows: Iterable[Row], tally: Tally, **more: Any) -> Sweep:

@@ -11,19 +11,20 @@ import time
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self
 
-from dynmemo import defaults
+from dynmemo import defaults, views
 from dynmemo.calls.miss import Compute, Failed, Miss, Sleep, Wait, Work, compute
 from dynmemo.codec import Codec, Own
 from dynmemo.defaults import DISABLE, default_cache, environment, is_disabled
 from dynmemo.entries import Computed, Entries, Looked, Throttled, insist, is_first
 from dynmemo.errors import InvalidOptionError
-from dynmemo.explain import Known, explain, history, is_small
+from dynmemo.explain import Known, explain, history, in_short, is_small
 from dynmemo.failures import OutOfOrder, Trouble
 from dynmemo.keys import ArgumentKeys, function_name, key_name
 from dynmemo.keys.identity import CodeIdentity
 from dynmemo.leases import led
 from dynmemo.purging import clear_functions
 from dynmemo.stats import Stats
+from dynmemo.telling import DEBUG, INFO, tell, tells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -120,6 +121,8 @@ class Memo:
         hit = looked.decoded
         if hit is not None:
             self.stats.hit(hit.seconds, near=looked.is_near)
+            if tells(DEBUG):
+                self.tell_why(key, looked)
             return hit, self.ahead(entries, key, not_stored, looked)
         self.stats.add("misses")
         self.missed(key, looked, args, kwargs)
@@ -168,9 +171,18 @@ class Memo:
 
     def missed(self, key: str, looked: Looked, args: Arguments, kwargs: Keywords) -> None:
         """Remember a call that was looked up and is a miss, and tell of an entry that cannot be read."""
+        if tells(DEBUG):
+            self.tell_why(key, looked, (args, kwargs))
         self._remember(key, args, kwargs)
         if looked.unreadable is not None:
             self._trouble.unreadable(looked.unreadable)
+
+    def tell_why(self, key: str, looked: Looked, given: tuple[Arguments, Keywords] | None = None) -> None:
+        """Tell why a call that was looked up is a hit, or of one that is `given` why it is none."""
+        with contextlib.suppress(Exception):  # it is no part of the call
+            ingredients = self._history.ingredients(key.rsplit(":", 2)[1]) or ()  # without another walk
+            call = Known(key, ingredients, () if given is None else self.arguments.each(*given, is_small))
+            tell(DEBUG, "%s(): %s", self.name, in_short(call, looked, self._history, self.entries()))
 
     def _uncached(self) -> Story:
         self.stats.add("misses")
@@ -235,7 +247,7 @@ class Memo:
                 except Exception as raised:  # noqa: BLE001 - for the story
                     error = raised
             elif isinstance(step, Wait):
-                answer = step.flight.wait(step.timeout)
+                answer = step.flight.wait(step.timeout, step.look)
             else:
                 time.sleep(step.seconds)
 
@@ -264,7 +276,7 @@ class Memo:
                     except Exception as raised:  # noqa: BLE001 - for the story
                         error = raised
                 elif isinstance(step, Wait):
-                    answer = await step.flight.wait_async(step.timeout)
+                    answer = await step.flight.wait_async(step.timeout, step.look)
                 else:
                     await asyncio.sleep(step.seconds)
         finally:
@@ -368,6 +380,7 @@ class Memo:
                 self._trouble,
                 stale_for=self.options.stale_for(),
                 lifetime=self.options.fixed_lifetime(cache),
+                reach=self.identity.reach,
             )
         return known
 
@@ -417,10 +430,10 @@ class Computation:
     Everything that has to happen around each run belongs here: the function runs nowhere but within such a block.
     """
 
-    __slots__ = ("_began", "_started", "_stats", "_watching", "outcome", "value")
+    __slots__ = ("_began", "_name", "_started", "_stats", "_watching", "outcome", "value")
 
     def __init__(self, memo: Memo, args: Arguments, kwargs: Keywords) -> None:
-        self._stats = memo.stats
+        self._stats, self._name = memo.stats, memo.name
         self._watching = memo.identity.watching(memo.arguments.watched(args, kwargs, is_small))
         """Looks, around this run, at what the function reads and may change."""
         self.value: Any = None
@@ -429,6 +442,7 @@ class Computation:
 
     def __enter__(self) -> Self:
         self._stats.add("computed")
+        tell(INFO, "%s(): computing", self._name)
         self._watching.begin()
         self._began, self._started = time.time(), time.perf_counter()
         return self
@@ -438,7 +452,10 @@ class Computation:
         not_stored = self._watching.end()
         if error is None:
             self.outcome = Computed(self.value, self._began, seconds, not_stored)
+            tell(INFO, "%s(): computed in %s", self._name, views.duration(seconds))
         else:
             self.outcome = Failed(error, None if traceback is None else traceback.tb_next)
+            kind = type(error).__name__
+            tell(INFO, "%s(): raised %s after %s", self._name, kind, views.duration(seconds))
         # A coroutine that is closed from outside may await nothing more, so its story is closed, too.
         return not isinstance(error, GeneratorExit)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from dynmemo import views
+from dynmemo.calls.display import Notice
 from dynmemo.codec import CannotSerialize, Decoded
 from dynmemo.entries import Computed
 from dynmemo.errors import InvalidOptionError, UnreadableValueError, ValueTooLargeError
@@ -32,9 +34,11 @@ from dynmemo.leases import (
     waiting_for_row,
     waiting_here,
 )
+from dynmemo.origin import told_holder
+from dynmemo.telling import INFO, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from dynmemo.calls import Options
@@ -77,6 +81,8 @@ class Wait:
 
     flight: Flight[Any]
     timeout: float | None
+    look: Callable[[], object]
+    """Called every second or so while it waits."""
 
 
 class Elsewhere(Exception):  # noqa: N818 - it never leaves this library
@@ -163,7 +169,7 @@ class Miss:
         patience: float | None = None,
     ) -> None:
         self._entries = entries
-        self._claim = entries.leases.claim
+        self._claim = partial(entries.leases.claim, took=entries.took(key, looked))
         self._key = key
         self._looked = looked
         self._options = options
@@ -192,7 +198,8 @@ class Miss:
             if not self._waits:
                 raise Elsewhere(flight)
             joined = time.time()
-            ended: Waited = yield Wait(flight, self._time_left())
+            with Notice(self._trouble.name) as notice:
+                ended: Waited = yield Wait(flight, self._time_left(), notice.look)
             if ended is Waited.LANDED:
                 shared: Outcome | None = yield Work(self.shared, flight, joined)
                 return shared if shared is not None else (yield from self._compute_unstored())
@@ -314,7 +321,7 @@ class Miss:
         waiting: list[Flight[object]] = []
         watch: Watch | None = None
         generation = ""
-        with ExitStack() as stack:
+        with ExitStack() as stack, Notice(self._trouble.name) as notice:
             while True:
                 generation = yield from self._generation(row, believed=generation)
                 expect: Expect | None = Expect()
@@ -327,10 +334,12 @@ class Miss:
                             watch, waiting = Watch(), waiting_here(blocks_thread=self._blocks_thread)
                             stack.enter_context(waiting_for_row(waiting, self._entries.store, spot.key))
                         expect = watch.expect_if_dead(row)
-                        if expect is None and not self._waits:
-                            raise Elsewhere(row=row)
-                        if expect is None and not (yield from self._may_wait(watch, row, waiting)):
-                            return None
+                        if expect is None:
+                            if not self._waits:
+                                raise Elsewhere(row=row)
+                            if not (yield from self._may_wait(watch, row, waiting)):
+                                return None
+                            notice.look(row)
                 if watch is not None and row is not None and expect is None:
                     delay, left = watch.next_delay(row), self._time_left()
                     yield Sleep(delay if left is None else min(delay, left))
@@ -342,6 +351,9 @@ class Miss:
                     generation = yield from self._generation(row)
                     claimed: Lease | Refused = yield Work(self._writing, self._claim, spot, generation, expect)
                     if isinstance(claimed, Lease):
+                        if row is not None and row.lease_owner is not None and row.gen == generation:
+                            by = told_holder(row.lease_by)
+                            tell(INFO, "%s(): taken over, without a sign of life; it was %s", self._trouble.name, by)
                         return claimed
                     looked = yield Work(self._reading, self._entries.judge_at, spot, claimed.row)
                 if looked.decoded is not None:
@@ -469,8 +481,11 @@ class Miss:
         except ValueTooLargeError as error:
             form = Form(form.content, cause=type(error).__name__, reason=str(error))
             return (yield from self._kept_back(outcome, form, lease))
-        if not is_stored:
+        if is_stored:
+            tell(INFO, "%s(): stored %s", self._trouble.name, views.size(len(form.content or b"")))
+        else:
             self._stats.add("bypassed")
+            tell(INFO, "%s(): not stored, since it was forgotten or taken over meanwhile", self._trouble.name)
         return Landed(outcome, form.content, is_for_all=is_stored)
 
     def _form(self, computed: Computed, generation: str) -> Form:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from dynmemo import views
-from dynmemo._process import in_notebook
+from dynmemo.calls.display import screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-SHOW_SECONDS = 0.1
-"""How often a display changes at most."""
 
 
 class Progress(NamedTuple):
@@ -100,88 +95,19 @@ class Tally:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if isinstance(self._report, _Display):
+        if isinstance(self._report, Shown):
             self._report.end(self.progress()._replace(seconds_left=None))
 
 
-class _Display:
-    """Shows a `Progress` now and then."""
+class Shown:
+    """Shows a `Progress` where somebody looks."""
 
     def __init__(self) -> None:
-        self._next = 0.0
+        self._display = screen(bar=True)
 
     def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + SHOW_SECONDS
-            self.show(progress)
-
-    def show(self, progress: Progress) -> None:
-        raise NotImplementedError
+        self._display.show(str(progress), progress.part)
 
     def end(self, progress: Progress) -> None:
-        """Show the last one."""
-        self.show(progress)
-
-
-class _Line(_Display):
-    """One line of a terminal."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._length = 0
-
-    def show(self, progress: Progress) -> None:
-        part = progress.part
-        text = f"{progress}" if part is None else f"{part:4.0%} {progress}"
-        try:
-            columns = os.get_terminal_size(sys.stderr.fileno()).columns
-        except (OSError, ValueError):  # no file
-            columns = 0
-        # Some terminals do not say how wide they are, and some begin a new line in the last column.
-        sys.stderr.write("\r" + text.ljust(self._length)[: (columns or 80) - 1])
-        sys.stderr.flush()
-        self._length = len(text)
-
-    def end(self, progress: Progress) -> None:
-        super().end(progress)
-        sys.stderr.write("\n")
-
-
-class _Bar(_Display):
-    """One bar of a notebook."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._handle: Any = None
-        self._text = self._html = ""
-
-    def show(self, progress: Progress, *, is_over: bool = False) -> None:
-        from IPython import display
-
-        self._text, part = str(progress), 1.0 if is_over and progress.part is None else progress.part
-        value = "" if part is None else f' value="{part:.4f}"'  # without one the bar is a moving one
-        style = "width: 20em; vertical-align: middle; margin-right: 1em"
-        self._html = f'<progress style="{style}"{value}></progress>{self._text}'
-        if self._handle is None:
-            show: Any = display.display
-            self._handle = show(self, display_id=True)
-        else:
-            self._handle.update(self)
-
-    def end(self, progress: Progress) -> None:
-        self.show(progress, is_over=True)
-
-    def __repr__(self) -> str:
-        return self._text
-
-    def _repr_html_(self) -> str:
-        return self._html
-
-
-def display() -> Callable[[Progress], object] | None:
-    """What shows a `Progress` where this program runs; None where nobody looks."""
-    if in_notebook():
-        return _Bar()
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    return _Line() if is_terminal else None
+        """Leave the last one."""
+        self._display.end(str(progress), 1.0 if progress.part is None else progress.part)

@@ -27,6 +27,7 @@ from dynmemo.expiry import parse_wait
 from dynmemo.failures import OutOfOrder
 from dynmemo.item import settled
 from dynmemo.leases import Verdict, Watch, waiting_here
+from dynmemo.telling import DEBUG, tells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -257,6 +258,8 @@ class Sweep:
                 self.settle(call, decoded, "elsewhere", content)
                 continue
             self._stats.hit(decoded.seconds, near=looked.is_near)
+            if tells(DEBUG):
+                self.memo.tell_why(call.key, looked)
             story = self.memo.ahead(entries, call.key, call.not_stored, looked)
             if story is not None:
                 self._due.append((story, call.args, call.kwargs))

@@ -5,10 +5,12 @@ Writing serializes, compresses, encrypts, seals. Reading checks first, then does
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import struct
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +21,7 @@ from dynmemo.codec.by_value import Own
 from dynmemo.codec.refusal import CannotSerialize
 from dynmemo.codec.serializers import BUFFERS, BY_VALUE
 from dynmemo.errors import UnreadableValueError
-from dynmemo.item import Pieces
+from dynmemo.item import Content, Pieces
 from dynmemo.parts import THREADS, THREADS_FROM
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
     from dynmemo.codec.serializers import Serializer
-    from dynmemo.item import Bytes, Content
+    from dynmemo.item import Bytes
 
 MAGIC = b"\x9ddynmemo"
 VERSION = 1
@@ -39,7 +41,7 @@ ENCRYPTED = 0x02
 ZSTD = 0x04
 HAS_DEADLINE = 0x20
 ALIGNED = 0x40
-_UNKNOWN_FLAGS = ~0x7F
+HAS_ORIGIN = 0x80
 
 NO_PYTHON = (0, 0)
 NO_KEY_ID = bytes(4)
@@ -48,6 +50,10 @@ NO_KEY_ID = bytes(4)
 _FIXED = struct.Struct("<8sBBBB4sddqQB")
 _FIXED_SIZE = _FIXED.size
 _unpack = _FIXED.unpack_from
+_LENGTH_SIZE = 2
+"""Bytes of the length that stands before the origin."""
+_LONGEST_FRONT = _FIXED_SIZE + 255 + _LENGTH_SIZE + 65_535 + TRAILER_SIZE
+"""Bytes in which the header of a long envelope is."""
 
 ALIGNMENT = 64
 """Buffers of arrays begin at multiples of so many bytes, as NumPy, Arrow and processors like them."""
@@ -83,11 +89,8 @@ class Header(NamedTuple):
     length: int
     """Bytes of the payload before compression and encryption."""
     serializer: str
-
-    @property
-    def size(self) -> int:
-        """Bytes of this header; the payload begins there."""
-        return _FIXED_SIZE + len(self.serializer)
+    size: int = 0
+    """Bytes of this header, as it was read; the payload begins there."""
 
     @property
     def signed(self) -> bool:
@@ -98,14 +101,19 @@ class Header(NamedTuple):
         return bool(self.flags & ENCRYPTED)
 
 
-def write_header(header: Header) -> bytes:
-    """The header as it stands at the front of the envelope."""
+def size_of(serializer: str, origin: bytes) -> int:
+    """The size of a header."""
+    return _FIXED_SIZE + len(serializer) + (_LENGTH_SIZE + len(origin) if origin else 0)
+
+
+def write_header(header: Header, origin: bytes = b"") -> bytes:
+    """The header as it stands at the front of the envelope, with where the value comes from."""
     flags = header.flags if header.deadline is None else header.flags | HAS_DEADLINE
     name = header.serializer.encode("ascii")
     fixed = _FIXED.pack(
         MAGIC,
         VERSION,
-        flags,
+        flags | HAS_ORIGIN if origin else flags,
         *header.python,
         header.key_id,
         header.computed_at,
@@ -114,7 +122,7 @@ def write_header(header: Header) -> bytes:
         header.length,
         len(name),
     )
-    return fixed + name
+    return fixed + name + (len(origin).to_bytes(_LENGTH_SIZE, "little") + origin if origin else b"")
 
 
 def read_header(data: Bytes) -> Header:
@@ -125,19 +133,42 @@ def read_header(data: Bytes) -> Header:
     magic, version, flags, major, minor, key_id, computed_at, seconds, deadline, length, named = _unpack(data)
     if magic != MAGIC:
         raise UnreadableValueError("the stored bytes are not an envelope of dynmemo", cause="format")
-    if version != VERSION or flags & _UNKNOWN_FLAGS:
+    if version != VERSION:
         raise UnreadableValueError(
-            f"the envelope has format version {version} or flags that this release cannot read", cause="format"
+            f"the envelope has format version {version}, which this release cannot read", cause="format"
         )
     size = _FIXED_SIZE + named
     try:
         name = str(data[_FIXED_SIZE:size], "ascii")
     except UnicodeDecodeError:
         name = ""
+    if flags & HAS_ORIGIN:
+        size += _LENGTH_SIZE + int.from_bytes(data[size : size + _LENGTH_SIZE], "little")
     if not name or total < size + TRAILER_SIZE:
         raise UnreadableValueError("the envelope's header is damaged", cause="format")
     known = deadline if flags & HAS_DEADLINE else None
-    return Header(flags, (major, minor), key_id, computed_at, seconds, known, length, name)
+    return Header(flags, (major, minor), key_id, computed_at, seconds, known, length, name, size)
+
+
+def seconds_told(data: Bytes | Content) -> float | None:
+    """How long computing took, for people: as the front of an envelope says it, which nobody has verified."""
+    with suppress(OSError, UnreadableValueError):
+        seconds = read_header(_front(data)).seconds
+        return seconds if 0 <= seconds < math.inf else None
+    return None
+
+
+def origin_told(data: Bytes | Content) -> bytes:
+    """Where a value comes from, as `dynmemo.origin` reads it; empty where its envelope does not tell."""
+    with suppress(OSError, UnreadableValueError):
+        front = _front(data)
+        header = read_header(front)
+        return bytes(front[size_of(header.serializer, b"") + _LENGTH_SIZE : header.size])
+    return b""
+
+
+def _front(data: Bytes | Content) -> Bytes:
+    return b"".join(data.pieces(_LONGEST_FRONT)) if isinstance(data, Content) else data
 
 
 # One secret, three independent keys. These strings are part of the format.
@@ -231,7 +262,14 @@ class Codec:
         self._verified: dict[tuple[str, Hashable], None] = {}
 
     def dumps(
-        self, value: object, *, key: str, computed_at: float, seconds: float, deadline: int | None
+        self,
+        value: object,
+        *,
+        key: str,
+        computed_at: float,
+        seconds: float,
+        deadline: int | None,
+        origin: bytes = b"",
     ) -> bytes | Pieces:
         """The envelope of a result, to be stored under the partition key `key` and nowhere else.
 
@@ -246,14 +284,13 @@ class Codec:
             smaller = compression.compress(chunks, length) if is_worth_it else None
             if smaller is not None:
                 chunks, flags = smaller, flags | ZSTD
-            elif flags & BUFFERS and not self._mode & ENCRYPTED:
-                chunks, flags = _aligned(chunks, _FIXED_SIZE + len(self._format.name)), flags | ALIGNED
-                length = sum(map(len, chunks))
             python = _THIS_PYTHON if flags & BY_VALUE else NO_PYTHON
-            flags |= self._mode
-            header = write_header(
-                Header(flags, python, seal.key_id, computed_at, seconds, deadline, length, self._format.name)
-            )
+            flags, name = flags | self._mode, self._format.name
+            about = Header(flags, python, seal.key_id, computed_at, seconds, deadline, length, name)
+            if flags & BUFFERS and not flags & ZSTD and not self._mode & ENCRYPTED:
+                chunks = _aligned(chunks, size_of(name, origin))
+                about = about._replace(flags=about.flags | ALIGNED, length=sum(map(len, chunks)))
+            header, flags = write_header(about, origin), about.flags
             if flags & ENCRYPTED:
                 chunks = _encrypt(seal.encryption_key, _about(place, header), chunks)
             body = [header, *chunks]
@@ -298,7 +335,7 @@ class Codec:
                     if len(self._verified) >= _MOST_VERIFIED:
                         self._verified.clear()
                     self._verified[key, identity] = None
-            start = _FIXED_SIZE + len(header.serializer)
+            start = header.size
             end = len(view) - TRAILER_SIZE
             if header.flags & ENCRYPTED:
                 view = _decrypt(seal.encryption_key, _about(place, view[:start]), view[start:end])
@@ -314,7 +351,7 @@ class Codec:
 
         Raises `UnreadableValueError`, as `open`.
         """
-        _, _, _, computed_at, seconds, deadline, _, _ = opened.header
+        _, _, _, computed_at, seconds, deadline, _, _, _ = opened.header
         if deadline is not None and now > deadline:
             raise UnreadableValueError("the value's deadline has passed", cause="expired")
         try:
@@ -362,7 +399,7 @@ class Codec:
         Args:
             is_own: the memory of `data` is this reader's alone, so that a value may live in it.
         """
-        flags, _, _, _, _, _, length, stored_with = header
+        flags, _, _, _, _, _, length, stored_with, _ = header
         if stored_with != self._format.name:
             raise UnreadableValueError(
                 f"the value was stored with serializer {stored_with!r}, not {self._format.name!r}", cause="serializer"

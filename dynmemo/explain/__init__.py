@@ -7,13 +7,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from dynmemo import expiry, views
+from dynmemo.codec import origin_told
 from dynmemo.defaults import is_disabled
 from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError
 from dynmemo.explain.differences import History, Known, history, is_small
-from dynmemo.explain.explanation import Explanation
+from dynmemo.explain.explanation import Explanation, headline
 from dynmemo.item import Content
 from dynmemo.keys import lease_key
 from dynmemo.leases import Verdict
+from dynmemo.origin import read_origin, told_holder
 from dynmemo.parts import IN_FILE
 from dynmemo.stores.sqlite import SqliteStore
 
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
     from dynmemo.entries import Entries, Looked
     from dynmemo.explain.explanation import State
     from dynmemo.item import Item
+    from dynmemo.origin import Origin
 
-__all__ = ["Explanation", "History", "Known", "explain", "history", "is_small"]
+__all__ = ["Explanation", "History", "Known", "explain", "history", "in_short", "is_small"]
 
 MOST_ROWS = 10_000
 """Rows of a local store that are looked at for the nearest call."""
@@ -37,6 +40,7 @@ class _Standing(NamedTuple):
     state: State
     detail: str
     expires_at: datetime | None = None
+    origin: Origin | None = None
 
 
 def explain(name: str, call: Known, history: History, entries: Callable[[], Entries]) -> Explanation:
@@ -54,7 +58,7 @@ def explain(name: str, call: Known, history: History, entries: Callable[[], Entr
     else:
         try:
             found = entries()
-            standing = _standing(found, call, history)
+            standing = _standing(found, call, found.near(call.key) or found.read(call.key), history)
         except (InvalidOptionError, StoreUnavailableError, InvalidTableError) as error:
             standing = _Standing("unavailable", str(error))
     nearest = ""
@@ -73,38 +77,49 @@ def explain(name: str, call: Known, history: History, entries: Callable[[], Entr
         expires_at=standing.expires_at,
         nearest=nearest,
         differences=differences,
+        origin=standing.origin,
     )
 
 
-def _standing(entries: Entries, call: Known, history: History) -> _Standing:
-    looked = entries.near(call.key) or entries.read(call.key)
+def in_short(call: Known, looked: Looked, history: History, entries: Entries) -> str:
+    """One line that says whether a call that was `looked` up is a hit, and why, or why not."""
+    standing = _standing(entries, call, looked, history)
+    differences: tuple[str, ...] = ()
+    if standing.state == "absent" and not history.was_called(call.code, call.arguments):
+        _, differences = call.nearest(history, ())
+    return headline(standing.state) + ": " + "; ".join((standing.detail, *differences))
+
+
+def _standing(entries: Entries, call: Known, looked: Looked, history: History) -> _Standing:
     if looked.decoded is not None and looked.row is not None:
         return _live(looked, looked.row, looked.decoded, entries.cache.near.seconds)
     if looked.unreadable is not None:
         return _Standing("unreadable", str(looked.unreadable))
     generation = entries.cache.generations.known(entries.store, call.fn)
     now = entries.cache.clock()
-    held = Verdict.of(looked.row, now, generation)
+    lease_row = looked.row
+    held = Verdict.of(lease_row, now, generation)
     if held is Verdict.CLAIMABLE and looked.row is not None and looked.row.value is not None:
-        held = Verdict.of(entries.store.read(lease_key(call.key)), now, generation)
-    if held is Verdict.HELD:
-        return _Standing("computing", "somebody computes it now, and a call waits for the result")
+        lease_row = entries.store.read(lease_key(call.key))
+        held = Verdict.of(lease_row, now, generation)
+    if held is Verdict.HELD and lease_row is not None:
+        return _Standing("computing", f"{told_holder(lease_row.lease_by)}; a call waits for the result")
     if held is Verdict.NO_STORE and looked.row is not None:
         return _Standing("not shareable", f"{looked.row.no_store}; so calls compute without waiting")
     return _gone(looked, now, generation, called_before=history.was_called(call.code, call.arguments))
 
 
 def _live(looked: Looked, row: Item, decoded: Decoded, near: float | None) -> _Standing:
-    size = len(row.value or b"")
+    size, origin = len(row.value or b""), read_origin(origin_told(row.value or b""))
     took = views.duration(decoded.seconds)
     about = f"{views.size(size)}{_outside(row)}, computed {views.moment(decoded.computed_at)} in {took}"
     if looked.is_near:
         about += f"; near: this process has read it within the last {near:g} s, and uses it without a request"
     end = expiry.expires_at(row)
     if end is None:
-        return _Standing("live", f"never expires ({about})")
+        return _Standing("live", f"never expires ({about})", None, origin)
     window = "" if row.ttl_window is None else " unless it is used before"
-    return _Standing("live", f"until {views.moment(end)}{window} ({about})", datetime.fromtimestamp(end, UTC))
+    return _Standing("live", f"until {views.moment(end)}{window} ({about})", datetime.fromtimestamp(end, UTC), origin)
 
 
 def _outside(row: Item) -> str:

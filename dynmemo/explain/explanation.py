@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from dynmemo.keys import Argument
     from dynmemo.keys.identity import Ingredient
+    from dynmemo.origin import Origin
 
 State = Literal[
     "live", "expired", "absent", "cleared", "unreadable", "computing", "not shareable", "unavailable", "disabled"
@@ -56,6 +57,8 @@ class Explanation:
     """With what a missing call was compared, the nearest known one; empty if none is known."""
     differences: tuple[str, ...]
     """In what it differs from that: ``argument `horizon` differs``, ``helper `smooth` was edited``."""
+    origin: Origin | None
+    """Where a live entry comes from; None where that was not stored."""
 
     def __str__(self) -> str:
         return "\n".join(_text(self))
@@ -81,10 +84,11 @@ class _Row(NamedTuple):
     note: str = ""
 
 
-def _headline(explanation: Explanation) -> str:
-    if explanation.state in {"unavailable", "disabled"}:
-        return explanation.state
-    return "hit" if explanation.state == "live" else f"miss, {explanation.state}"
+def headline(state: State) -> str:
+    """What a state means for a call."""
+    if state in {"unavailable", "disabled"}:
+        return state
+    return "hit" if state == "live" else f"miss, {state}"
 
 
 def _outline(explanation: Explanation) -> Iterator[_Row]:
@@ -92,6 +96,8 @@ def _outline(explanation: Explanation) -> Iterator[_Row]:
     if explanation.store:
         yield _Row("store", explanation.store)
     yield _Row("state", f"{explanation.state}: {explanation.detail}")
+    if explanation.origin is not None:
+        yield _Row("origin", str(explanation.origin))
     for difference in explanation.differences:
         yield _Row("differs", difference)
     if explanation.nearest:
@@ -116,7 +122,7 @@ def _sections(explanation: Explanation) -> Iterator[tuple[str, list[_Row]]]:
 
 
 def _text(explanation: Explanation) -> Iterator[str]:
-    yield f"{explanation.name}: {_headline(explanation)}"
+    yield f"{explanation.name}: {headline(explanation.state)}"
     for row in _outline(explanation):
         yield f"  {row.what:<8} {row.name}"
     for title, rows in _sections(explanation):
@@ -130,7 +136,7 @@ def _text(explanation: Explanation) -> Iterator[str]:
 def _html(explanation: Explanation) -> str:
     outline = views.facts((row.what, row.name) for row in _outline(explanation))
     sections = (views.table(title, map(_cells, rows)) for title, rows in _sections(explanation))
-    return views.page(explanation.name, _headline(explanation), outline, *sections)
+    return views.page(explanation.name, headline(explanation.state), outline, *sections)
 
 
 def _cells(row: _Row) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from dynmemo.keys.own import seen_through
 from dynmemo.keys.places import MISSING, Place, attribute_place, start
 from dynmemo.keys.snapshots import Snapshot, Tracker, by_snapshot, class_identity, encoded, has_own_code, name_of
 from dynmemo.keys.state import Running, records, running
+from dynmemo.origin import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -261,6 +262,14 @@ class CodeIdentity:
         self._snapshot()
         return _ingredients(self._tracker.walked(), self._versions)
 
+    def reach(self) -> Reach:
+        """Where the code lies that `current` stood for last, and what packages it reaches."""
+        known = self._tracker.known
+        if self._pinned is None and known is not None:
+            return Reach(known.fingerprint, known.files, (*known.third_party, *self._versions))
+        code = getattr(seen_through(self._tracker.thing), "__code__", None)
+        return Reach(self._pinned or "", () if code is None else (code.co_filename,), tuple(self._versions))
+
     def _walked(self, snapshot: Snapshot) -> None:
         for read in (read for parts in snapshot.nodes for read in parts.reads):
             noun = None if read.place is None or read.type is None else listed(read.type, LIVE)
@@ -331,10 +340,9 @@ def _ingredients(walk: Snapshot, versions: dict[str, str]) -> list[Ingredient]:
     for key, name in walk.state.items():
         note = "changed by the code itself, so it counts as it was before"
         found.add(Ingredient("state", walk.may_write.get(key, name), None, note))
-    for name in walk.packages | set(versions):
-        if name in versions or (name not in sys.stdlib_module_names and name not in {"dynmemo", "builtins"}):
-            note = f"version {versions[name]}" if name in versions else _NOT_FOLLOWED
-            found.add(Ingredient("package", name, None, note))
+    for name in {*walk.third_party, *versions}:
+        note = f"version {versions[name]}" if name in versions else _NOT_FOLLOWED
+        found.add(Ingredient("package", name, None, note))
     return [first, *sorted(found - {first}, key=lambda one: (one.kind, one.name, one.digest or ""))]
 
 

@@ -6,6 +6,7 @@ Names that lead to code and to immutable data are compared by identity; mutable 
 from __future__ import annotations
 
 import functools
+import sys
 import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,15 @@ from dynmemo.keys.code import asked_by, take_apart
 from dynmemo.keys.encoding import Order, Refusal, node, sized, text
 from dynmemo.keys.left_out import attributes_left_out
 from dynmemo.keys.objects import Frozen, Instance, bound_builtin, constant_name
-from dynmemo.keys.own import LRU_CACHE, is_found, is_own_class, is_own_function, seen_through, stable_name
+from dynmemo.keys.own import (
+    LRU_CACHE,
+    is_found,
+    is_own_class,
+    is_own_file,
+    is_own_function,
+    seen_through,
+    stable_name,
+)
 from dynmemo.keys.places import MISSING, Place, Space, Watch, attributes_of, is_plain_instance
 from dynmemo.keys.state import ANY, may_write, records
 from dynmemo.keys.walk import Walk
@@ -261,6 +270,19 @@ class Snapshot(Walk):
     def package(self, name: str) -> None:
         """Something of a package was reached."""
         self.packages.add(name.partition(".")[0])
+
+    @functools.cached_property
+    def files(self) -> tuple[str, ...]:
+        """Where the code and the globals come from that were read, the file of the root first."""
+        holders = (read.place.holder for parts in self.nodes for read in parts.reads if read.place is not None)
+        modules = (one.get("__file__") for one in holders if isinstance(one, dict) and "__builtins__" in one)
+        found = [*(one.__code__.co_filename for one in self.functions), *modules]
+        return tuple(dict.fromkeys(file for file in found if isinstance(file, str) and is_own_file(file)))
+
+    @functools.cached_property
+    def third_party(self) -> tuple[str, ...]:
+        """The packages that were reached, but the standard library and this one."""
+        return tuple(sorted(self.packages - sys.stdlib_module_names - {"dynmemo", "builtins"}))
 
     @functools.cached_property
     def may_write(self) -> dict[Key, str]:

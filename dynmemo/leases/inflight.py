@@ -96,11 +96,12 @@ class Flight(Generic[T]):
         """End without outcome: of those who wait and join again one leads. Nothing if the flight has ended."""
         self._end(None)
 
-    def wait(self, timeout: float | None = None) -> Waited:
+    def wait(self, timeout: float | None = None, look: Callable[[], object] = lambda: None) -> Waited:
         """Wait in this thread.
 
         Args:
             timeout: seconds; None for as long as it takes.
+            look: called every second or so.
         """
         if self._is_abandoned():
             self.hand_over()
@@ -109,10 +110,11 @@ class Flight(Generic[T]):
         # While this thread waits, nothing else in it goes on: neither what this call is part of, nor tasks of its loop.
         with self._awaited(signal.release, (*led.get(), *self._flights.of_this_thread())) as may_wait:
             for seconds in self._pauses(timeout) if may_wait else ():
+                look()
                 signal.acquire(timeout=seconds)
             return self._ending(may_wait)
 
-    async def wait_async(self, timeout: float | None = None) -> Waited:
+    async def wait_async(self, timeout: float | None = None, look: Callable[[], object] = lambda: None) -> Waited:
         """Wait in this task, as `wait` does. Cancelling it harms neither the flight nor others who wait."""
         import asyncio
 
@@ -120,6 +122,7 @@ class Flight(Generic[T]):
         signal: asyncio.Future[None] = loop.create_future()
         with self._awaited(partial(_wake, loop, signal), led.get()) as may_wait:
             for seconds in self._pauses(timeout) if may_wait else ():
+                look()
                 await asyncio.wait((signal,), timeout=seconds)
             return self._ending(may_wait)
 

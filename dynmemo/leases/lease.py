@@ -28,6 +28,7 @@ from dynmemo.keys import lease_key
 from dynmemo.leases.inflight import running_here, witness
 from dynmemo.leases.owner import owner_name, settle
 from dynmemo.leases.watch import awaited_row
+from dynmemo.origin import holder_text
 from dynmemo.parts import DAY
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Leases:
         fn: the function's name in keys.
         seconds: how long a lease lasts that is not renewed; it is renewed every third of that. One second at least:
             rows count whole seconds.
+        tells: whether lease rows say, for people, who holds them.
         keeper: renews them. Default: the thread of this process.
         clock: gives Unix seconds.
         monotonic: gives seconds.
@@ -93,6 +95,7 @@ class Leases:
         fn: str,
         *,
         seconds: float = LEASE_SECONDS,
+        tells: bool = True,
         keeper: Schedule | Renewer | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -100,24 +103,30 @@ class Leases:
         self.store = store
         self.fn = fn
         self.seconds = seconds
+        self.tells = tells
         self.clock = clock
         self.monotonic = monotonic
         self.keeper = keeper
 
-    def claim(self, spot: Spot, generation: str, expect: Expect | None) -> Lease | Refused:
+    def claim(
+        self, spot: Spot, generation: str, expect: Expect | None, *, took: float | None = None
+    ) -> Lease | Refused:
         """Take the lease if the row at `spot.key` is as expected (whatever it is, for None); one write.
+
+        Who waits is told that the same call `took` so many seconds last time, where that is known.
 
         Returns the lease, or the row that stood in the way: go on from there, without another read.
         Raises as the store does; what may have been written all the same is given up in the background.
         """
-        hold = Hold(self, spot.key)
+        hold, now = Hold(self, spot.key), self.clock()
         row = Item(
-            ttl_date=lease_date(self.clock(), self.seconds),
+            ttl_date=lease_date(now, self.seconds),
             fn=self.fn,
             gen=generation,
             lease_owner=hold.owner,
             lease_seconds=self.seconds,
             lease_beat=0,
+            lease_by=holder_text(now, took) if self.tells else None,
         )
         try:
             answer = self.store.write(spot.key, row, expect)

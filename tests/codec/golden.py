@@ -49,6 +49,8 @@ VALUES: dict[str, tuple[str, object]] = {
     "arrow-series-zstd": ("arrow", pd.Series(np.zeros(500), name="mean")),
     "arrow-polars": ("arrow", pl.DataFrame({"a": [1, None], "b": ["x", "y"]})),
     "arrow-table": ("arrow", pa.table({"a": [1, None]})),
+    "json-origin": ("json", DATA),
+    "pickle-aligned-origin": ("pickle", [np.arange(3000), np.random.default_rng(0).integers(0, 256, 16_384, "u1")]),
 }
 
 
@@ -65,7 +67,12 @@ NAMES = [f"{value}-{protection}" for value, protection in itertools.product(VALU
 def codec_and_value(name: str) -> tuple[Codec, object]:
     what, protection = name.rsplit("-", 1)
     serializer, value = VALUES[what]
-    return Codec(serializer, compress=what != "pickle-aligned", **OPTIONS[protection]), value
+    return Codec(serializer, compress=not what.startswith("pickle-aligned"), **OPTIONS[protection]), value
+
+
+def origin(name: str) -> bytes:
+    """Where the value of that name comes from."""
+    return b'{"user":"anna","host":"gpu3","pid":4711}' if "-origin-" in name else b""
 
 
 def load(name: str) -> bytes:
@@ -81,7 +88,7 @@ def save(name: str, data: bytes) -> None:
 def main() -> None:
     for name in NAMES:
         codec, value = codec_and_value(name)
-        save(name, write(codec, value, deadline=DEADLINE))
+        save(name, write(codec, value, deadline=DEADLINE, origin=origin(name)))
     by_value: Callable[[int], int] = lambda x: x + 41  # noqa: E731 - a lambda goes by value, a def of this module would not
     save("code-plain", write(Codec(), by_value, deadline=None))
     # Of the program that runs now, so by value, and with the name under which others import it.

@@ -25,8 +25,10 @@ NOW = COMPUTED_AT + 60
 SECRET = b"correct horse battery staple"
 
 
-def write(codec: Codec, value: object, key: str = KEY, deadline: int | None = DEADLINE) -> bytes:
-    return bytes(codec.dumps(value, key=key, computed_at=COMPUTED_AT, seconds=SECONDS, deadline=deadline))
+def write(codec: Codec, value: object, key: str = KEY, deadline: int | None = DEADLINE, origin: bytes = b"") -> bytes:
+    return bytes(
+        codec.dumps(value, key=key, computed_at=COMPUTED_AT, seconds=SECONDS, deadline=deadline, origin=origin)
+    )
 
 
 def read(codec: Codec, data: bytes, key: str = KEY, now: float = NOW) -> Decoded:

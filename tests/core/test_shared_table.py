@@ -154,7 +154,7 @@ def test_a_lease_lies_where_the_value_will_be(
     one()
     assert set(seen) == {
         *("id", "ttl_date", "ttl_deadline", "ttl_window", "etag", "fn", "gen"),
-        *("lease_owner", "lease_seconds", "lease_beat"),
+        *("lease_owner", "lease_seconds", "lease_beat", "lease_by"),
     }
     assert (seen["lease_seconds"], seen["lease_beat"]) == ({"N": "30"}, {"N": "0"})
     assert int(seen["ttl_date"]["N"]) > time.time() + 86_400

@@ -14,6 +14,7 @@ from dynmemo.item import Expect, Item, Refused
 from dynmemo.leases import Lease, Spot, Verdict, Watch
 from dynmemo.leases.lease import BEATS_PER_LEASE, TRIES_PER_BEAT
 from dynmemo.leases.owner import owner_name
+from dynmemo.origin import holder_text
 from tests.leases.helpers import DOWN, FN, GENERATION, START, Bench, held, read, value
 from tests.waiting import at_once
 
@@ -72,6 +73,7 @@ def test_a_lease_row_says_who_computes_and_lives_a_day_longer_than_the_lease(sto
         lease_owner=row.lease_owner,
         lease_seconds=45.5,
         lease_beat=0,
+        lease_by=holder_text(START, None),
     )
     assert bench.trips.made == ["write"]
 

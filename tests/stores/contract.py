@@ -36,6 +36,7 @@ FULL = Item(
     stale_for=3600,
     no_store="too large",
     lease_waits="f:c:other",
+    lease_by='{"user":"anna"}',
 )
 """Every attribute set, though no real row has them all at once."""
 

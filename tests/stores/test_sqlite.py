@@ -141,15 +141,17 @@ def test_a_file_of_an_earlier_release_gets_the_columns_that_it_lacks_and_serves_
     with closing(SqliteStore(path)) as store:
         put(store, "k", Item(b"v", fn="f"))
     with database(path) as connection:
-        connection.execute("ALTER TABLE entries DROP COLUMN lease_waits")
+        for column in ("lease_waits", "lease_by"):
+            connection.execute(f"ALTER TABLE entries DROP COLUMN {column}")
     with closing(SqliteStore(path)) as store:
         assert existing(store, "k").value == b"v"
-        etag = put(store, "lease", Item(lease_owner="me", lease_beat=0))
+        etag = put(store, "lease", Item(lease_owner="me", lease_beat=0, lease_by="{}"))
         assert store.renew("lease", etag, 1, "other")
         assert existing(store, "lease").lease_waits == "other"
+        assert existing(store, "lease").lease_by == "{}"
     with database(path) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(entries)")]
-    assert columns.count("lease_waits") == 1
+    assert columns.count("lease_waits") == columns.count("lease_by") == 1
     assert number(path, "user_version") == 1
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 import dynmemo
-from dynmemo import Cache, CacheInfo, Entry, Explanation, dynamo_cached
+from dynmemo import Cache, CacheInfo, Entry, Explanation, Origin, dynamo_cached
 
 
 @dynamo_cached
@@ -90,6 +90,7 @@ assert_type(entry, Entry[list[float]] | None)
 if entry is not None:
     assert_type(entry.size, int)
     assert_type(entry.seconds, float)
+    assert_type(entry.origin, Origin | None)
     assert_type(entry.computed_at, datetime)
     assert_type(entry.expires_at, datetime | None)
 
@@ -121,6 +122,7 @@ assert_type(cache.get("key"), bytes | None)
 cache.set("key", b"value", ttl="1h", sliding=60)
 cache.set("key", "text")  # type: ignore[arg-type]
 assert_type(dynmemo.configure("sqlite:///cache.db"), Cache)
+assert_type(dynmemo.configure(verbose=True), Cache)
 dynmemo.clear()
 dynmemo.clear("weather.forecast")
 dynmemo.clear(bare)

@@ -21,7 +21,7 @@ Row = dict[str, dict[str, Any]]
 NULL = {"NULL": True}
 
 # The TTL attribute, which may have any name, and the value have rules of their own; so has `parts`.
-_TEXTS = ("fn", "gen", "lease_owner", "no_store", "lease_waits")
+_TEXTS = ("fn", "gen", "lease_owner", "no_store", "lease_waits", "lease_by")
 _NUMBERS = ("lease_seconds", "lease_beat", "stale_for")
 WITHOUT_VALUE = ("ttl_deadline", "ttl_window", "etag", "parts", *_TEXTS, *_NUMBERS)
 """All attributes of an item with a fixed name, but the value."""
@@ -77,6 +77,7 @@ def decode(row: Row, ttl_name: str) -> Item:
         _integer(row, "stale_for"),
         _typed(row, "no_store", "S"),
         _typed(row, "lease_waits", "S"),
+        _typed(row, "lease_by", "S"),
     )
 
 

@@ -1,0 +1,1 @@
+"""Where an entry comes from."""

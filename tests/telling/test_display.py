@@ -1,0 +1,256 @@
+"""What a person sees who waits: one line that goes away, in a terminal and in a notebook. Nobody else sees anything."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dynmemo import Cache, purge
+from dynmemo.calls import display
+from dynmemo.calls.display import Display, Notice
+from dynmemo.item import Item
+from dynmemo.leases.owner import owner_name
+from dynmemo.origin import holder_text
+from tests.fleet.helpers import ROOT, on_posix
+from tests.notebooks.kernels import kernel
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.notebooks.kernels import Kernel
+
+WAITS = """
+    import multiprocessing, sys
+    from dynmemo import dynamo_cached
+    from dynmemo.calls import display
+
+    display.NOTICE_SECONDS = 0.1
+
+    @dynamo_cached(code="off")
+    def forecast():
+        return 1
+
+    def kind():
+        print("a worker has", type(display.screen()).__name__, flush=True)
+
+    if __name__ == "__main__":
+        print(forecast.cache_key(), flush=True)
+        sys.stdin.readline()
+        try:
+            forecast()
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        print("result", forecast(), flush=True)
+        worker = multiprocessing.get_context("spawn").Process(target=kind)
+        worker.start()
+        worker.join()
+"""
+
+
+class Screen:
+    """The other side of a terminal, which a thread reads."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = os.openpty()
+        self.text = ""
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        try:
+            while chunk := os.read(self._ours, 4_096):
+                self.text += chunk.decode()
+        except OSError:  # everybody else has closed it
+            pass
+
+
+@on_posix
+def test_in_a_terminal_a_line_says_for_what_one_waits_and_goes_away(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(textwrap.dedent(WAITS), encoding="utf-8")
+    variables = {**os.environ, "DYNMEMO_URL": f"sqlite:///{tmp_path}/cache.db", "PYTHONPATH": str(ROOT)}
+    screen = Screen()
+    with (
+        closing(Cache.sqlite(tmp_path / "cache.db")) as cache,
+        subprocess.Popen(
+            [sys.executable, "program.py"],
+            cwd=tmp_path,
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=screen.theirs,
+            text=True,
+        ) as program,
+    ):
+        os.close(screen.theirs)
+        assert program.stdin is not None
+        assert program.stdout is not None
+        key = program.stdout.readline().strip()
+        hold(cache, key)
+        program.stdin.write("\n")
+        program.stdin.flush()
+        until(lambda: "waiting" in screen.text)
+        program.send_signal(signal.SIGINT)
+        assert program.stdout.readline() == "interrupted\n"
+        until(lambda: screen.text.count("waiting") == 2)
+        cache.remove(key)
+        assert program.stdout.readline() == "result 1\n"
+        assert program.stdout.readline() == "a worker has Display\n"
+    line = r"\rwaiting for forecast\(\): computed since [\d:]+ by [^\r]+"
+    assert re.fullmatch(rf"({line}\r +\r){{2}}", screen.text), screen.text
+
+
+def hold(cache: Cache, key: str) -> None:
+    """A lease that this process holds, in the generation of no row."""
+    fn = key.split(":")[0]
+    generation = cache.generations.ensured(cache.store, fn)
+    now = time.time()
+    cache.store.write(
+        key,
+        Item(
+            ttl_date=int(now) + 3_600,
+            fn=fn,
+            gen=generation,
+            lease_owner=owner_name(_Alive),
+            lease_seconds=3_600.0,
+            lease_beat=0,
+            lease_by=holder_text(now, 180.0),
+        ),
+    )
+
+
+class _Alive:
+    is_alive = True
+
+
+def shown_by(running: Kernel, act: Callable[[], object]) -> list[str]:
+    """The HTML of all displays and updates that a kernel sent meanwhile, one after the other."""
+    found: list[str] = []
+    client: Any = running._client
+    process = client.process_message
+
+    def noting(message: Any, cell: Any, index: int) -> Any:
+        if message["msg_type"] in {"display_data", "update_display_data"}:
+            found.append(message["content"]["data"]["text/html"])
+        return process(message, cell, index)
+
+    client.process_message = noting
+    try:
+        act()
+    finally:
+        client.process_message = process
+    return found
+
+
+@pytest.mark.slow
+def test_in_a_notebook_a_line_says_for_what_one_waits_and_goes_away(tmp_path: Path) -> None:
+    url = f"sqlite:///{(tmp_path / 'cache.db').as_posix()}"
+    define = """
+        import time
+        from pathlib import Path
+        from dynmemo import dynamo_cached
+
+        @dynamo_cached
+        def forecast():
+            Path("begun").touch()
+            while not Path("may_end").exists():
+                time.sleep(0.01)
+            return 1
+    """
+    with (
+        kernel(tmp_path, DYNMEMO_URL=url, JPY_SESSION_NAME="work/sales.ipynb") as anna,
+        kernel(tmp_path, DYNMEMO_URL=url) as ben,
+    ):
+        for each in (anna, ben):
+            each.run(define)
+        computing = threading.Thread(target=anna.run, args=("forecast()",))
+        computing.start()
+        until((tmp_path / "begun").exists)
+        threading.Timer(3.0, (tmp_path / "may_end").touch).start()
+        outputs: list[Any] = []
+        seen = shown_by(ben, lambda: outputs.extend(ben.outputs("forecast()")))
+        computing.join()
+    assert len(seen) == 2
+    assert re.search(
+        r">waiting for forecast\(\): computed since [\d:]+ by \S+ \(pid \d+, notebook sales.ipynb\)<", seen[0]
+    )
+    assert seen[1] == ""
+    assert [output.output_type for output in outputs] == ["display_data", "execute_result"]
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Display]:
+    """A display that keeps its texts."""
+
+    class Kept(Display):
+        def __init__(self) -> None:
+            super().__init__()
+            self.texts: list[str] = []
+
+        def _put(self, text: str, part: float | None, *, is_last: bool = False) -> None:
+            self.texts.append(text)
+
+    made = Kept()
+    monkeypatch.setattr(display, "screen", lambda **_: made)
+    yield made
+    assert Display.shown is None
+
+
+def test_what_shows_already_is_not_written_over(monkeypatch: pytest.MonkeyPatch, screen: Any) -> None:
+    monkeypatch.setattr(display, "NOTICE_SECONDS", 0.0)
+    with Display() as progress, Notice("f") as notice:
+        progress.show("50 %")
+        notice.look()
+        assert screen.texts == []
+    with Notice("f") as notice:
+        notice.look()
+        notice.look(Item(lease_by=None))
+        assert screen.texts == ["waiting for f(): computed in this process"]
+    assert screen.texts[-1] == ""
+
+
+def test_other_threads_show_nothing(monkeypatch: pytest.MonkeyPatch, screen: Any) -> None:
+    monkeypatch.setattr(display, "NOTICE_SECONDS", 0.0)
+    with Notice("f") as notice:
+        thread = threading.Thread(target=notice.look)
+        thread.start()
+        thread.join()
+    assert screen.texts == []
+
+
+def test_a_display_that_cannot_show_stops_nothing() -> None:
+    class Broken(Display):
+        def _put(self, text: str, part: float | None, *, is_last: bool = False) -> None:
+            raise OSError
+
+    with Broken() as broken:
+        broken.show("x")
+    assert Display.shown is None
+
+
+def test_purge_shows_how_far_it_is(cache: Cache, monkeypatch: pytest.MonkeyPatch, screen: Any) -> None:
+    from dynmemo import dynamo_cached
+
+    @dynamo_cached(cache=cache)
+    def number(x: int) -> int:
+        return x
+
+    for x in range(3):
+        number(x)
+    monkeypatch.setattr("dynmemo.calls.screen", lambda **_: screen)
+    assert purge(number, dry_run=True).rows == 3
+    assert screen.texts == []  # it was over at once
+    monkeypatch.setattr("dynmemo.calls.NOTICE_SECONDS", 0.0)
+    assert purge(number).rows == 3
+    assert screen.texts[0].endswith("entries and 0 parts")
+    assert screen.texts[-1] == ""
