@@ -24,7 +24,8 @@ def test_every_call_is_right_and_bounded_and_afterwards_all_hit(
     outcome = run(FAULTS[fault], LOAD_SECONDS, endpoint=dynamodb_endpoint, table=dynamodb_table, config=config)
     assert outcome.wrong == 0
     assert outcome.broken > 0
-    assert outcome.errors > 0 or fault == "drip"  # which comes late, and whole most often
+    # What drips comes late, and whole most often; what is throttled is asked again for longer than this lasts.
+    assert outcome.errors > 0 or fault in ("drip", "throttling")
     assert outcome.slowest_operation < SHORT.operation + BUSY_MACHINE
     assert outcome.slowest_call < SHORT.call
     assert outcome.heals_after < 120
