@@ -36,11 +36,11 @@ from dynmemo import Cache, StoreUnavailableError, dynamo_cached, entries, genera
 from dynmemo.calls import miss, sweep
 from dynmemo.calls.memo import Computation
 from dynmemo.calls.progress import Tally
+from dynmemo.counters import Stats
 from dynmemo.failures import Breaker, Trouble
 from dynmemo.item import Expect, Refused, Store, Written
 from dynmemo.leases.lease import Schedule
 from dynmemo.leases.watch import Watch
-from dynmemo.stats import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

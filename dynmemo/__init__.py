@@ -20,6 +20,7 @@ from dynmemo.cache.by_key import CacheEntry, Region
 from dynmemo.calls import clear, dynamo_cached, purge
 from dynmemo.calls.progress import Progress
 from dynmemo.codec import Serializer
+from dynmemo.counters import CacheInfo
 from dynmemo.defaults import configure
 from dynmemo.entries import Entry
 from dynmemo.errors import (
@@ -36,12 +37,24 @@ from dynmemo.keys import Argument
 from dynmemo.keys.digest import register_digest
 from dynmemo.keys.identity import Ingredient
 from dynmemo.origin import Origin
-from dynmemo.stats import CacheInfo
 
 if typing.TYPE_CHECKING:
     from dynmemo.calls.wrapper import AsyncCachedFunction, CachedFunction
     from dynmemo.costs import Cost, Prices, Workload, cost
     from dynmemo.explain import Explanation
+    from dynmemo.looking import (
+        CacheStats,
+        Diagnosis,
+        Finding,
+        ListedEntry,
+        ListedFunction,
+        Listing,
+        ShownEntry,
+        doctor,
+        ls,
+        show,
+        stats,
+    )
     from dynmemo.purging import Purged
 
 __all__ = [
@@ -50,20 +63,27 @@ __all__ = [
     "Cache",
     "CacheEntry",
     "CacheInfo",
+    "CacheStats",
     "CachedFunction",
     "Cost",
+    "Diagnosis",
     "DynmemoError",
     "Entry",
     "Explanation",
+    "Finding",
     "Ingredient",
     "InvalidOptionError",
     "InvalidTableError",
+    "ListedEntry",
+    "ListedFunction",
+    "Listing",
     "Origin",
     "Prices",
     "Progress",
     "Purged",
     "Region",
     "Serializer",
+    "ShownEntry",
     "Store",
     "StoreUnavailableError",
     "UnhashableArgumentError",
@@ -74,9 +94,13 @@ __all__ = [
     "clear",
     "configure",
     "cost",
+    "doctor",
     "dynamo_cached",
+    "ls",
     "purge",
     "register_digest",
+    "show",
+    "stats",
 ]
 
 _later = {
@@ -84,6 +108,11 @@ _later = {
     "CachedFunction": "dynmemo.calls.wrapper",
     "Explanation": "dynmemo.explain",
     "Purged": "dynmemo.purging",
+    **dict.fromkeys(
+        ("CacheStats", "Diagnosis", "Finding", "ListedEntry", "ListedFunction", "Listing", "ShownEntry"),
+        "dynmemo.looking",
+    ),
+    **dict.fromkeys(("doctor", "ls", "show", "stats"), "dynmemo.looking"),
     **dict.fromkeys(("Cost", "Prices", "Workload", "cost"), "dynmemo.costs"),
     "load_ipython_extension": "dynmemo.magics",  # what ``%load_ext dynmemo`` asks for
 }

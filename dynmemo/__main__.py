@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import pkgutil
 import sys
 from dataclasses import asdict
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 _CLI = ("typer", "rich")
@@ -31,7 +29,12 @@ from rich.table import Table  # noqa: E402
 
 import dynmemo  # noqa: E402
 from dynmemo.calls import rows_of  # noqa: E402
+from dynmemo.cli import care, look, move  # noqa: E402
+from dynmemo.cli.shared import Name, Url, Yes, cache_of, consent, imported  # noqa: E402
 from dynmemo.errors import DynmemoError, InvalidOptionError  # noqa: E402
+from dynmemo.explain.inventory import check_known  # noqa: E402
+from dynmemo.generations import ALL  # noqa: E402
+from dynmemo.purging import clear_functions  # noqa: E402
 
 if TYPE_CHECKING:
     from dynmemo.cache import Cache
@@ -47,19 +50,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-Name = Annotated[
-    str | None,
-    typer.Argument(metavar="NAME", help="A function's name, module.qualname. Default: all.", show_default=False),
-]
-Url = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="The cache, such as sqlite:///cache.db or dynamodb://TABLE?region=REGION. "
-        "Default: DYNMEMO_URL, else a file in your cache folder.",
-        show_default=False,
-    ),
-]
+app.add_typer(look.app)
+app.add_typer(care.app)
+app.add_typer(move.app)
 
 
 def _say_version(asked: bool) -> None:
@@ -98,13 +91,23 @@ def demo(
 @app.command()
 def clear(
     name: Name = None,
+    yes: Yes = False,
     url: Url = None,
 ) -> None:
     """Forget the results of one function, or of all of them, in every process that uses the cache."""
-    cache = dynmemo.configure(url)
-    dynmemo.clear(name)
+    cache, rows = cache_of(url), rows_of(name, "clear")
+    where = cache.store.location
+    if rows.fn is not None:
+        check_known(cache, rows.fn)
+    elif not cache.store.exists():
+        print(f"There is nothing at {where}.")
+        return
+    else:
+        consent(f"Forget the results of all functions in {where}?", yes=yes)
+    forgotten = clear_functions(cache, rows.fn or ALL)
     what = f"all results of {name}" if name else "the results of all functions"
-    print(f"Forgot {what} in {cache.store.location}.")
+    how_many = "by one write, without counting them" if forgotten is None else f"{forgotten:,} entries"
+    print(f"Forgot {what} in {where}: {how_many}.")
 
 
 @app.command()
@@ -114,7 +117,7 @@ def purge(
     superseded: Annotated[bool, typer.Option("--superseded", help="Entries that were cleared.")] = False,
     orphans: Annotated[bool, typer.Option("--orphans", help="Parts of large values without an entry.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing; count, and estimate the cost.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before everything is deleted.")] = False,
+    yes: Yes = False,
     load: Annotated[
         bool,
         typer.Option(
@@ -126,28 +129,25 @@ def purge(
     url: Url = None,
 ) -> None:
     """Delete results for real: all, or those that the options name. Reads the whole table."""
-    cache = dynmemo.configure(url)
+    cache = cache_of(url)
     rows = rows_of(_imported(name) if load else name)
     if url is None and rows.cache is not None:
         cache = rows.cache
-    if not (name or expired or superseded or orphans or dry_run or yes) and sys.stdin.isatty():
-        typer.confirm(f"Delete the results of all functions in {cache.store.location}?", abort=True)
+    if not cache.store.exists():
+        print(f"There is nothing at {cache.store.location}.")
+        return
+    if rows.fn is not None and rows.memo is None:
+        check_known(cache, rows.fn)
+    if not (name or expired or superseded or orphans or dry_run):
+        consent(f"Delete the results of all functions in {cache.store.location}?", yes=yes)
     done = _purge_with_bar(cache, rows, expired=expired, superseded=superseded, orphans=orphans, dry_run=dry_run)
     print(_summary(done, cache.store.location, dry_run=dry_run))
 
 
 def _imported(name: str | None) -> Any:
-    """The decorated function of that name, module.qualname."""
     if name is None:
         raise InvalidOptionError("--import needs a NAME to import, such as package.module.function")
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it
-    try:
-        return pkgutil.resolve_name(name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InvalidOptionError(
-            f"{name} cannot be imported from this folder ({error}); a function with a name= of its own is imported "
-            "by where it stands, module.qualname"
-        ) from error
+    return imported(name)
 
 
 def _purge_with_bar(cache: Cache, rows: RowsOf, **options: bool) -> Purged:

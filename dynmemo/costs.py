@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dynmemo.cache import LEASE_SECONDS, MAX_VALUE_BYTES
 from dynmemo.cache.options import checked_refresh_after
 from dynmemo.codec.envelope import NO_KEY_ID, NO_PYTHON, TRAILER_SIZE, Header
+from dynmemo.counters import CacheInfo
 from dynmemo.entries import REFRESH_AFTER
 from dynmemo.errors import InvalidOptionError
 from dynmemo.expiry import Lifetime, parse_duration, parse_lasting, parse_wait
@@ -25,7 +26,6 @@ from dynmemo.parts import LEAST_SLIDING_SECONDS, SLIDING_WINDOWS
 from dynmemo.prices import Prices as Prices
 from dynmemo.prices import check_number
 from dynmemo.prices import prices_of as prices_of
-from dynmemo.stats import CacheInfo
 from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.dynamodb.batches import GROUP
 from dynmemo.stores.dynamodb.connection import check_flag

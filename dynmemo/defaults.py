@@ -10,7 +10,7 @@ from dynmemo import telling
 from dynmemo._process import NO, announce, logger
 from dynmemo.cache import Cache
 from dynmemo.cache.options import checked_switch
-from dynmemo.errors import InvalidOptionError
+from dynmemo.errors import InvalidOptionError, StoreUnavailableError
 from dynmemo.stores.files import cache_folder, temporary_folder
 from dynmemo.tracebacks import short_tracebacks
 
@@ -40,7 +40,10 @@ class _Unchanged(enum.Enum):
 
 @short_tracebacks
 def configure(
-    url_or_cache: str | Cache | _Unchanged | None = _Unchanged.UNCHANGED, *, verbose: bool | None = None
+    url_or_cache: str | Cache | _Unchanged | None = _Unchanged.UNCHANGED,
+    *,
+    check: bool = False,
+    verbose: bool | None = None,
 ) -> Cache:
     """Make this the cache of every decorated function that names none, here and in child processes.
 
@@ -52,18 +55,30 @@ def configure(
             ``DYNMEMO_URL`` or the user's own file. Default: the cache stays the one that it is.
         verbose: whether to show in words what happens, hit by hit: on stderr, in a notebook as output of the cell.
             Logging stays as it is set up. Default: as it was; at first what ``DYNMEMO_VERBOSE`` says.
+        check: try at once whether it can serve; `dynmemo.doctor` says more. Nothing is created by that.
 
     Returns:
         The cache that is in force now.
 
     Raises:
         InvalidOptionError: neither a Cache nor a valid URL, or `verbose` is neither True nor False.
+        StoreUnavailableError: with `check`, what cannot serve and what to do. The cache is in force nevertheless.
     """
-    global configured, _adopted
     if verbose is not None:
         telling.verbose = checked_switch(verbose, "verbose")
-    if isinstance(url_or_cache, _Unchanged):
-        return default_cache()
+    if not isinstance(url_or_cache, _Unchanged):
+        _configure(url_or_cache)
+    cache = default_cache()
+    if check:
+        for finding in cache.store.examine(quick=True):
+            if finding.is_good is False:
+                advice = f" To do: {finding.advice}." if finding.advice else ""
+                raise StoreUnavailableError(f"{cache.store.location}: {finding.what}: {finding.found}.{advice}")
+    return cache
+
+
+def _configure(url_or_cache: object) -> None:
+    global configured, _adopted
     if url_or_cache is not None and not isinstance(url_or_cache, (str, Cache)):
         raise InvalidOptionError(f"configure() takes a Cache or a URL, not {type(url_or_cache).__name__}")
     _adopted = None
@@ -73,7 +88,6 @@ def configure(
     finally:
         if configured is not None:
             _export(configured)
-    return default_cache()
 
 
 def _withdraw() -> None:
@@ -135,6 +149,13 @@ def default_cache() -> Cache:
     cache = _of_environment(url) if url else _own_file()
     _looked_up = (url, secret, cache)
     return cache
+
+
+def present_cache() -> Cache:
+    """`default_cache` for who only looks: the user's own file is not created."""
+    if configured is None and _adopted is None and not _url():
+        return Cache.sqlite(default_path())
+    return default_cache()
 
 
 def configured_cache() -> Cache | None:

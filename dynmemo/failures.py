@@ -14,8 +14,8 @@ from dynmemo.errors import InvalidTableError, StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dynmemo.counters import Stats
     from dynmemo.errors import UnreadableValueError
-    from dynmemo.stats import Stats
 
 FAILURES = 3
 """Failures in a row that open the circuit. Each of them is an operation with all its retries."""

@@ -120,20 +120,22 @@ class Generations:
         store.write(generation_key(fn), _row(fn, generation))
         self._learn({fn: generation}, self.clock())
 
-    def forget(self, store: Store, fn: str) -> None:
-        """Begin a new generation, and let the store delete what it can delete cheaply.
+    def forget(self, store: Store, fn: str) -> int | None:
+        """Begin a new generation, and let the store delete what it can delete cheaply; how many rows it deleted.
 
+        None where none are deleted or counted.
         Where rows that nobody is served any more cannot be deleted, as on a full disk, that is logged.
         """
         self.renew(store, fn)
         try:
-            store.remove_all(fn or None)
+            return store.remove_all(fn or None)
         except (StoreUnavailableError, InvalidTableError) as error:
             logger.warning(
                 "the entries are forgotten, but their rows still take room, for deleting them failed: %s. To delete "
                 "them later, call dynmemo.purge(..., superseded=True).",
                 error,
             )
+            return None
 
     def _is_believed(self, fn: str, now: float) -> bool:
         row = self._rows.get(fn)

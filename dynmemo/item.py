@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
-    from dynmemo.stats import Meter
+    from dynmemo.counters import Meter
 
 Bytes = bytes | bytearray | memoryview
 
@@ -206,6 +206,35 @@ FRONT_BYTES = 2_000
 """Of a value that a survey tells."""
 
 
+class Extent(NamedTuple):
+    """How much lies in a store, whoever put it there."""
+
+    size: int | None = None
+    """Bytes, with values in files beside it, without those in S3; None where the store does not know."""
+    rows: int | None = None
+    """None where counting them takes a scan."""
+    max_bytes: int | None = None
+    """Beyond which the store removes rows; None for no limit."""
+    is_billed: bool = False
+    """Whether reading costs money. Then size and rows are some hours old."""
+
+    @property
+    def read_units(self) -> float:
+        """What a scan of all of it takes: half a unit for 4 KB."""
+        return -(-(self.size or 0) // 4096) / 2 if self.is_billed else 0.0
+
+
+class Finding(NamedTuple):
+    """One line of an examination, see `Store.examine`."""
+
+    what: str
+    is_good: bool | None
+    """None where it cannot be told, or is neither."""
+    found: str
+    advice: str = ""
+    """What to do."""
+
+
 class Store(Protocol):
     """Rows by key, shared by every thread, process and machine that opens the same place.
 
@@ -220,6 +249,9 @@ class Store(Protocol):
 
     A class that derives from this one inherits what not every store can do, at the end.
     """
+
+    is_billed: bool = False
+    """Whether requests cost money."""
 
     @property
     def location(self) -> str:
@@ -322,6 +354,19 @@ class Store(Protocol):
         """The same store for looks at rows that may be some moments behind, where that costs less."""
         return self
 
+    def exists(self) -> bool:
+        """Whether the place is there. Nothing is created, as other calls would."""
+        return True
+
+    def examine(self, *, quick: bool = False) -> Iterator[Finding]:
+        """Try what calls need, without changing or creating anything; `quick` leaves out what helps only people."""
+        self.open()
+        yield Finding("store", True, self.location)
+
+    def extent(self) -> Extent:
+        """How much there is, by a request that costs nothing."""
+        return Extent()
+
     def version(self) -> object:
         """An object that is another one after every change in the store, whoever made it.
 
@@ -329,12 +374,12 @@ class Store(Protocol):
         """
         return None
 
-    def remove_all(self, fn: str | None) -> int:
+    def remove_all(self, fn: str | None) -> int | None:
         """Where that is cheap, delete the rows of the function `fn`, or of all functions, that were stored before.
 
-        Generation rows and rows without `fn` stay. How many were deleted.
+        Generation rows and rows without `fn` stay. How many were deleted; None where that is not cheap.
         """
-        return 0
+        return None
 
     def remove_orphans(self, *, dry_run: bool = False) -> int:
         """Delete the values of killed writers as far as no scan of rows finds them; how many."""

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from dynmemo import views
 from dynmemo._process import Daemons
+from dynmemo.counters import Meter
 from dynmemo.expiry import is_expired
 from dynmemo.generations import ALL
 from dynmemo.item import Expect
 from dynmemo.keys import GENERATION_SUFFIX
 from dynmemo.leases import flights
 from dynmemo.parts import is_orphaned, is_plausible, owner
-from dynmemo.stats import Meter
 from dynmemo.telling import INFO, tell
 
 if TYPE_CHECKING:
@@ -76,15 +76,18 @@ def detach_computations(cache: Cache, fn: str = ALL) -> None:
     flights.detach_all(lambda key: key[0] is cache and (fn == ALL or key[1].startswith(f"{fn}:")))
 
 
-def clear_functions(cache: Cache, fn: str = ALL) -> None:
+def clear_functions(cache: Cache, fn: str = ALL) -> int | None:
     """Forget all entries of the function with the key name `fn`, or of all functions, everywhere.
+
+    How many that were; None where it is done by one write and nobody counts.
 
     Raises:
         StoreUnavailableError, InvalidTableError: nothing was forgotten.
     """
-    cache.generations.forget(cache.store, fn)
+    forgotten = cache.generations.forget(cache.store, fn)
     tell(INFO, "%s: cleared", f"{fn}()" if fn else "all functions")
     detach_computations(cache, fn)
+    return forgotten
 
 
 def purge(
@@ -113,6 +116,8 @@ def purge(
     Raises:
         StoreUnavailableError, InvalidTableError: what was deleted so far is gone; purge again for the rest.
     """
+    if not cache.store.exists():
+        return Purged()
     everything = not (expired or superseded or orphans)
     choice = _Choice(cache, everything=everything, expired=expired, superseded=superseded, code=code)
     done = _Purge(cache, choice, dry_run=dry_run, progress=progress).run(fn, orphans=orphans or everything)

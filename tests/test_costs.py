@@ -14,10 +14,10 @@ from botocore.config import Config
 import dynmemo
 from dynmemo import Cache, InvalidOptionError, Prices, Workload, dynamo_cached
 from dynmemo.costs import MONTH
+from dynmemo.counters import CacheInfo, Meter
 from dynmemo.expiry import Lifetime, is_expired, refreshed_date
 from dynmemo.item import Item, Parts
 from dynmemo.leases.lease import Schedule
-from dynmemo.stats import CacheInfo, Meter
 from dynmemo.stores.dynamodb import DynamoDBStore
 from tests.clock import Clock
 

@@ -26,7 +26,7 @@ ROOMS = [
     "tracebacks",
     "views",
     "origin",
-    "stats",
+    "counters",
     "failures",
     "item",
     "expiry",
@@ -40,14 +40,17 @@ ROOMS = [
     "defaults",
     "leases",
     "purging",
+    "transfer",
     "entries",
     "explain",
     "prices",
     "costs",
     "calls",
     "magics",
+    "looking",
     "",  # the package itself: what `from dynmemo import ...` gives
     "demo",
+    "cli",
     "__main__",
 ]
 
@@ -59,7 +62,7 @@ KNOWN_ONLY_TO = {
     # Stored values; the round trip that shows whether an argument is stable; functions on their way to a worker.
     "cloudpickle": {"codec", "keys.digest", "calls.travel"},
     "wrapt": {"calls"},
-    "typer": {"__main__"},
+    "typer": {"cli", "__main__"},
     # Whoever shows something in a notebook asks it for its display.
     "IPython": {"magics", "calls.display"},
 }

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynmemo import Cache, dynamo_cached
+from dynmemo.counters import Meter
 from dynmemo.errors import DynmemoError, InvalidOptionError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.parts import bytes_of
-from dynmemo.stats import Meter
 from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.dynamodb.connection import BULK
 from dynmemo.stores.s3 import Bucket

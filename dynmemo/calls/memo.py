@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from dynmemo import defaults, views
 from dynmemo.calls.miss import Compute, Failed, Miss, Sleep, Wait, Work, compute
 from dynmemo.codec import Codec, Own
+from dynmemo.counters import Stats
 from dynmemo.defaults import DISABLE, default_cache, environment, is_disabled
 from dynmemo.entries import Computed, Entries, Looked, Throttled, insist, is_first
 from dynmemo.errors import InvalidOptionError
@@ -23,7 +24,6 @@ from dynmemo.keys import ArgumentKeys, function_name, key_name
 from dynmemo.keys.identity import CodeIdentity
 from dynmemo.leases import led
 from dynmemo.purging import clear_functions
-from dynmemo.stats import Stats
 from dynmemo.telling import DEBUG, INFO, tell, tells
 
 if TYPE_CHECKING:

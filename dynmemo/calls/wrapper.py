@@ -16,8 +16,8 @@ from dynmemo.calls.many import AsyncMany, SyncMany
 from dynmemo.calls.memo import Computation, value_of
 from dynmemo.calls.miss import Compute
 from dynmemo.calls.travel import Traveller, reduce_bound, reduce_function
+from dynmemo.counters import counts, in_short
 from dynmemo.expiry import parse_duration
-from dynmemo.stats import counts, in_short
 from dynmemo.tracebacks import short_tracebacks, shorten
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from dynmemo.calls import TtlOption
     from dynmemo.calls.memo import Memo
+    from dynmemo.counters import CacheInfo
     from dynmemo.entries import Entry
     from dynmemo.explain import Explanation
-    from dynmemo.stats import CacheInfo
 
 if TYPE_CHECKING:
     _Function = wrapt.FunctionWrapper[..., Any]

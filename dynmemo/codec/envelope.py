@@ -54,6 +54,7 @@ _LENGTH_SIZE = 2
 """Bytes of the length that stands before the origin."""
 _LONGEST_FRONT = _FIXED_SIZE + 255 + _LENGTH_SIZE + 65_535 + TRAILER_SIZE
 """Bytes in which the header of a long envelope is."""
+_FLAGS_AT, _KEY_ID_AT = 9, 12
 
 ALIGNMENT = 64
 """Buffers of arrays begin at multiples of so many bytes, as NumPy, Arrow and processors like them."""
@@ -216,6 +217,8 @@ class Opened(NamedTuple):
     load: Callable[[], object]
     """Makes the value, a new object each time (once only, where the envelope lies in memory that is the value's own);
     may raise anything."""
+    payload: memoryview | None = None
+    """What lies between header and trailer, decrypted, where it was asked for."""
 
 
 class Decoded(NamedTuple):
@@ -299,11 +302,27 @@ class Codec:
         except MemoryError:
             raise CannotSerialize("there is not enough memory to serialize the result") from None
 
+    def reseal(self, opened: Opened, front: bytes, *, key: str) -> bytes | Pieces:
+        """The envelope of a value that another codec opened, sealed by this one for the partition key `key`.
+
+        `front` is the header as it was read. Nothing is decoded: what this codec's own `dumps` would compress stays as
+        it is.
+        """
+        place, seal = key.encode(), self._seals[0]
+        header = front[:_FLAGS_AT] + bytes([front[_FLAGS_AT] & ~_MODE | self._mode])
+        header += front[_FLAGS_AT + 1 : _KEY_ID_AT] + seal.key_id + front[_KEY_ID_AT + len(seal.key_id) :]
+        chunks: list[Bytes] = [opened.payload or b""]
+        if self._mode & ENCRYPTED:
+            chunks = _encrypt(seal.encryption_key, _about(place, header), chunks)
+        body = [header, *chunks]
+        body.append(seal.trailer(place, body, is_large=opened.header.length >= THREADS_FROM))
+        return b"".join(body) if opened.header.length < WHOLE_BELOW else Pieces(body)
+
     def loads(self, data: Bytes | Content, *, key: str, now: float) -> Decoded:
         """The result in an envelope that was read under `key` at `now` (Unix seconds): `open` and `decode`."""
         return self.decode(self.open(data, key=key), now=now)
 
-    def open(self, data: Bytes | Content, *, key: str) -> Opened:
+    def open(self, data: Bytes | Content, *, key: str, with_payload: bool = False) -> Opened:
         """An envelope that was read under `key`, verified and decrypted.
 
         A file is mapped, and found right once for as long as it is that file. With a secret it is read and verified
@@ -339,7 +358,13 @@ class Codec:
             end = len(view) - TRAILER_SIZE
             if header.flags & ENCRYPTED:
                 view = _decrypt(seal.encryption_key, _about(place, view[:start]), view[start:end])
-                start, end, is_own = 0, len(view), False
+                if header.flags & ALIGNED:  # it was not encrypted when it was written, and counts from its header
+                    view = memoryview(bytes(start) + view)
+                else:
+                    start = 0
+                end, is_own = len(view), False
+            if with_payload:
+                return Opened(header, _nothing, view[start:end])
             return Opened(header, self._loader(header, view, start, end, is_own))
         except UnreadableValueError:
             raise
@@ -436,6 +461,10 @@ def _aligned(chunks: Sequence[Bytes], start: int) -> list[Bytes]:
         padded += (bytes(-at % ALIGNMENT), buffer)
         at += -at % ALIGNMENT + len(buffer)
     return padded
+
+
+def _nothing() -> None:
+    """What is loaded of an envelope whose payload was asked for."""
 
 
 def _about(key: bytes, header: Bytes) -> bytes:

@@ -1,22 +1,25 @@
-"""What lies in a cache: its functions and regions, and the entries of one."""
+"""What lies in a cache: its functions and regions, the entries of one, one entry, and all of it together."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from dynmemo import expiry
-from dynmemo.codec.envelope import read_header
-from dynmemo.errors import InvalidOptionError, UnreadableValueError
-from dynmemo.keys import GENERATION_SUFFIX, key_name
-from dynmemo.parts import owner
+from dynmemo import expiry, views
+from dynmemo.codec.envelope import ZSTD, read_header
+from dynmemo.errors import InvalidOptionError, StoreUnavailableError, UnreadableValueError
+from dynmemo.explain.listed import CacheStats, ListedEntry, ListedFunction, Listing, ShownEntry
+from dynmemo.item import Extent
+from dynmemo.keys import GENERATION_SUFFIX, generation_key, key_name
+from dynmemo.parts import IN_FILE, owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from dynmemo.cache import Cache
     from dynmemo.codec.envelope import Header
@@ -27,53 +30,10 @@ SEGMENTS = 4
 
 SORTS = ("name", "size", "age", "saved")
 
-
-@dataclass(frozen=True, slots=True)
-class ListedEntry:
-    """One entry of a function or region, as `ls` finds it. Nothing of its value is unpickled or verified."""
-
-    key: str
-    """As `Cache.get` takes it."""
-    state: str
-    """``live``, ``expired``, ``superseded`` (cleared since), ``computing`` (a lease) or ``not shared`` (it has no
-    stored form)."""
-    size: int | None
-    """Bytes as stored; None where that cannot be told without reading the value."""
-    stored_at: datetime | None
-    """When it was stored (UTC); None in DynamoDB, whose rows do not say."""
-    expires_at: datetime | None
-    """When it expires unless it is used before (UTC); None for never."""
-    seconds: float | None
-    """How long computing it took; None where that cannot be told without reading the value."""
-
-    @property
-    def code(self) -> str:
-        """The code part of the key, which is another one for each version of the function's code."""
-        return self.key.split(":")[1] if self.key.count(":") > 1 else ""
+_DENIED = "AccessDeniedException"
 
 
-@dataclass(frozen=True, slots=True)
-class ListedFunction:
-    """The entries of one function or region together, as `ls` finds them."""
-
-    name: str
-    entries: int
-    """Live ones."""
-    others: int
-    """Expired and superseded ones, which `purge` deletes."""
-    size: int | None
-    """Bytes of all as stored, as far as known; None where nothing is."""
-    oldest: datetime | None
-    newest: datetime | None
-    next_expiry: datetime | None
-    """When the first of the live ones expires unless it is used before (UTC)."""
-    codes: int
-    """Versions of its code of which there are live entries."""
-    saved: float | None
-    """Seconds that one hit on each live entry saves; None where that is not known."""
-
-
-def list_entries(cache: Cache, name: str, *, expired: bool = False, sort: str = "age") -> list[ListedEntry]:
+def list_entries(cache: Cache, name: str, *, expired: bool = False, sort: str = "age") -> Listing[ListedEntry]:
     """The entries of one function or region, as found by a scan of the rows.
 
     Args:
@@ -86,17 +46,98 @@ def list_entries(cache: Cache, name: str, *, expired: bool = False, sort: str = 
         InvalidOptionError: no such order.
         StoreUnavailableError, InvalidTableError: the store did not answer.
     """
-    found = [entry for _, entry in _found(cache, key_name(name)) if expired or entry.state == "live"]
-    return sorted(found, key=_order(sort, lambda entry: (entry.key, entry.size, entry.stored_at, entry.seconds)))
+    order = _order(sort, lambda entry: (entry.key, entry.size, entry.stored_at, entry.seconds))
+    found = [entry for _, entry in _entries(cache, _survey(cache, key_name(name))) if expired or entry.state == "live"]
+    return Listing(cache.store.location, tuple(sorted(found, key=order)), cache.clock())
 
 
-def list_functions(cache: Cache, *, sort: str = "name") -> list[ListedFunction]:
+def list_functions(cache: Cache, *, sort: str = "name") -> Listing[ListedFunction]:
     """All functions and regions that have entries. Options and errors as for `list_entries`."""
-    order = _order(sort, lambda function: (function.name, function.size, function.newest, function.saved))
-    by_fn = defaultdict(list)
-    for fn, entry in _found(cache, None):
-        by_fn[fn].append(entry)
-    return sorted((_together(fn, entries) for fn, entries in by_fn.items()), key=order)
+    return _functions(cache, _survey(cache, None), sort)
+
+
+def take_stock(cache: Cache) -> CacheStats:
+    """All functions, and what there is besides. Errors as for `list_entries`."""
+    pointed: set[tuple[str, str]] = set()
+    parts: list[tuple[str, str]] = []
+
+    def noting() -> Iterator[Found]:
+        for found in _survey(cache, None):
+            if found.row.parts is not None:
+                pointed.add((found.key, found.row.parts.write_id))
+            part_of = owner(found.key)
+            if part_of is not None:
+                parts.append(part_of)
+            yield found
+
+    functions = _functions(cache, noting(), "name")
+    orphans = sum(part not in pointed for part in parts)
+    if not cache.store.exists():
+        return CacheStats(cache.store.location, 0, None, functions, orphans)
+    extent = extent_of(cache) or Extent()
+    orphans += cache.store.remove_orphans(dry_run=True)
+    return CacheStats(cache.store.location, extent.size, extent.max_bytes, functions, orphans)
+
+
+def extent_of(cache: Cache) -> Extent | None:
+    """How much there is to read; None where IAM does not let that be asked. Errors as for `list_entries`."""
+    try:
+        return cache.store.extent()
+    except StoreUnavailableError as error:
+        if error.code == _DENIED:
+            return None
+        raise
+
+
+def show_entry(cache: Cache, key: str) -> ShownEntry | None:
+    """One row, by the key that `Cache.get` takes; None without one. Errors as for `list_entries`."""
+    found = header_of(cache, key) if cache.store.exists() else None
+    if found is None:
+        return None
+    row, header = found
+    generation = "" if row.fn is None else cache.generations.confirmed(cache.store, row.fn)
+    shown = ShownEntry(
+        key=key,
+        function=row.fn,
+        state=_state(row, row.gen if row.fn is None else generation, cache.clock()),
+        size=None if row.value is None else len(row.value),
+        lies_in=_place(row),
+        computed_at=None if header is None else _utc(header.computed_at),
+        seconds=None if header is None else header.seconds,
+        expires_at=_utc(expiry.expires_at(row)),
+        deadline=_utc(row.ttl_deadline),
+        window=row.ttl_window,
+    )
+    if header is None:
+        return shown
+    return replace(
+        shown,
+        serializer=header.serializer,
+        length=header.length,
+        python=".".join(map(str, header.python)) if any(header.python) else None,
+        is_compressed=bool(header.flags & ZSTD),
+        is_signed=header.signed,
+        is_encrypted=header.encrypted,
+    )
+
+
+def check_known(cache: Cache, fn: str) -> None:
+    """See that a function or region of this key name has ever stored something here.
+
+    Raises:
+        InvalidOptionError: it has not. Names that are near are told where finding them costs nothing.
+        StoreUnavailableError, InvalidTableError: the store did not answer.
+    """
+    store = cache.store
+    there = store.exists()
+    if there and store.read(generation_key(fn)) is not None:
+        return
+    extent = extent_of(cache) if there else None
+    advice = "`dynmemo ls` lists the names"
+    if extent is not None and not extent.is_billed:
+        near = get_close_matches(fn, {row.fn or "" for _, row in store.scan()}, cutoff=0.5)
+        advice = f"did you mean {' or '.join(near)}?" if near else advice
+    raise InvalidOptionError(f"nothing of the name {fn!r} has been stored in {store.location}; {advice}")
 
 
 def header_of(cache: Cache, key: str) -> tuple[Item, Header | None] | None:
@@ -128,9 +169,14 @@ def _order(
     return order
 
 
-def _found(cache: Cache, fn: str | None) -> Iterator[tuple[str, ListedEntry]]:
+def _survey(cache: Cache, fn: str | None) -> Iterator[Found]:
+    if cache.store.exists():
+        yield from cache.store.survey(fn=fn, segments=SEGMENTS)
+
+
+def _entries(cache: Cache, survey: Iterable[Found]) -> Iterator[tuple[str, ListedEntry]]:
     present: dict[str, str] = {}
-    for found in cache.store.survey(fn=fn, segments=SEGMENTS):
+    for found in survey:
         owned_by = found.row.fn
         if owned_by is None or found.key.endswith(GENERATION_SUFFIX) or owner(found.key) is not None:
             continue
@@ -139,23 +185,46 @@ def _found(cache: Cache, fn: str | None) -> Iterator[tuple[str, ListedEntry]]:
         yield owned_by, _entry(found, present[owned_by], cache.clock())
 
 
+def _functions(cache: Cache, survey: Iterable[Found], sort: str) -> Listing[ListedFunction]:
+    order = _order(sort, lambda function: (function.name, function.size, function.newest, function.saved))
+    by_fn = defaultdict(list)
+    for fn, entry in _entries(cache, survey):
+        by_fn[fn].append(entry)
+    rows = sorted((_together(fn, entries) for fn, entries in by_fn.items()), key=order)
+    return Listing(cache.store.location, tuple(rows), cache.clock())
+
+
 def _entry(found: Found, generation: str, now: float) -> ListedEntry:
-    row, end = found.row, expiry.expires_at(found.row)
-    if row.lease_owner is not None:
-        state = "computing"
-    elif row.no_store is not None:
-        state = "not shared"
-    elif end is not None and now > end:
-        state = "expired"
-    else:
-        state = "live" if row.gen == generation else "superseded"
     try:
         seconds = read_header(found.front).seconds if found.front else None
     except UnreadableValueError:
         seconds = None
-    stored = None if found.stored_at is None else datetime.fromtimestamp(found.stored_at, UTC)
-    expires = None if end is None else datetime.fromtimestamp(end, UTC)
-    return ListedEntry(found.key, state, found.size, stored, expires, seconds)
+    state = _state(found.row, generation, now)
+    expires = _utc(expiry.expires_at(found.row))
+    return ListedEntry(found.key, state, found.size, _utc(found.stored_at), expires, seconds)
+
+
+def _state(row: Item, generation: str | None, now: float) -> str:
+    end = expiry.expires_at(row)
+    if row.lease_owner is not None:
+        return "computing"
+    if row.no_store is not None:
+        return "not shared"
+    if end is not None and now > end:
+        return "expired"
+    return "live" if row.gen == generation else "superseded"
+
+
+def _place(row: Item) -> str:
+    if row.parts is None:
+        return "row"
+    if row.parts.location is None:
+        return views.counted(row.parts.count, "part")
+    return "file" if row.parts.location == IN_FILE else row.parts.location
+
+
+def _utc(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _together(fn: str, entries: list[ListedEntry]) -> ListedFunction:

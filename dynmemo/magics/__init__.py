@@ -11,11 +11,11 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 
 from dynmemo.calls import Options, clear
 from dynmemo.calls.wrapper import AsyncCachedFunction, CachedFunction
+from dynmemo.counters import CacheInfo
 from dynmemo.defaults import default_cache
 from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
 from dynmemo.magics.cell import cell_name, read_cell
 from dynmemo.magics.running import Run, frames_of
-from dynmemo.stats import CacheInfo
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

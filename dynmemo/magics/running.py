@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from dynmemo.calls import Options
+    from dynmemo.counters import CacheInfo
     from dynmemo.magics.cell import Cell
-    from dynmemo.stats import CacheInfo
 
 _PLOTS = b"matplotlib."
 

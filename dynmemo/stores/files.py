@@ -25,8 +25,8 @@ from dynmemo.parts import IN_FILE, digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from dynmemo.counters import Meter
     from dynmemo.item import Bytes, Item, Parts, Refused
-    from dynmemo.stats import Meter
 
 COPIES_MAX_BYTES = 2_000_000_000
 

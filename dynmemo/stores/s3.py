@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from botocore.config import Config
 
+    from dynmemo.counters import Meter
     from dynmemo.item import Content, Item, Parts
-    from dynmemo.stats import Meter
 
 _URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[^?#]*?))?/*", re.ASCII)
 

@@ -20,11 +20,11 @@ from dynmemo import Cache, InvalidOptionError, Origin, dynamo_cached
 from dynmemo import origin as room
 from dynmemo.codec import origin_told
 from dynmemo.codec.envelope import TRAILER_SIZE, read_header
+from dynmemo.counters import Meter
 from dynmemo.item import Expect
 from dynmemo.keys import key_name
 from dynmemo.leases import Lease, Leases, Spot
 from dynmemo.origin import MOST_BYTES, MOST_LEASE_BYTES, Reach, described, holder_text, read_origin, told_holder
-from dynmemo.stats import Meter
 from dynmemo.stores.dynamodb import DynamoDBStore
 from tests.fleet.helpers import can_fork
 from tests.origin.test_git import git

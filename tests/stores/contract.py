@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from dynmemo.counters import Meter
 from dynmemo.item import LATEST_TIME, Expect, Item, Parts, Refused, Written
 from dynmemo.parts import bytes_of
-from dynmemo.stats import Meter
 from tests.waiting import at_once
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import pytest
 from botocore.config import Config
 
 import dynmemo
+from dynmemo.counters import Meter
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Item, Written
-from dynmemo.stats import Meter
 from dynmemo.stores.dynamodb import DynamoDBStore
 from tests.proxy import Answer, Stall
 from tests.pythons import printed

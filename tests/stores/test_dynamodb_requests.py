@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dynmemo.counters import Meter
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused, Written
-from dynmemo.stats import Meter
 from dynmemo.stores.dynamodb import CONFLICT_PAUSES, DynamoDBStore, batches
 from dynmemo.stores.dynamodb.connection import Names
 from tests.proxy import LoseAnswer, Rewrite, denied, error

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynmemo.counters import Meter
 from dynmemo.errors import ValueTooLargeError
 from dynmemo.item import LATEST_TIME, Expect, Item, Parts, Refused, Written
-from dynmemo.stats import Meter
 from dynmemo.stores.dynamodb import DynamoDBStore, rows
 
 if TYPE_CHECKING:

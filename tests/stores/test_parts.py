@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynmemo import parts as of
+from dynmemo.counters import Meter
 from dynmemo.errors import StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import LATEST_TIME, Expect, Item, Parts, Refused, Written
-from dynmemo.stats import Meter
 from dynmemo.stores.dynamodb import DynamoDBStore, batches, rows
 from tests.proxy import LoseAnswer, Rewrite, denied, error
 

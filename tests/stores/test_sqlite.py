@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dynmemo.counters import Meter
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Expect, Item
-from dynmemo.stats import Meter
 from dynmemo.stores.sqlite import SqliteStore, schema
 from tests.pythons import printed
 from tests.stores.contract import StoreContract, existing, put

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from dynmemo import parts as of
 from dynmemo._process import new_token
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, ValueTooLargeError
-from dynmemo.item import Refused, Store, Written
-from dynmemo.stores.dynamodb import connection, rows
+from dynmemo.item import Extent, Refused, Store, Written
+from dynmemo.stores.dynamodb import connection, examination, policy, rows
 from dynmemo.stores.dynamodb.batches import WRITES, Batches, PartRows, pages
 from dynmemo.stores.dynamodb.connection import Connection, Names, discover
 from dynmemo.stores.dynamodb.errors import (
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from dynmemo.item import Expect, Item
-    from dynmemo.stats import Meter
+    from dynmemo.counters import Meter
+    from dynmemo.item import Expect, Finding, Item
     from dynmemo.stores.dynamodb.rows import Row
     from dynmemo.stores.s3 import Bucket
 
@@ -60,6 +60,8 @@ class DynamoDBStore(Store):
     Raises:
         InvalidOptionError: for options that are not allowed.
     """
+
+    is_billed = True
 
     def __init__(
         self,
@@ -221,6 +223,36 @@ class DynamoDBStore(Store):
     def connect(self) -> None:
         self._connection.client()
         self._names()
+
+    def exists(self) -> bool:
+        return not self._create or connection.describe(partial(self._call, key=None), create=True) is not None
+
+    def examine(self, *, quick: bool = False) -> Iterator[Finding]:
+        def call(method: str, **parameters: Any) -> dict[str, Any]:
+            return self._call(method, "#doctor", **parameters)
+
+        where = (self._table, self._partition_key("#doctor"), self._given)
+        return examination.examine(call, self._connection, *where, create=self._create, quick=quick)
+
+    def policy(self, *, scans: bool = False, account: str = "*") -> dict[str, Any]:
+        """The least IAM policy for these options, see `dynmemo.stores.dynamodb.policy`."""
+        region = self._place[0] or self._connection.region or "*"
+        names, bucket = (self._given[0], self._given[1]), None if self._overflow is None else self._overflow.url
+        place = policy.Place(self._table, region, account)
+        return policy.document(place, self._prefix, names, create=self._create, scans=scans, bucket=bucket)
+
+    @property
+    def names_given(self) -> tuple[str, tuple[str | None, str | None]]:
+        """Of the table, and of its partition key and TTL attribute as far as they were given."""
+        return self._table, self._given
+
+    def create_table(self) -> None:
+        """Create the table with TTL where it is missing, and check it otherwise."""
+        discover(partial(self._call, key=None), self._table, *self._given, create=True)
+
+    def extent(self) -> Extent:
+        table = self._call("describe_table", None)["Table"]
+        return Extent(table["TableSizeBytes"], table["ItemCount"], is_billed=True)
 
     def open(self) -> None:
         # One read says whether credentials, table and key are right, also where no Describe action is allowed.

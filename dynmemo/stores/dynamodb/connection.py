@@ -369,7 +369,7 @@ def discover(call: Call, table: str, key_name: str | None, ttl_name: str | None,
 
 def _key_name(call: Call, table: str, given: str | None, ttl_name: str | None, *, create: bool) -> str:
     """The partition key of the table, which is created when it is missing and `create` is set."""
-    description = _describe(call, create=create)
+    description = describe(call, create=create)
     if description is None:
         logger.info("dynmemo creates the DynamoDB table %r", table)
         with _unless("ResourceInUseException"):  # somebody else creates it right now
@@ -398,7 +398,7 @@ def _unless(*codes: str) -> Iterator[None]:
             raise
 
 
-def _describe(call: Call, *, create: bool) -> dict[str, Any] | None:
+def describe(call: Call, *, create: bool) -> dict[str, Any] | None:
     """DescribeTable's answer; None for a missing table that may be created."""
     try:
         description: dict[str, Any] = call("describe_table")["Table"]
@@ -414,7 +414,7 @@ def _wait_until_active(call: Call, table: str) -> dict[str, Any]:
     pause = 0.1
     while True:
         # Just after CreateTable the description may not be there yet.
-        description = _describe(call, create=True)
+        description = describe(call, create=True)
         if description is not None and description["TableStatus"] == "ACTIVE":
             return description
         if time.monotonic() > until:

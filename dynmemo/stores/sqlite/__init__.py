@@ -13,18 +13,41 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from dynmemo import parts as of
 from dynmemo._process import new_token
-from dynmemo.errors import InvalidOptionError, ValueTooLargeError
-from dynmemo.item import FRONT_BYTES, Expect, Found, Item, Parts, Pieces, Refused, Store, Written, pieces_of, settled
+from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
+from dynmemo.item import (
+    FRONT_BYTES,
+    Expect,
+    Extent,
+    Finding,
+    Found,
+    Item,
+    Parts,
+    Pieces,
+    Refused,
+    Store,
+    Written,
+    pieces_of,
+    settled,
+)
 from dynmemo.stores.files import COPIES_MAX_BYTES, Copies, ValueFiles
 from dynmemo.stores.sqlite import schema
 from dynmemo.stores.sqlite.file import SqliteFile, Tries
-from dynmemo.stores.sqlite.upkeep import PAUSE, bytes_in_files, clear_bite, compact, delete_gone, make_room, orphans
+from dynmemo.stores.sqlite.upkeep import (
+    PAUSE,
+    bytes_in_files,
+    clear_bite,
+    compact,
+    delete_gone,
+    make_room,
+    orphans,
+    size_in_use,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from dynmemo.counters import Meter
     from dynmemo.item import Content
-    from dynmemo.stats import Meter
     from dynmemo.stores.s3 import Bucket
     from dynmemo.stores.sqlite.file import Cursor
 
@@ -387,6 +410,29 @@ class SqliteStore(Store):
             key = key.removeprefix(PREFIX)
             value_bytes = max(0, size - len(key)) if found.parts is None else found.parts.length
             yield Found(key, found, value_bytes, stored_at / 1e6, front or b"")
+
+    def exists(self) -> bool:
+        return self._file.path.exists()
+
+    def examine(self, *, quick: bool = False) -> Iterator[Finding]:
+        if not self.exists():
+            yield Finding("file", None, f"{self._file.path} is not there", "the first computation creates it")
+            return
+        try:
+            size = self.extent().size or 0
+            # Nothing is changed by it, but it has to take the lock of writers.
+            self._run(lambda cursor: cursor.executescript("BEGIN IMMEDIATE; ROLLBACK"), "examine")
+        except StoreUnavailableError as error:
+            yield Finding("file", False, str(error), "see that the file, its folder and the disk can be written to")
+            return
+        yield Finding("file", True, f"{self._file.path} can be read and written to")
+        is_full = size > self._max_bytes
+        advice = "writes remove entries: give a larger max_bytes, or run `dynmemo purge --expired`" if is_full else ""
+        yield Finding("size", not is_full, f"{size:,} of {self._max_bytes:,} bytes", advice)
+
+    def extent(self) -> Extent:
+        size = self._run(size_in_use, "extent")
+        return Extent(size, max_bytes=self._max_bytes)
 
     def open(self) -> None:
         self._run(lambda cursor: None, "open")

@@ -46,8 +46,8 @@ def make_room(cursor: Cursor, max_bytes: int, added: int, now: float, rows: int)
     at_most = max(BITE_ROWS, 2 * rows)
     try:
         cursor.execute("BEGIN IMMEDIATE")
-        length, free = _sizes(cursor)
-        goal = min(length - free + bytes_in_files(cursor) - max_bytes, 2 * added + BITE_BYTES)
+        length, _ = _sizes(cursor)
+        goal = min(size_in_use(cursor) - max_bytes, 2 * added + BITE_BYTES)
         if goal > 0:
             goal -= _delete(cursor, _EXPIRED, (now, at_most), goal)[1]
         if goal > 0:
@@ -87,6 +87,12 @@ def bytes_in_files(cursor: Cursor) -> int:
     """Bytes of all values that lie in files beside the database."""
     (total,) = cursor.execute("SELECT bytes FROM files").fetchone()
     return int(total)
+
+
+def size_in_use(cursor: Cursor) -> int:
+    """Bytes of database and files without free pages, which is what `make_room` looks at."""
+    length, free = _sizes(cursor)
+    return length - free + bytes_in_files(cursor)
 
 
 def delete_gone(cursor: Cursor, folder: ValueFiles) -> int:

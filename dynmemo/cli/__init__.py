@@ -1,0 +1,1 @@
+"""Commands of the command line, which `__main__` puts together."""

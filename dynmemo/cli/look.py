@@ -1,0 +1,137 @@
+"""``ls``, ``show`` and ``stats``."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dynmemo import looking, views
+from dynmemo.cli.shared import (
+    Json,
+    Name,
+    Url,
+    Yes,
+    cache_of,
+    can_answer,
+    imported,
+    print_facts,
+    print_json,
+    print_table,
+)
+from dynmemo.errors import InvalidOptionError
+from dynmemo.explain.inventory import check_known, extent_of
+from dynmemo.keys import key_name
+
+if TYPE_CHECKING:
+    from dynmemo.cache import Cache
+
+app = typer.Typer()
+_NUMBERS = ("entries", "others", "size", "codes", "saved", "took")
+
+
+@app.command()
+def ls(
+    name: Name = None,
+    expired: Annotated[bool, typer.Option("--expired", help="Entries of NAME that are not live, too.")] = False,
+    sort: Annotated[
+        str | None, typer.Option(metavar="size|age|saved|name", help="Default: functions by name, entries by age.")
+    ] = None,
+    yes: Yes = False,
+    as_json: Json = False,
+    url: Url = None,
+) -> None:
+    """List the functions that have stored something, or the entries of one. Reads all rows, without their values."""
+    cache = cache_of(url)
+    _agree_to_scan(cache, yes=yes)
+    if name is not None and cache.store.exists():
+        check_known(cache, key_name(name))
+    listing = looking.ls(name, expired=expired, sort=sort, cache=cache)
+    if as_json:
+        print_json([asdict(row) for row in listing])
+    elif listing:
+        print_table(listing.table(), right=_NUMBERS)
+    else:
+        print(f"There is nothing in {listing.location}." if name is None else f"There are no live entries of {name}.")
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def show(
+    what: Annotated[str, typer.Argument(metavar="KEY|FUNCTION", help="A key, or module.qualname of a function.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="ARGS", help="Of a call: Python literals, else texts; name=value.")
+    ] = None,
+    as_json: Json = False,
+    url: Url = None,
+) -> None:
+    """Show what is stored for a key, or for a call of a function, which is imported from this folder."""
+    cache = None if url is None else cache_of(url)
+    shown = None if arguments else looking.show(what, cache=cache)
+    if shown is None and (arguments or ":" not in what):
+        given, named = _call(arguments or [])
+        shown = looking.show(imported(what), *given, cache=cache, **named)
+    if shown is None:
+        sys.exit(f"Nothing is stored for {what}{' with these arguments' if arguments else ''}.")
+    if as_json:
+        print_json(shown)
+    else:
+        print_facts({"key": shown.key, **shown.in_words()})
+
+
+@app.command()
+def stats(yes: Yes = False, as_json: Json = False, url: Url = None) -> None:
+    """Say how much lies in the cache, by function, and what its limit will do. Reads all rows, without their values."""
+    cache = cache_of(url)
+    _agree_to_scan(cache, yes=yes)
+    stock = looking.stats(cache)
+    if as_json:
+        print_json({**asdict(stock), "functions": [asdict(function) for function in stock.functions]})
+        return
+    print_facts({"cache": stock.location, **stock.in_words()})
+    if stock.functions:
+        print()
+        print_table(stock.functions.table(), right=_NUMBERS)
+
+
+def _agree_to_scan(cache: Cache, *, yes: bool) -> None:
+    """Say what reading all rows costs where that costs something, and ask where somebody can answer."""
+    extent = extent_of(cache) if cache.store.exists() else None
+    if extent is None and cache.store.exists():
+        cost = "how much there is cannot be told (dynamodb:DescribeTable is not allowed)"
+    elif extent is not None and extent.is_billed:
+        cost = (
+            f"some {views.counted(extent.rows or 0, 'item')} and {views.size(extent.size or 0)} as of some hours ago, "
+            f"so about {extent.read_units:,.0f} read units"
+        )
+    else:
+        return
+    said = f"This reads all of {cache.store.location}: {cost}."
+    if yes or not can_answer():
+        print(said, file=sys.stderr)
+    else:
+        typer.confirm(f"{said} Go on?", abort=True, err=True)
+
+
+def _call(texts: list[str]) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a call as they were typed."""
+    given: list[Any] = []
+    named: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if equals and name.isidentifier():
+            named[name] = _literal(value)
+        elif named:
+            raise InvalidOptionError(f"argument {len(given) + len(named) + 1} has no name and follows one that has")
+        else:
+            given.append(_literal(text))
+    return given, named
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,110 @@
+"""What commands have in common: their options, the cache, questions, and tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import pkgutil
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dynmemo.cache import Cache
+from dynmemo.defaults import present_cache
+from dynmemo.errors import InvalidOptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="A function's name, module.qualname. Default: all.", show_default=False),
+]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="The cache, such as sqlite:///cache.db or dynamodb://TABLE?region=REGION. "
+        "Default: DYNMEMO_URL, else a file in your cache folder.",
+        show_default=False,
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+def cache_of(url: str | None) -> Cache:
+    """The cache that a command is about. Nothing is created by that."""
+    return present_cache() if url is None else Cache.from_url(url)
+
+
+def can_answer() -> bool:
+    """Whether somebody sees a question and can answer it.
+
+    Jupyter gives what `!` starts a terminal, but nobody can type there; its kernels tell by these variables.
+    """
+    in_kernel = "JPY_PARENT_PID" in os.environ or "matplotlib_inline" in os.environ.get("MPLBACKEND", "")
+    return sys.stdin.isatty() and sys.stderr.isatty() and not in_kernel
+
+
+def consent(question: str, *, yes: bool) -> None:
+    """Go on only if that is wanted: with --yes, or after a question where somebody can answer it."""
+    if yes:
+        return
+    if not can_answer():
+        print(f"{question} Nobody can be asked here; give --yes to do it, or a NAME or limits.", file=sys.stderr)
+        raise typer.Exit(2)
+    typer.confirm(question, abort=True, err=True)
+
+
+def imported(name: str) -> Any:
+    """The decorated function of that name, module.qualname, found from the present folder."""
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it
+    try:
+        return pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidOptionError(
+            f"{name} cannot be imported from this folder ({error}); a function with a name= of its own is imported "
+            "by where it stands, module.qualname"
+        ) from error
+
+
+def print_json(what: object) -> None:
+    """A record, or several, for programs: times as in ISO 8601, sizes in bytes."""
+    print(json.dumps(what, indent=2, default=_plain))
+
+
+def print_facts(facts: Mapping[str, str]) -> None:
+    """Labels and texts; what has no text is left out."""
+    width = max(map(len, facts), default=0)
+    for label, text in facts.items():
+        if text:
+            print(f"{label:<{width}}  {text}")
+
+
+def print_table(lines: Iterable[Iterable[str]], right: Iterable[str] = ()) -> None:
+    """A line of titles, then rows. Not cut where nobody has a screen."""
+    titles, *rows = lines
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for title in titles:
+        table.add_column(title, justify="right" if title in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=10_000)
+    console.print(table)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return asdict(value)

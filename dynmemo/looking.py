@@ -1,0 +1,114 @@
+"""What lies in a cache, for people: `ls`, `show`, `stats` and `doctor` of `dynmemo`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+from urllib.parse import unquote
+
+from dynmemo.cache import Cache
+from dynmemo.calls import rows_of
+from dynmemo.defaults import present_cache
+from dynmemo.explain.doctor import Diagnosis, examine
+from dynmemo.explain.inventory import list_entries, list_functions, show_entry, take_stock
+from dynmemo.explain.listed import CacheStats, ListedEntry, ListedFunction, Listing, ShownEntry
+from dynmemo.item import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "CacheStats",
+    "Diagnosis",
+    "Finding",
+    "ListedEntry",
+    "ListedFunction",
+    "Listing",
+    "ShownEntry",
+    "doctor",
+    "ls",
+    "show",
+    "stats",
+]
+
+
+@overload
+def ls(
+    function_or_name: None = None, *, expired: bool = False, sort: str | None = None, cache: Cache | None = None
+) -> Listing[ListedFunction]: ...
+@overload
+def ls(
+    function_or_name: Callable[..., Any] | str,
+    *,
+    expired: bool = False,
+    sort: str | None = None,
+    cache: Cache | None = None,
+) -> Listing[ListedEntry]: ...
+def ls(
+    function_or_name: Callable[..., Any] | str | None = None,
+    *,
+    expired: bool = False,
+    sort: str | None = None,
+    cache: Cache | None = None,
+) -> Listing[ListedFunction] | Listing[ListedEntry]:
+    """The functions that have stored something, or the entries of one; a table in notebooks.
+
+    Reads all rows, without their values; on DynamoDB that is a scan of the table and billed.
+
+    Args:
+        function_or_name: a decorated function, the name of one or of a region; None for all of them.
+        expired: entries that are not live, too.
+        sort: ``name``, ``size``, ``age`` (the newest first) or ``saved``. Default: functions by name, entries by age.
+        cache: where to look. Default: that of the function, else the default cache, which is not created.
+
+    Raises:
+        InvalidOptionError: neither a decorated function nor a name, or no such order.
+        StoreUnavailableError, InvalidTableError: the store did not answer.
+    """
+    rows = rows_of(function_or_name, "ls")
+    cache = cache or rows.cache or present_cache()
+    if rows.fn is None:
+        return list_functions(cache, sort=sort or "name")
+    return list_entries(cache, unquote(rows.fn), expired=expired, sort=sort or "age")
+
+
+def show(
+    function_or_key: Callable[..., Any] | str, /, *args: object, cache: Cache | None = None, **kwargs: object
+) -> ShownEntry | None:
+    """What a row says of an entry, None without one. Nothing is unpickled or computed, and no time moves.
+
+    Args:
+        function_or_key: a key as `Cache.get` takes it, or a decorated function, and then the arguments of a call.
+        cache: where to look. Default: that of the function, else the default cache, which is not created.
+
+    Raises:
+        InvalidOptionError: neither a decorated function nor a key.
+        StoreUnavailableError, InvalidTableError: the store did not answer.
+    """
+    if isinstance(function_or_key, str):
+        return show_entry(cache or present_cache(), function_or_key)
+    rows, called = rows_of(function_or_key, "show"), function_or_key
+    return show_entry(cache or rows.cache or present_cache(), called.cache_key(*args, **kwargs))  # type: ignore[attr-defined]  # rows_of has checked it
+
+
+def stats(cache: Cache | None = None) -> CacheStats:
+    """Size, functions, orphans, and what the limit of the cache will do; reads all rows, without their values.
+
+    Raises:
+        StoreUnavailableError, InvalidTableError: the store did not answer.
+    """
+    return take_stock(cache or present_cache())
+
+
+def doctor(cache: Cache | str | None = None) -> Diagnosis:
+    """Whether a cache can serve: credentials, table, permissions, clock, secret, each good or with what to do.
+
+    Nothing is changed or created. On DynamoDB it takes some ten requests and as many units.
+
+    Args:
+        cache: a cache or its URL. Default: the default cache.
+    """
+    return examine(Cache.from_url(cache) if isinstance(cache, str) else cache or present_cache())
+
+
+for _public in __all__:
+    globals()[_public].__module__ = "dynmemo"  # as for all public names; see there

@@ -1,0 +1,174 @@
+"""Moving entries between stores: verified where they lie, resealed and restamped for where they go, never unpickled."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dynmemo import expiry
+from dynmemo._process import Daemons
+from dynmemo.codec import Codec
+from dynmemo.codec.envelope import read_header
+from dynmemo.errors import UnreadableValueError, ValueTooLargeError
+from dynmemo.item import Expect, Refused, pieces_of
+from dynmemo.keys import GENERATION_SUFFIX
+from dynmemo.parts import owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from dynmemo.cache import Cache
+    from dynmemo.item import Bytes, Content, Item
+
+SEGMENTS = 4
+"""Of the source that are read at once, as by `purge`."""
+THREADS = 8
+_BACKLOG = 64
+_ATTRIBUTES_BYTES = 300
+"""Of a row beside its value, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """What `transfer` did, or would do as a dry run."""
+
+    copied: int = 0
+    """Entries that lie in the target now."""
+    kept: int = 0
+    """Entries that it had already, as new or newer, or is computing."""
+    unreadable: int = 0
+    """Entries that the source's secret does not verify, or whose value is missing."""
+    too_large: int = 0
+    """Entries that the target does not accept."""
+    size: int = 0
+    """Bytes of the copied ones as stored."""
+    write_units: int = 0
+    """DynamoDB write units that they take, about; 0 where the target does not bill."""
+
+
+def transfer(
+    source: Cache,
+    target: Cache,
+    *,
+    fn: str | None = None,
+    replace: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[Transferred], None] | None = None,
+) -> Transferred:
+    """Copy live entries of decorated functions and regions. Done again, it goes on where it stopped.
+
+    Args:
+        source, target: from where to where; each with its prefix, secret and encryption.
+        fn: a key name; only entries of this function.
+        replace: also over entries that were computed later.
+        dry_run: write nothing; count what there is, be it in the target already or not.
+        progress: called with what was done so far after each entry.
+
+    Raises:
+        StoreUnavailableError, InvalidTableError: what was copied so far is there.
+    """
+    move = _Move(source, target, replace=replace, dry_run=dry_run)
+    if not source.store.exists():
+        return move.so_far()
+    pool = Daemons(THREADS, "dynmemo-transfer")
+    pending: deque[Future[Counter[str]]] = deque()
+
+    def settle(left: int) -> None:
+        while len(pending) > left:
+            move.counts.update(pending.popleft().result())
+            if progress is not None:
+                progress(move.so_far())
+
+    try:
+        for key, row in source.store.patient().scan(fn=fn, segments=SEGMENTS):
+            if move.takes(key, row):
+                pending.append(pool.submit(move.one, key))
+                settle(_BACKLOG)
+        settle(0)
+    finally:
+        pool.end()
+    return move.so_far()
+
+
+class _Move:
+    """From one cache to another."""
+
+    def __init__(self, source: Cache, target: Cache, *, replace: bool, dry_run: bool) -> None:
+        self._source, self._target = source, target
+        self._from, self._to = source.store.patient(), target.store.patient()
+        self._replace, self._dry_run = replace, dry_run
+        self._opening = Codec(secrets=source.secrets, encrypt=source.encrypt)
+        self._sealing = Codec(secrets=target.secrets, encrypt=target.encrypt)
+        self._generations: dict[str, tuple[str, str]] = {}
+        self.counts: Counter[str] = Counter()
+
+    def takes(self, key: str, row: Item) -> bool:
+        """Whether a row is a live entry."""
+        if row.fn is None or row.lease_owner is not None or row.no_store is not None:
+            return False
+        if key.endswith(GENERATION_SUFFIX) or owner(key) is not None:
+            return False
+        if row.fn not in self._generations:
+            present = self._source.generations.confirmed(self._from, row.fn)
+            # Before anything is read: what is cleared in the target meanwhile stays forgotten.
+            new = "" if self._dry_run else self._target.generations.ensured(self._to, row.fn)
+            self._generations[row.fn] = present, new
+        return row.gen == self._generations[row.fn][0] and not expiry.is_expired(row, self._source.clock())
+
+    def one(self, key: str) -> Counter[str]:
+        """Copy an entry: what is to be counted for it."""
+        row = self._from.read(key)
+        if row is None or not self.takes(key, row):
+            return Counter()
+        try:
+            value, computed_at = self._sealed(key, row)
+            size = len(value)
+            self._target.check_size(size)
+            if not self._dry_run and not self._put(key, row._replace(value=value, parts=None), computed_at):
+                return Counter(kept=1)
+        except UnreadableValueError:
+            return Counter(unreadable=1)
+        except ValueTooLargeError:
+            return Counter(too_large=1)
+        units = -(-(size + len(key) + _ATTRIBUTES_BYTES) // 1024) if self._to.is_billed else 0
+        return Counter(copied=1, size=size, write_units=units)
+
+    def _sealed(self, key: str, row: Item) -> tuple[bytes | Content, float]:
+        """The value as the target has to store it, and when it was computed."""
+        if row.value is None:
+            raise UnreadableValueError("the value is missing", cause="missing")
+        if key.split(":")[1:2] == [""]:  # of a region: bytes without an envelope
+            return bytes(row.value), 0.0
+        opened = self._opening.open(row.value, key=self._from.partition_key(key), with_payload=True)
+        front = _front(row.value, opened.header.size)
+        return self._sealing.reseal(opened, front, key=self._to.partition_key(key)), opened.header.computed_at
+
+    def _put(self, key: str, row: Item, computed_at: float) -> bool:
+        """Whether the row was put: nothing that is as new or newer stood there."""
+        row = row._replace(gen=self._generations[row.fn or ""][1])
+        answer = self._to.write(key, row, Expect())
+        if isinstance(answer, Refused) and answer.row is not None and not self._stays(answer.row, row, computed_at):
+            answer = self._to.write(key, row, Expect.seen(answer.row))
+        return not isinstance(answer, Refused)
+
+    def _stays(self, standing: Item, row: Item, computed_at: float) -> bool:
+        if standing.lease_owner is not None:
+            return not expiry.is_expired(standing, self._target.clock())
+        if standing.gen != row.gen or standing.value is None or expiry.is_expired(standing, self._target.clock()):
+            return False
+        try:
+            there = read_header(_front(standing.value, len(standing.value))).computed_at
+        except UnreadableValueError:
+            return computed_at == 0 and not self._replace
+        return there == computed_at or (there > computed_at and not self._replace)
+
+    def so_far(self) -> Transferred:
+        return Transferred(**self.counts)
+
+
+def _front(value: bytes | Content, size: int) -> bytes:
+    """The first bytes of a value."""
+    pieces: list[Bytes] = [value[:size]] if isinstance(value, bytes) else list(value.pieces(size))
+    return b"".join(pieces or pieces_of(value))

@@ -1,0 +1,156 @@
+"""Whether a cache can serve, and the policy that lets it: doctor, table and policy."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+
+import dynmemo
+from dynmemo import Cache, StoreUnavailableError, dynamo_cached
+from tests.proxy import denied
+from tests.pythons import ran
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.proxy import Proxy, Request
+
+
+def url_of(table: str, endpoint: str, **options: str) -> str:
+    given = "".join(f"&{name}={value}" for name, value in options.items())
+    return f"dynamodb://{table}?region=eu-west-1&endpoint_url={quote(endpoint, safe='')}{given}"
+
+
+def found(cache: Cache) -> dict[str, bool | None]:
+    return {finding.what: finding.is_good for finding in dynmemo.doctor(cache)}
+
+
+NAMES = {"partition_key_name": "id", "ttl_attribute_name": "ttl_date"}
+OPERATIONS = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "BatchGetItem", "BatchWriteItem", "Scan")
+
+
+def test_a_table_in_order_is_said_to_be_and_nothing_is_changed(
+    dynamodb_table: str, dynamodb_endpoint: str, dynamodb_client: Any
+) -> None:
+    url = url_of(dynamodb_table, dynamodb_endpoint)
+    cache = Cache.from_url(url)
+    said = found(cache)
+    assert {"credentials", "endpoint", "table", "TTL", "clock", "latency", "size", "secret", *OPERATIONS} == said.keys()
+    assert all(said[what] for what in ("credentials", "endpoint", "table", "TTL", *OPERATIONS))
+    assert dynmemo.doctor(url).is_good
+    assert "testing" not in dynmemo.doctor(cache)._repr_html_()
+    assert dynamodb_client.scan(TableName=dynamodb_table)["Count"] == 0
+    done = ran("-m", "dynmemo", "doctor", url, "--json")
+    assert done.returncode == 0, done.stderr
+    assert {line["what"] for line in json.loads(done.stdout)} == said.keys()
+
+
+def test_what_is_not_allowed_is_named_with_what_to_do(dynamodb_table: str, proxy: Proxy) -> None:
+    cache = Cache.from_url(url_of(dynamodb_table, proxy.endpoint, **NAMES))
+    for operation in ("PutItem", "Scan", "DescribeTable", "DescribeTimeToLive"):
+        proxy.breaks(operation, denied(operation))
+    said = found(cache)
+    assert (said["PutItem"], said["GetItem"], said["UpdateItem"]) == (False, True, True)
+    assert (said["Scan"], said["size"], said["TTL"]) == (None, None, None)
+    assert not dynmemo.doctor(cache).is_good
+    with pytest.raises(StoreUnavailableError, match=r"PutItem: not allowed\. To do: allow what"):
+        dynmemo.configure(cache, check=True)
+    dynmemo.configure(None)
+
+
+def test_a_missing_table_is_a_finding_and_table_create_cures_it(dynamodb_endpoint: str, dynamodb_client: Any) -> None:
+    url = url_of("dynmemo-made-by-command", dynamodb_endpoint)
+    assert ran("-m", "dynmemo", "table", "check", url).returncode == 1
+    done = ran("-m", "dynmemo", "table", "create", url)
+    assert done.returncode == 0, done.stderr
+    try:
+        assert ran("-m", "dynmemo", "table", "check", url).returncode == 0
+    finally:
+        dynamodb_client.delete_table(TableName="dynmemo-made-by-command")
+
+
+def test_a_file_is_examined_and_not_created(tmp_path: Path) -> None:
+    file = tmp_path / "cache.db"
+    cache = Cache.sqlite(file, secret="s" * 32)
+    assert found(cache) == {"file": None, "secret": True}
+    assert not file.exists()
+    dynmemo.configure(cache, check=True)
+    dynmemo.configure(None)
+    cache.set("a", b"b")
+    assert found(cache) == {"file": True, "size": True, "secret": True}
+    cache.close()
+    file.write_bytes(b"not a database" * 1000)
+    assert ran("-m", "dynmemo", "table", "check", "sqlite:///x.db").returncode == 1
+
+
+def allowed(policy: dict[str, Any], request: Request) -> bool:
+    """Whether the policy allows a request, as IAM sees it."""
+    body, action = request.body, f"dynamodb:{request.operation}"
+    keys: list[str] = [body[part]["id"]["S"] for part in ("Key", "Item") if part in body]
+    for asked in body.get("RequestItems", {}).values():
+        writes = asked if isinstance(asked, list) else [{"Get": {"Key": key}} for key in asked["Keys"]]
+        rows: list[dict[str, Any]] = [next(iter(write.values())) for write in writes]
+        keys += [row["Key" if "Key" in row else "Item"]["id"]["S"] for row in rows]
+    for statement in policy["Statement"]:
+        condition = statement.get("Condition", {}).get("ForAllValues:StringLike", {"dynamodb:LeadingKeys": ["*"]})
+        patterns = condition["dynamodb:LeadingKeys"]
+        if action in statement["Action"] and all(any(fnmatchcase(key, like) for like in patterns) for key in keys):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("options", [NAMES, {"partition_key_prefix": "team"}, {"create_table_if_not_exists": "true"}])
+def test_the_policy_allows_what_calls_ask_and_no_action_more(
+    options: dict[str, str], dynamodb_table: str, proxy: Proxy
+) -> None:
+    new = "dynmemo-new-" + dynamodb_table[-8:]
+    table = new if "create_table_if_not_exists" in options else dynamodb_table
+    cache = Cache.from_url(url_of(table, proxy.endpoint, **options))
+
+    @dynamo_cached(cache=cache, name="f", version="1", ttl="1h", sliding="10m", serializer="bytes")
+    def f(n: int) -> bytes:
+        return bytes(n)
+
+    calls = [f(1), f(1), f.recompute(1), f(900_001), f(900_001), *f.map([2, 3, 4])]
+    assert len(calls) == 8
+    f.invalidate(900_001)
+    cache.set("mine", b"x", ttl="1h", sliding="1m")
+    cache.get("mine")
+    cache.refresh("mine")
+    cache.remove("mine")
+    cache.set_many({"a": b"1", "b": b"2"})
+    cache.get_many(["a", "b"])
+    f.cache_clear()
+    policy = cache.store.policy()  # type: ignore[attr-defined]
+    assert [request for request in proxy.requests if not allowed(policy, request)] == []
+    asked = {f"dynamodb:{operation}" for operation in proxy.counts}
+    actions = {action for statement in policy["Statement"] for action in statement["Action"]}
+    assert actions - asked <= {"dynamodb:UpdateItem", "dynamodb:BatchWriteItem"}
+    assert "dynamodb:Scan" not in actions
+    before = len(proxy.requests)
+    dynmemo.ls(cache=cache)
+    dynmemo.stats(cache)
+    dynmemo.configure(cache)
+    dynmemo.purge()
+    dynmemo.configure(None)
+    scanning = cache.store.policy(scans=True)  # type: ignore[attr-defined]
+    assert [request for request in proxy.requests[before:] if not allowed(scanning, request)] == []
+    assert any(request.operation == "Scan" for request in proxy.requests)
+
+
+def test_the_policy_is_printed_with_its_table_in_three_forms() -> None:
+    url = "dynamodb://weather?region=eu-west-1&partition_key_prefix=a*b&ttl_attribute_name=expires"
+    said = json.loads(ran("-m", "dynmemo", "policy", url, "--account", "123456789012").stdout)
+    rows = said["Statement"][0]
+    assert rows["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] == ["a${*}b:dc:*"]
+    assert rows["Resource"] == "arn:aws:dynamodb:eu-west-1:123456789012:table/weather"
+    template = json.loads(ran("-m", "dynmemo", "policy", url, "--format", "cloudformation").stdout)
+    table = template["Resources"]["Cache"]["Properties"]
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
+    terraform = ran("-m", "dynmemo", "policy", url, "--format", "terraform").stdout
+    assert 'attribute_name = "expires"' in terraform
+    assert "a$${*}b:dc:*" in terraform

@@ -1,0 +1,100 @@
+"""Entries on their way to another cache: the team hits all of them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+
+from dynmemo import Cache, dynamo_cached
+from dynmemo.transfer import transfer
+from tests.pythons import ran
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def kept_in(cache: Cache, name: str = "moved", **options: Any) -> Any:
+    @dynamo_cached(cache=cache, name=name, version="1", **options)
+    def f(n: int) -> Any:
+        return {"number": n, "array": np.arange(n)}
+
+    return f
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Cache:
+    return Cache.sqlite(tmp_path / "mine.db", secret="mine" * 8)
+
+
+@pytest.fixture(params=["other secret", "encrypted", "no secret", pytest.param("dynamodb", marks=pytest.mark.dynamodb)])
+def team(request: pytest.FixtureRequest, tmp_path: Path) -> Cache:
+    if request.param == "dynamodb":
+        table, endpoint = (request.getfixturevalue(name) for name in ("dynamodb_table", "dynamodb_endpoint"))
+        given = f"region=eu-west-1&endpoint_url={quote(endpoint, safe='')}&partition_key_prefix=team&secret={'t' * 32}"
+        return Cache.from_url(f"dynamodb://{table}?{given}")
+    secret: dict[str, Any] = {"no secret": {"secret": ""}}.get(request.param, {"secret": "team" * 8})
+    return Cache.sqlite(tmp_path / "team.db", **secret, encrypt=request.param == "encrypted")
+
+
+def test_the_team_hits_all_that_was_pushed(mine: Cache, team: Cache) -> None:
+    numbers = [*range(60), 100_000, 200_000]  # the last two lie in files, or in parts
+    for n in numbers:
+        kept_in(mine, ttl="1h")(n)
+    would = transfer(mine, team, dry_run=True)
+    done = transfer(mine, team)
+    assert (would.copied, done.copied, done.unreadable, done.too_large) == (62, 62, 0, 0)
+    assert would.size == done.size
+    f = kept_in(team)
+    for n in numbers:
+        assert (f(n)["array"] == np.arange(n)).all()
+    assert (f.cache_info().hits, f.cache_info().misses) == (62, 0)
+    again = transfer(mine, team)
+    assert (again.copied, again.kept) == (0, 62)
+
+
+def test_only_what_is_live_is_copied_and_nothing_over_something_newer(mine: Cache, tmp_path: Path) -> None:
+    team = Cache.sqlite(tmp_path / "team.db")
+    f, theirs = kept_in(mine), kept_in(team)
+    other = kept_in(mine, "other")
+    other(1)
+    other.cache_clear()
+    f(1)
+    f(2)
+    assert transfer(mine, team).copied == 2
+    theirs.recompute(1)
+    newer = theirs.entry(1).computed_at
+    assert transfer(mine, team).kept == 2
+    assert theirs.entry(1).computed_at == newer
+    assert transfer(mine, team, replace=True).copied == 1
+    assert theirs.entry(1).computed_at == f.entry(1).computed_at
+    theirs.cache_clear()
+    assert transfer(mine, team, fn="moved").copied == 2
+    assert theirs.entry(1) is not None
+
+
+def test_what_the_secret_does_not_verify_is_not_copied(mine: Cache, tmp_path: Path) -> None:
+    kept_in(mine)(1)
+    thief = Cache.sqlite(tmp_path / "mine.db", secret="guessed" * 8)
+    team = Cache.sqlite(tmp_path / "team.db")
+    assert transfer(thief, team).unreadable == 1
+    assert kept_in(team).entry(1) is None
+
+
+def test_push_and_pull_from_the_command_line(tmp_path: Path) -> None:
+    mine, team = (f"sqlite:///{(tmp_path / name).as_posix()}" for name in ("mine.db", "team.db"))
+    kept_in(Cache.from_url(mine))(1)
+    done = ran("-m", "dynmemo", "push", "moved", "--url", mine, "--to", team, "--dry-run")
+    assert done.stdout.startswith("Would copy 1 entry"), done.stderr
+    assert not (tmp_path / "team.db").exists()
+    done = ran("-m", "dynmemo", "push", "--url", mine, "--to", f"{team}?secret={'s' * 32}", "--json")
+    assert json.loads(done.stdout)["copied"] == 1
+    Cache.from_url(mine).store.remove(kept_in(Cache.from_url(mine)).cache_key(1))
+    done = ran("-m", "dynmemo", "pull", "--url", mine, "--from", f"{team}?secret={'s' * 32}")
+    assert done.stdout.startswith("Copied 1 entry"), done.stderr
+    assert kept_in(Cache.from_url(mine)).entry(1) is not None
+    done = ran("-m", "dynmemo", "push", "--url", mine, "--to", f"{team}?max_value_bytes=1")
+    assert (done.returncode, "larger than the target accepts" in done.stdout) == (1, True)
