@@ -109,7 +109,7 @@ def test_cost_shows_a_month_beside_that_of_the_net_provider_and_whose_prices_the
     said = printed("-m", "dynmemo", "cost", *EXAMPLE, COLUMNS="80")
     assert max(map(len, said.splitlines())) <= 80
     rows = {line[:20].strip(): line[20:].split() for line in said.splitlines()}
-    assert rows["dynmemo"] == ["33,023,632", "79,870,588", "62,843,478", "49.28"]
+    assert rows["dynmemo"] == ["32,564,348", "79,982,609", "62,843,478", "49.28"]
     assert rows["the .NET algorithm"] == ["52,560,000", "78,840,000", "262,800,000", "174.11"]
     assert "On demand in us-east-1 since 2024-11-01, in dollars: 0.625 a million write" in said
 
