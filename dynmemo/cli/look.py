@@ -40,6 +40,7 @@ def ls(
     sort: Annotated[
         str | None, typer.Option(metavar="size|age|saved|name", help="Default: functions by name, entries by age.")
     ] = None,
+    long: Annotated[bool, typer.Option("--long", help="Say who computed each entry.")] = False,
     yes: Yes = False,
     as_json: Json = False,
     url: Url = None,
@@ -53,7 +54,7 @@ def ls(
     if as_json:
         print_json([asdict(row) for row in listing])
     elif listing:
-        print_table(listing.table(), right=_NUMBERS)
+        print_table(listing.table(long=long), right=_NUMBERS)
     else:
         print(f"There is nothing in {listing.location}." if name is None else f"There are no live entries of {name}.")
 

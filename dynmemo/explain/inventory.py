@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from dynmemo import expiry, views
-from dynmemo.codec.envelope import ZSTD, read_header
+from dynmemo.codec.envelope import ZSTD, origin_told, read_header
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, UnreadableValueError
 from dynmemo.explain.listed import CacheStats, ListedEntry, ListedFunction, Listing, ShownEntry
 from dynmemo.item import Extent
 from dynmemo.keys import GENERATION_SUFFIX, generation_key, key_name
+from dynmemo.origin import read_origin
 from dynmemo.parts import IN_FILE, owner
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def show_entry(cache: Cache, key: str) -> ShownEntry | None:
         deadline=_utc(row.ttl_deadline),
         window=row.ttl_window,
     )
-    if header is None:
+    if header is None or row.value is None:
         return shown
     return replace(
         shown,
@@ -118,6 +119,7 @@ def show_entry(cache: Cache, key: str) -> ShownEntry | None:
         is_compressed=bool(header.flags & ZSTD),
         is_signed=header.signed,
         is_encrypted=header.encrypted,
+        origin=read_origin(origin_told(row.value)),
     )
 
 
@@ -201,7 +203,8 @@ def _entry(found: Found, generation: str, now: float) -> ListedEntry:
         seconds = None
     state = _state(found.row, generation, now)
     expires = _utc(expiry.expires_at(found.row))
-    return ListedEntry(found.key, state, found.size, _utc(found.stored_at), expires, seconds)
+    origin = read_origin(origin_told(found.front)) if found.front else None
+    return ListedEntry(found.key, state, found.size, _utc(found.stored_at), expires, seconds, origin)
 
 
 def _state(row: Item, generation: str | None, now: float) -> str:

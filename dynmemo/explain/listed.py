@@ -11,6 +11,8 @@ from dynmemo import views
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dynmemo.origin import Origin
+
 T = TypeVar("T", bound="ListedEntry | ListedFunction")
 
 
@@ -31,6 +33,8 @@ class ListedEntry:
     """When it expires unless it is used before (UTC); None for never."""
     seconds: float | None
     """How long computing it took; None where that cannot be told without reading the value."""
+    origin: Origin | None = None
+    """Where it comes from; None where that is not told, or cannot be without reading the value."""
 
     @property
     def code(self) -> str:
@@ -46,6 +50,7 @@ class ListedEntry:
             "stored": _ago(self.stored_at, now),
             "expires": _ago(self.expires_at, now, "never"),
             "took": _took(self.seconds),
+            "by": "" if self.origin is None else self.origin.who,
         }
 
 
@@ -109,14 +114,18 @@ class Listing(Generic[T]):
     def __repr__(self) -> str:
         return f"<dynmemo.Listing: {len(self.rows):,} in {self.location}>"
 
-    def table(self) -> list[list[str]]:
-        """In words: a line of titles, then one for each row. Columns of which nothing is known are left out."""
+    def table(self, *, long: bool = False) -> list[list[str]]:
+        """In words: a line of titles, then one for each row. Columns of which nothing is known are left out.
+
+        `long` adds who computed an entry.
+        """
         lines = [row.in_words(self.listed_at) for row in self.rows]
-        titles = [title for title in (lines[0] if lines else ()) if any(line[title] for line in lines)]
+        wanted = [title for title in (lines[0] if lines else ()) if long or title != "by"]
+        titles = [title for title in wanted if any(line[title] for line in lines)]
         return [titles, *([line[title] for title in titles] for line in lines)]
 
     def _repr_html_(self) -> str:
-        table = self.table()
+        table = self.table(long=True)
         lines = ([views.code(line[0]), *map(views.plain, line[1:])] for line in table[1:])
         cells = [list(map(views.label, table[0])), *lines]
         return views.page(self.location, f"{len(self.rows):,}", views.table("", cells))
@@ -151,6 +160,8 @@ class ShownEntry:
     is_compressed: bool = False
     is_signed: bool = False
     is_encrypted: bool = False
+    origin: Origin | None = None
+    """Where it comes from, if it says so."""
 
     def in_words(self) -> dict[str, str]:
         """What a table says of it."""
@@ -161,6 +172,7 @@ class ShownEntry:
             "state": self.state,
             "computed": _when(self.computed_at, now),
             "took": _took(self.seconds),
+            "by": "" if self.origin is None else str(self.origin),
             "expires": _when(self.expires_at, now, "never"),
             "deadline": _when(self.deadline, now),
             "sliding": self.window or "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynmemo import Cache, InvalidOptionError, dynamo_cached
-from dynmemo.explain.inventory import header_of, list_entries, list_functions
+from dynmemo.explain.inventory import header_of, list_entries, list_functions, show_entry
 from dynmemo.item import Item
 from dynmemo.stores.sqlite import SqliteStore
 
@@ -122,3 +123,24 @@ def test_a_row_is_shown_by_what_its_envelope_says(cache: Cache) -> None:
     plain = header_of(cache, "plain")
     assert plain is not None
     assert plain[1] is None
+
+
+def test_an_entry_says_who_has_computed_it_and_one_of_a_cache_without_origins_does_not(store: Store) -> None:
+    @dynamo_cached(cache=Cache(store), name="told", version="1")
+    def told() -> int:
+        return 1
+
+    @dynamo_cached(cache=Cache(store, origin=False), name="untold", version="1")
+    def untold() -> int:
+        return 1
+
+    for function, is_told in ((told, True), (untold, False)):
+        function()
+        cache = Cache(store)
+        shown, [listed] = show_entry(cache, function.cache_key()), list_entries(cache, function.__name__)
+        assert shown is not None
+        assert (shown.origin is not None) is is_told
+        if isinstance(store, SqliteStore):
+            assert listed.origin == shown.origin
+        who = f"(pid {os.getpid()}" if is_told else ""
+        assert who in shown.in_words()["by"]
