@@ -139,6 +139,6 @@ def test_explain_says_where_a_value_lies(dynamodb_endpoint: str, dynamodb_table:
             function = dynamo_cached(cache=cache, name="load", version=1)(load)
             function()
             said.append(function.explain().detail)
-    assert "bytes in 4 parts, read from the copy on this machine, computed" in said[0]
-    assert "bytes in 4 parts, computed" in said[1]
-    assert "bytes in a file, computed" in said[2]
+    assert "MB in 4 parts, read from the copy on this machine, computed" in said[0]
+    assert "MB in 4 parts, computed" in said[1]
+    assert "MB in a file, computed" in said[2]
