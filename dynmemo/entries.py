@@ -235,6 +235,8 @@ class Entries:
         reading = self._near.reading(version, self._generations.clock())
         missing = [key for key, looked in near.items() if looked is None]
         rows = self.store.read_many(missing, consistent=self._near.seconds is not None)
+        if any(row.lease_owner is not None for row in rows.values()):
+            self.generation()  # whether these leases count
         # Each row is let go once its value is made of it.
         found = {key: looked or self.judge(key, rows.pop(key, None), reading=reading) for key, looked in near.items()}
         for key in missing:

@@ -11,6 +11,7 @@ from dynmemo.calls.miss import Elsewhere, Failed
 from dynmemo.calls.progress import Tally
 from dynmemo.calls.sweep import Sweep
 from dynmemo.entries import Computed
+from dynmemo.leases import Watch
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -110,8 +111,11 @@ def _to_go_on_from(looked: Looked | None, *, may_claim: bool) -> Looked | None:
     """What a worker needs of what was found: the row that its claim is compared with. No value travels."""
     if looked is None or looked.unreadable is not None or (looked.row is not None and looked.row.value):
         return None
-    # A lease that is not held any more, as this process knows which has watched it.
-    return looked._replace(row=looked.row._replace(lease_owner=None)) if looked.row and may_claim else looked
+    row = looked.row
+    if not may_claim or row is None or row.lease_owner is None or Watch().expect_if_dead(row) is None:
+        return looked
+    # A lease that is dead, as this process knows which has watched it.
+    return looked._replace(row=row._replace(lease_owner=None))
 
 
 def _take(sweep: Sweep, call: Call, future: Future[Ran]) -> None:

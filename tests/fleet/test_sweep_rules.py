@@ -64,9 +64,9 @@ def test_hits_that_are_due_are_refreshed_behind_the_sweep(worker: Callable[..., 
     assert function.cache_info().computed == 10
 
 
-def leave_a_lease(one: Worker, key: str, generation: str | None) -> None:
+def leave_a_lease(one: Worker, key: str, generation: str | None, seconds: float = 1.0) -> None:
     """What a worker of another machine writes that computes for a long time, or has died."""
-    lease = Item(fn="fleet", gen=generation, lease_owner="of another machine", lease_seconds=1.0, lease_beat=0)
+    lease = Item(fn="fleet", gen=generation, lease_owner="of another machine", lease_seconds=seconds, lease_beat=0)
     one.cache.store.write(key, lease)
     one.trips.clear()
 
@@ -127,6 +127,23 @@ def test_what_a_dead_worker_left_is_taken_over_at_once_by_a_worker_that_never_sa
         assert pool.submitted == 1
     assert set(one.trips[:-2]) == {"read_many"}
     assert one.trips[-2:] == ["write", "write"]
+
+
+def test_a_lease_is_held_for_who_has_not_read_the_generation_yet(
+    worker: Callable[..., Worker], forecast: Forecast
+) -> None:
+    one, other = worker(), worker()
+    function = one.decorate(forecast)
+    function(0)
+    row = one.row(function.cache_key(0))
+    assert row is not None
+    leave_a_lease(one, function.cache_key(3), row.gen, seconds=30.0)
+    with Elsewhere() as pool:
+        assert other.decorate(forecast, wait_timeout=0.1).map([3], executor=pool) == [3]
+    assert "write" not in other.trips
+    standing = one.row(function.cache_key(3))
+    assert standing is not None
+    assert standing.lease_owner == "of another machine"
 
 
 def test_a_miss_in_a_worker_is_claim_and_write(worker: Callable[..., Worker], forecast: Forecast) -> None:
