@@ -123,9 +123,7 @@ class ArgumentKeys:
 
     def _bind_to(self, function: Callable[..., object]) -> None:
         label, key, ignore = self._label, self._key, self._ignore_given
-        self._spelled: dict[bytes, tuple[str, tuple[str, str]]] = {}
-        """What `key` gave for scalars, with the code part, by how these are spelled."""
-        self._seen = _defaults_of(function)
+        seen = _defaults_of(function)
         self._signature, followed = _signature(function, label)
         self._ignore = _checked_ignore(ignore, self._signature, label, key)
         self._class_only = "self" in self._ignore
@@ -140,6 +138,9 @@ class ArgumentKeys:
         # A wrapper may put a default of its own in the place of the one that is read here.
         self._defaults = {} if followed else {p.name: p.default for p in parameters if p.default is not p.empty}
         self._outer = inspect.signature(function, follow_wrapped=False) if followed else None
+        self._spelled: dict[bytes, tuple[str, tuple[str, str]]] = {}
+        """What `key` gave for scalars, with the code part, by how these are spelled."""
+        self._seen = seen  # last: another thread that finds these binds by nothing older
 
     def key(self, fn: str, code: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, str]:
         """The key of a call of `fn`, a key name, with this code part; and why its result must not be stored if so.
@@ -150,17 +151,20 @@ class ArgumentKeys:
         """
         function: Any = self._function
         seen = self._seen
-        if seen is not None and (function.__defaults__ is not seen[0] or function.__kwdefaults__ is not seen[1]):
-            self._bind_to(function)  # they were set anew, as hot reload does
+        if seen is not None:
+            by_name = function.__kwdefaults__
+            if function.__defaults__ is not seen[0] or (by_name is not seen[1] and _differ(by_name, seen[1])):
+                self._bind_to(function)  # they were set anew, as hot reload does
+        remembered = self._spelled  # another thread that binds anew replaces it
         spelled = _spelling(args, kwargs) if self._by_spelling else None
-        known = None if spelled is None else self._spelled.get(spelled)
+        known = None if spelled is None else remembered.get(spelled)
         if known is None or known[0] is not code:
             arguments, not_stored = self._digest(self._counted(args, kwargs))
             known = (code, (f"{fn}:{code}:{arguments}", not_stored))
             if spelled is not None and len(spelled) <= _LONGEST_SPELLED:
-                if len(self._spelled) >= _MOST_SPELLED:
-                    self._spelled.clear()
-                self._spelled[spelled] = known
+                if len(remembered) >= _MOST_SPELLED:
+                    remembered.clear()
+                remembered[spelled] = known
         return known[1]
 
     def _counted(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
@@ -323,8 +327,18 @@ def _with_parameters_of(function: FunctionType) -> FunctionType:
     return twin
 
 
-def _defaults_of(function: Any) -> tuple[object, object] | None:
-    return (function.__defaults__, function.__kwdefaults__) if type(function) is FunctionType else None
+def _defaults_of(function: Any) -> tuple[object, dict[str, object] | None] | None:
+    if type(function) is not FunctionType:
+        return None
+    by_name = function.__kwdefaults__
+    return function.__defaults__, None if by_name is None else dict(by_name)
+
+
+def _differ(now: dict[str, object] | None, seen: dict[str, object] | None) -> bool:
+    """Whether the defaults of keyword-only parameters are others: their dict may be changed in place."""
+    if now is None or seen is None:
+        return now is not seen
+    return now.keys() != seen.keys() or any(now[name] is not value for name, value in seen.items())
 
 
 def _signature(function: Callable[..., object], label: str) -> tuple[inspect.Signature, bool]:

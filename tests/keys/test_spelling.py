@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dynmemo.keys
 from dynmemo import dynamo_cached
 from dynmemo.keys import _LONGEST_SPELLED, _MOST_SPELLED, ArgumentKeys
 
@@ -67,6 +68,34 @@ def test_what_may_change_is_digested_every_time(monkeypatch: pytest.MonkeyPatch)
         pass
 
     assert with_scalar.cache_key(Number(1)) != with_scalar.cache_key(1)
+
+
+def test_a_default_of_a_keyword_that_was_set_in_place_is_part_of_the_key() -> None:
+    @dynamo_cached(version=1)
+    def rate(x: int, *, of: int = 1) -> None: ...
+
+    key = rate.cache_key(1)
+    (rate.__wrapped__.__kwdefaults__ or {})["of"] = 2
+    assert rate.cache_key(1) == rate.cache_key(1, of=2) != key == rate.cache_key(1, of=1)
+
+
+def test_a_call_that_comes_while_defaults_are_read_anew_has_the_key_of_the_new_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def rate(x: int, of: int = 1) -> None: ...
+
+    keys, given, read = ArgumentKeys(rate, "rate"), [], dynmemo.keys._signature
+    keys.key("f", "c", (1,), {})
+    rate.__defaults__ = (2,)
+
+    def meanwhile(*args: Any) -> Any:
+        monkeypatch.setattr(dynmemo.keys, "_signature", read)
+        given.append(keys.key("f", "c", (1,), {}))
+        return read(*args)
+
+    monkeypatch.setattr(dynmemo.keys, "_signature", meanwhile)
+    assert keys.key("f", "c", (1,), {}) == given[0] == keys.key("f", "c", (1, 2), {})
+    assert keys.key("f", "c", (1,), {}) == given[0]
 
 
 def test_few_and_short_ones_are_remembered() -> None:
