@@ -26,6 +26,10 @@ RECHECK_SECONDS = 5.0
 EARLIEST_PART = 0.8
 """Of these seconds, from which on it is read again: processes that begin together do not ask together for ever."""
 
+SETTLED_SECONDS = 1.0
+"""For so long after this process has read or written one, it is not read along with others: a read that is behind
+would undo a clear of this process."""
+
 WAITING_SECONDS = 25.0
 """How much longer it is believed by a call that only waits: what it finds and what it claims is judged anew."""
 
@@ -75,14 +79,15 @@ class Generations:
         """The generation in which `fn` is, at most `RECHECK_SECONDS` old, or so many seconds of `grace` more.
 
         With the generation of all functions, those of each that was asked for since the last time are read in one go,
-        also where they are believed still: so they are due together from then on.
+        also where they are believed still, unless for a moment only: so they are due together from then on.
         """
         now = self.clock() - grace
         last = self.last.get(fn)
         if last is not None and last[1] > now:
             return last[0]
         if not self._is_believed(ALL, now):
-            self._read(store, {ALL, fn, *tuple(self._called)})
+            settled = self.clock() - SETTLED_SECONDS
+            self._read(store, {each for each in (ALL, fn, *tuple(self._called)) if not self._is_newer(each, settled)})
             self._called = set()
         elif not self._is_believed(fn, now):
             self._read(store, {fn})
@@ -140,6 +145,10 @@ class Generations:
     def _is_believed(self, fn: str, now: float) -> bool:
         row = self._rows.get(fn)
         return row is not None and row.until > now
+
+    def _is_newer(self, fn: str, than: float) -> bool:
+        row = self._rows.get(fn)
+        return row is not None and row.asked > than
 
     def _read(self, store: Store, fns: Iterable[str], *, consistent: bool = False) -> dict[str, str | None]:
         asked, keys = self.clock(), {fn: generation_key(fn) for fn in fns}

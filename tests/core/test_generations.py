@@ -120,6 +120,32 @@ def test_functions_that_begin_one_after_the_other_are_read_together_from_then_on
     assert alone == [["g#gen"], ["h#gen"]]
 
 
+class Behind(SqliteStore):
+    """Answers as it was when `past` was taken, where it is not asked to be consistent."""
+
+    past: dict[str, Item] | None = None
+
+    def read_many(self, keys: Sequence[str], *, consistent: bool = False) -> dict[str, Item]:
+        if consistent or self.past is None:
+            return super().read_many(keys, consistent=consistent)
+        return {key: self.past[key] for key in keys if key in self.past}
+
+
+def test_a_read_that_is_behind_does_not_undo_a_clear_of_this_process(tmp_path: Path) -> None:
+    with closing(Behind(str(tmp_path / "cache.db"))) as store:
+        clock = Clock(0.0)
+        generations = Generations(clock, lambda low, _: low)
+        before = generations.ensured(store, "fn")
+        clock.now = 3.9
+        store.past = store.read_many(["#gen", "fn#gen"])
+        generations.renew(store, "fn")
+        clock.now = 4.1  # that of all functions is due, and all that are called are read along with it
+        assert generations.known(store, "fn") != before
+        store.past = None
+        clock.now = 8.2
+        assert generations.known(store, "fn") == generations.confirmed(store, "fn")
+
+
 def test_an_old_entry_is_doubted_once_however_often_it_is_met(store: Counted) -> None:
     generations = Generations(Clock(0.0))
     old = generations.ensured(store, "fn")
