@@ -138,7 +138,7 @@ class Daemons:
     """A number of daemon threads, which start with the first work and end with the last one after `end`.
 
     The threads of `concurrent.futures` are joined when the interpreter ends, so an interrupt would have to wait for
-    every request that is under way. These are not.
+    every request that is under way. These are not. Where none can be started, who submits does the work.
     """
 
     def __init__(self, threads: int, name: str) -> None:
@@ -163,11 +163,15 @@ class Daemons:
             else:
                 future.set_result(result)
 
-        self._work.put(act)
         if self._left:
             self._left -= 1
-            self._started += 1
-            threading.Thread(target=self._run, name=f"{self._name}-{self._started}", daemon=True).start()
+            with suppress(RuntimeError):  # too many threads, or the interpreter is ending
+                threading.Thread(target=self._run, name=f"{self._name}-{self._started + 1}", daemon=True).start()
+                self._started += 1
+        if self._started:
+            self._work.put(act)
+        else:
+            act()
         return future
 
     def end(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -92,6 +93,26 @@ def test_a_value_too_large_for_one_item_comes_back_whole(store: DynamoDBStore, l
     assert read.parts is not None
     assert read.parts.length == length
     assert store.read_many(["k", "absent"]) == {"k": read}
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_where_too_few_threads_can_be_started_parts_come_with_those(
+    store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    left, start = list(range(threads)), threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if not left:
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        left.pop()
+        start(thread)
+
+    store.write("k", Item(NEW))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    row = store.read("k")
+    assert row is not None
+    assert row.value is not None
+    assert bytes(row.value) == NEW
 
 
 def test_only_what_does_not_fit_is_split(store: DynamoDBStore, table: Table) -> None:
