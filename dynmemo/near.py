@@ -94,9 +94,15 @@ class Near(Generic[T]):
         return Reading(version, fresh_until, self._drops)
 
     def put(self, key: str, entry: NearEntry[T], drops: int) -> None:
-        """Keep what was read, unless this process has dropped it since the reading began, when there were `drops`."""
+        """Keep what was read, unless this process has dropped it since the reading began, when there were `drops`.
+
+        What another thread began to read later stays: nobody sees an older row after it.
+        """
         size = _BESIDE + entry.size
         with self._lock:
+            known = self.entries.get(key)
+            if known is not None and known.fresh_until > entry.fresh_until:
+                return
             if size > self._max_bytes or drops < self._dropped.get(key, self._forgotten):
                 return
             self._remove(key)

@@ -497,6 +497,15 @@ def test_of_what_was_dropped_too_long_ago_to_be_remembered_no_older_reading_is_k
     assert list(near.entries) == ["k0"]
 
 
+def test_what_another_thread_began_to_read_later_is_not_replaced_by_an_older_row() -> None:
+    near: Near[str] = Near(NEAR_MAX_BYTES, NEAR)
+    earlier, later = near.reading(None, 0), near.reading(None, 1)
+    for reading, row in ((later, "new"), (earlier, "old")):
+        assert reading is not None
+        near.put("k", NearEntry(Item(value=b""), row, None, reading.fresh_until, math.inf, 0), reading.drops)
+    assert near.entries["k"].opened == "new"
+
+
 def test_what_is_shared_within_a_value_counts_once() -> None:
     value: tuple[Any, ...] = ()
     for _ in range(100):
