@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dynmemo.entries import Entries
 from dynmemo.item import Item
 from dynmemo.leases import watch
 from tests.clock import Clock
@@ -129,8 +130,9 @@ def test_what_a_dead_worker_left_is_taken_over_at_once_by_a_worker_that_never_sa
     assert one.trips[-2:] == ["write", "write"]
 
 
-def test_a_lease_is_held_for_who_has_not_read_the_generation_yet(
-    worker: Callable[..., Worker], forecast: Forecast
+@pytest.mark.parametrize("is_over", [False, True], ids=["not read yet", "not believed any more"])
+def test_a_live_lease_is_not_taken_over_by_who_does_not_know_the_generation(
+    worker: Callable[..., Worker], forecast: Forecast, monkeypatch: pytest.MonkeyPatch, is_over: bool
 ) -> None:
     one, other = worker(), worker()
     function = one.decorate(forecast)
@@ -138,6 +140,8 @@ def test_a_lease_is_held_for_who_has_not_read_the_generation_yet(
     row = one.row(function.cache_key(0))
     assert row is not None
     leave_a_lease(one, function.cache_key(3), row.gen, seconds=30.0)
+    if is_over:
+        monkeypatch.setattr(Entries, "known_generation", lambda entries, row=None: None)
     with Elsewhere() as pool:
         assert other.decorate(forecast, wait_timeout=0.1).map([3], executor=pool) == [3]
     assert "write" not in other.trips
