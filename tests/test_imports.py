@@ -46,8 +46,8 @@ ROOMS = [
     "prices",
     "costs",
     "calls",
-    "magics",
     "looking",
+    "magics",
     "",  # the package itself: what `from dynmemo import ...` gives
     "demo",
     "cli",

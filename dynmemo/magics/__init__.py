@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
+from dynmemo import looking
 from dynmemo.calls import Options, clear
 from dynmemo.calls.wrapper import AsyncCachedFunction, CachedFunction
 from dynmemo.counters import CacheInfo
@@ -93,11 +94,13 @@ class CellMagics(Magics):
 
     @no_var_expand
     @line_magic
-    def dynmemo(self, line: str) -> None:
+    def dynmemo(self, line: str) -> object:
         """Look at the cache of this notebook.
 
         %dynmemo info: what the cells and decorated functions of this notebook did.
         %dynmemo where: where results are kept.
+        %dynmemo ls [NAME]: the functions that have stored something there, or the entries of one.
+        %dynmemo doctor: whether calls can use it, and what to do where they cannot.
         %dynmemo clear NAME...: forget what cells that bind exactly these names have stored, or a decorated function.
         """
         what, *names = line.split() or ["info"]
@@ -107,8 +110,15 @@ class CellMagics(Magics):
             print(default_cache().store.location)
         elif what == "clear" and names:
             print(self._clear(names))
+        elif what == "ls" and len(names) <= 1:
+            return looking.ls(*names)
+        elif what == "doctor" and not names:
+            return looking.doctor()
         else:
-            raise UsageError("%dynmemo takes info, where, or clear with the names that a cell binds")
+            raise UsageError(
+                "%dynmemo takes info, where, doctor, ls with or without a name, or clear with the names of a cell"
+            )
+        return None
 
     def _info(self) -> str:
         rows: list[tuple[str, ...]] = [("", "hits", "computed", "waited", "not stored", "seconds saved")]

@@ -364,7 +364,9 @@ def test_info_where_and_clear(first: Kernel, second: Kernel, folder: Path) -> No
     assert second.run("%dynmemo where") == f"{folder / 'cache.db'}\n"
     assert second.run("%dynmemo clear counted") == "Forgot what cells that bind counted have stored.\n"
     assert not hits(second, "counted", "counted = 1")
-    assert "%dynmemo takes info, where, or clear" in second.fails("%dynmemo wipe")
+    assert "%dynmemo takes info, where, doctor, ls" in second.fails("%dynmemo wipe")
+    assert "cell.counted" in second.shown("%dynmemo ls")
+    assert "can be read and written to" in second.shown("%dynmemo doctor")
 
 
 def test_info_and_clear_know_decorated_functions(first: Kernel) -> None:
