@@ -80,7 +80,7 @@ class ByKey:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """The values of those keys that have one, their windows started anew: on DynamoDB one request per 100 keys."""
-        places = {key: self._row_key(key) for key in keys}
+        places = {key: self._row_key(key) for key in _several(keys)}
         rows = self._cache.store.read_many(list(places.values()))
         values = ((key, self._used(where, rows.pop(where, None))) for key, where in places.items())
         return {key: value for key, value in values if value is not None}
@@ -210,7 +210,7 @@ class ByKey:
 
     def remove_many(self, keys: Iterable[str]) -> None:
         """`remove` of many keys, in as few requests as `set_many`; parts are left as there."""
-        places = [self._row_key(key) for key in keys]
+        places = [self._row_key(key) for key in _several(keys)]
         with self._changing(*places):
             self._cache.store.remove_many(places)
 
@@ -395,6 +395,12 @@ for _kind in (ByKey, Region):
     for _name, _method in list(vars(_kind).items()):
         if inspect.isfunction(_method) and not _name.startswith("_"):
             setattr(_kind, _name, short_tracebacks(_method))
+
+
+def _several(keys: Iterable[str]) -> Iterable[str]:
+    if isinstance(keys, (str, bytes)):
+        raise InvalidOptionError("keys= takes several keys, such as a list; the given one is a single text")
+    return keys
 
 
 def _dates_of(row: Item) -> dict[str, Any]:

@@ -288,8 +288,8 @@ def clear(function_or_name: Callable[..., Any] | str | None = None) -> None:
 
     Args:
         function_or_name: a decorated function (its own cache is cleared), the name of one in the default cache
-            (``"module.function"`` or its ``name=``), or None for all functions in the default cache. What other
-            programs or `Cache.set` stored stays.
+            (``"module.function"`` or its ``name=``) or of a region, or None for all functions and regions in the
+            default cache. What other programs or `Cache.set` stored stays.
 
     Raises:
         InvalidOptionError: neither a decorated function nor a name.

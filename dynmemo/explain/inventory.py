@@ -14,7 +14,7 @@ from dynmemo import expiry, views
 from dynmemo.codec.envelope import ZSTD, origin_told, read_header
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, UnreadableValueError
 from dynmemo.explain.listed import CacheStats, ListedEntry, ListedFunction, Listing, ShownEntry
-from dynmemo.item import Extent
+from dynmemo.item import FRONT_BYTES, Extent
 from dynmemo.keys import GENERATION_SUFFIX, generation_key, key_name
 from dynmemo.origin import read_origin
 from dynmemo.parts import IN_FILE, owner
@@ -149,7 +149,7 @@ def header_of(cache: Cache, key: str) -> tuple[Item, Header | None] | None:
         return None
     if row.value is None:
         return row, None
-    front = row.value if isinstance(row.value, bytes) else b"".join(row.value.pieces(len(row.value)))
+    front = row.value if isinstance(row.value, bytes) else b"".join(row.value.pieces(FRONT_BYTES))
     try:
         return row, read_header(front)
     except UnreadableValueError:  # bytes of `Cache.set`
