@@ -97,3 +97,14 @@ def test_the_notebook_is_committed_as_it_ran(name: str) -> None:
     outputs = [output for cell in code for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     assert [output for output in outputs if "image/png" in output.get("data", {})], "it has no plot"
+
+
+def test_two_kernels_and_a_pool_compute_each_result_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DYNMEMO_URL", f"sqlite:///{(tmp_path / 'cache.db').as_posix()}")
+    client = opened("02_team.ipynb")
+    with client.setup_kernel():
+        reader = Reader(client)
+        reader.run(lambda cell: not is_told_to_forget(cell))
+        assert reader.ask("here + there") == 40
+        assert reader.ask("int(counts.sum())") == 60
+        reader.run(is_told_to_forget)
