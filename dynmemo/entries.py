@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dynmemo import expiry, views
 from dynmemo._process import chance
-from dynmemo.codec import origin_told, seconds_told
+from dynmemo.codec import header_told, origin_told
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, UnreadableValueError
 from dynmemo.item import LATEST_TIME
 from dynmemo.keys import lease_key
@@ -21,6 +20,7 @@ from dynmemo.origin import described, read_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
+    from datetime import datetime
 
     from dynmemo.cache import Cache
     from dynmemo.codec import Codec, Decoded, Opened
@@ -352,8 +352,8 @@ class Entries:
         if looked.decoded is not None:
             return looked.decoded.seconds
         value = None if looked.row is None else looked.row.value
-        told = None if value is None else seconds_told(value)
-        return self._took.get(key.rpartition(":")[2]) if told is None else told
+        told = None if value is None else header_told(value)
+        return self._took.get(key.rpartition(":")[2]) if told is None else told.seconds
 
     def entry(self, key: str) -> Entry[Any] | None:
         """What is stored under `key`, None for a miss."""
@@ -363,8 +363,8 @@ class Entries:
         end = expiry.expires_at(looked.row)
         return Entry(
             value=looked.decoded.value,
-            computed_at=datetime.fromtimestamp(looked.decoded.computed_at, UTC),
-            expires_at=None if end is None else datetime.fromtimestamp(end, UTC),
+            computed_at=views.utc(looked.decoded.computed_at),
+            expires_at=None if end is None else views.utc(end),
             size=len(looked.row.value),
             seconds=looked.decoded.seconds,
             origin=read_origin(origin_told(looked.row.value)),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 _SCALARS = frozenset({type(None), bool, int, float, complex})
+_LATEST = 253_402_300_799  # where dates end
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 
 
@@ -50,9 +51,14 @@ def duration(seconds: float) -> str:
     return " ".join(filter(None, parts))
 
 
+def utc(seconds: float) -> datetime:
+    """Unix seconds as a date; where rows of other programs say what is none, the one that is nearest."""
+    return datetime.fromtimestamp(min(max(0, seconds), _LATEST), UTC)
+
+
 def moment(seconds: float, zone: tzinfo | None = None) -> str:
     """Unix seconds as a date in `zone`, or in that of this machine: ``2026-03-01 14:02:10 CET``."""
-    date = datetime.fromtimestamp(int(seconds), UTC)
+    date = utc(seconds).replace(microsecond=0)
     with suppress(OverflowError, ValueError, OSError):  # the last hours of the year 9999 are over in the east
         date = date.astimezone(zone)
     return f"{date:%Y-%m-%d %H:%M:%S %Z}"

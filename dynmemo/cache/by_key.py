@@ -7,20 +7,21 @@ import random
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dynmemo import expiry
+from dynmemo import expiry, views
 from dynmemo.cache.options import check_key
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError
-from dynmemo.item import LATEST_TIME, Expect, Item, Written
+from dynmemo.item import Expect, Item, Written
 from dynmemo.keys import key_name
 from dynmemo.parts import bytes_of
 from dynmemo.tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from dynmemo.cache import Cache
     from dynmemo.expiry import Duration, Ttl
@@ -408,5 +409,4 @@ def _dates_of(row: Item) -> dict[str, Any]:
 
 
 def _moment(seconds: int | None) -> datetime | None:
-    # Other programs may have written any number.
-    return None if seconds is None else datetime.fromtimestamp(min(max(seconds, 0), LATEST_TIME), UTC)
+    return None if seconds is None else views.utc(seconds)

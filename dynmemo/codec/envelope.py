@@ -21,7 +21,7 @@ from dynmemo.codec.by_value import Own
 from dynmemo.codec.refusal import CannotSerialize
 from dynmemo.codec.serializers import BUFFERS, BY_VALUE
 from dynmemo.errors import UnreadableValueError
-from dynmemo.item import Content, Pieces
+from dynmemo.item import LATEST_TIME, Content, Pieces
 from dynmemo.parts import THREADS, THREADS_FROM
 
 if TYPE_CHECKING:
@@ -145,17 +145,17 @@ def read_header(data: Bytes) -> Header:
         name = ""
     if flags & HAS_ORIGIN:
         size += _LENGTH_SIZE + int.from_bytes(data[size : size + _LENGTH_SIZE], "little")
-    if not name or total < size + TRAILER_SIZE:
+    are_times = 0 <= computed_at <= LATEST_TIME and 0 <= seconds < math.inf  # else nobody could tell them
+    if not name or total < size + TRAILER_SIZE or not are_times:
         raise UnreadableValueError("the envelope's header is damaged", cause="format")
     known = deadline if flags & HAS_DEADLINE else None
     return Header(flags, (major, minor), key_id, computed_at, seconds, known, length, name, size)
 
 
-def seconds_told(data: Bytes | Content) -> float | None:
-    """How long computing took, for people: as the front of an envelope says it, which nobody has verified."""
+def header_told(data: Bytes | Content) -> Header | None:
+    """What the front of an envelope says, which nobody has verified; None where there is none."""
     with suppress(OSError, UnreadableValueError):
-        seconds = read_header(_front(data)).seconds
-        return seconds if 0 <= seconds < math.inf else None
+        return read_header(_front(data))
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +20,7 @@ from dynmemo.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from dynmemo.codec import Decoded
     from dynmemo.entries import Entries, Looked
@@ -119,7 +119,7 @@ def _live(looked: Looked, row: Item, decoded: Decoded, near: float | None) -> _S
     if end is None:
         return _Standing("live", f"never expires ({about})", None, origin)
     window = "" if row.ttl_window is None else " unless it is used before"
-    return _Standing("live", f"until {views.moment(end)}{window} ({about})", datetime.fromtimestamp(end, UTC), origin)
+    return _Standing("live", f"until {views.moment(end)}{window} ({about})", views.utc(end), origin)
 
 
 def _outside(row: Item) -> str:
@@ -147,7 +147,7 @@ def _gone(looked: Looked, now: float, generation: str, *, called_before: bool) -
             if row.stale_for is None or row.ttl_date is None
             else f", kept for errors until {views.moment(row.ttl_date)}"
         )
-        return _Standing("expired", f"since {views.moment(end)}{kept}", datetime.fromtimestamp(end, UTC))
+        return _Standing("expired", f"since {views.moment(end)}{kept}", views.utc(end))
     if row.value is None:
         return _Standing("unreadable", "a part of the value is missing")
     return _Standing("expired", "the deadline that was signed with the value has passed")

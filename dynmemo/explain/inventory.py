@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import replace
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from dynmemo import expiry, views
-from dynmemo.codec.envelope import ZSTD, origin_told, read_header
-from dynmemo.errors import InvalidOptionError, StoreUnavailableError, UnreadableValueError
+from dynmemo.codec.envelope import ZSTD, header_told, origin_told
+from dynmemo.errors import InvalidOptionError, StoreUnavailableError
 from dynmemo.explain.listed import CacheStats, ListedEntry, ListedFunction, Listing, ShownEntry
-from dynmemo.item import FRONT_BYTES, Extent
+from dynmemo.item import Extent
 from dynmemo.keys import GENERATION_SUFFIX, generation_key, key_name
 from dynmemo.origin import read_origin
 from dynmemo.parts import IN_FILE, owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
 
     from dynmemo.cache import Cache
     from dynmemo.codec.envelope import Header
@@ -149,11 +149,7 @@ def header_of(cache: Cache, key: str) -> tuple[Item, Header | None] | None:
         return None
     if row.value is None:
         return row, None
-    front = row.value if isinstance(row.value, bytes) else b"".join(row.value.pieces(FRONT_BYTES))
-    try:
-        return row, read_header(front)
-    except UnreadableValueError:  # bytes of `Cache.set`
-        return row, None
+    return row, header_told(row.value)  # bytes of `Cache.set` have none
 
 
 def _order(
@@ -197,14 +193,11 @@ def _functions(cache: Cache, survey: Iterable[Found], sort: str) -> Listing[List
 
 
 def _entry(found: Found, generation: str, now: float) -> ListedEntry:
-    try:
-        seconds = read_header(found.front).seconds if found.front else None
-    except UnreadableValueError:
-        seconds = None
+    header = header_told(found.front)
     state = _state(found.row, generation, now)
     expires = _utc(expiry.expires_at(found.row))
-    origin = read_origin(origin_told(found.front)) if found.front else None
-    return ListedEntry(found.key, state, found.size, _utc(found.stored_at), expires, seconds, origin)
+    origin = read_origin(origin_told(found.front))
+    return ListedEntry(found.key, state, found.size, _utc(found.stored_at), expires, header and header.seconds, origin)
 
 
 def _state(row: Item, generation: str | None, now: float) -> str:
@@ -227,7 +220,7 @@ def _place(row: Item) -> str:
 
 
 def _utc(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return None if seconds is None else views.utc(seconds)
 
 
 def _together(fn: str, entries: list[ListedEntry]) -> ListedFunction:
