@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynmemo import expiry
 from dynmemo._process import Daemons
 from dynmemo.codec import Codec
-from dynmemo.codec.envelope import read_header
 from dynmemo.errors import UnreadableValueError, ValueTooLargeError
-from dynmemo.item import Expect, Refused, pieces_of
+from dynmemo.item import Expect, Refused
 from dynmemo.keys import GENERATION_SUFFIX
-from dynmemo.parts import owner
+from dynmemo.parts import bytes_of, owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
     from dynmemo.cache import Cache
-    from dynmemo.item import Bytes, Content, Item
+    from dynmemo.item import Content, Item
 
 SEGMENTS = 4
 """Of the source that are read at once, as by `purge`."""
@@ -101,7 +101,7 @@ class _Move:
         self._replace, self._dry_run = replace, dry_run
         self._opening = Codec(secrets=source.secrets, encrypt=source.encrypt)
         self._sealing = Codec(secrets=target.secrets, encrypt=target.encrypt)
-        self._generations: dict[str, tuple[str, str]] = {}
+        self._generations: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
 
     def takes(self, key: str, row: Item) -> bool:
@@ -111,11 +111,13 @@ class _Move:
         if key.endswith(GENERATION_SUFFIX) or owner(key) is not None:
             return False
         if row.fn not in self._generations:
-            present = self._source.generations.confirmed(self._from, row.fn)
+            self._source.generations.confirmed(self._from, row.fn)
             # Before anything is read: what is cleared in the target meanwhile stays forgotten.
             new = "" if self._dry_run else self._target.generations.ensured(self._to, row.fn)
-            self._generations[row.fn] = present, new
-        return row.gen == self._generations[row.fn][0] and not expiry.is_expired(row, self._source.clock())
+            self._generations[row.fn] = new
+        # Known for some seconds: what is cleared in the source meanwhile is not copied any more.
+        present = self._source.generations.known(self._from, row.fn)
+        return row.gen == present and not expiry.is_expired(row, self._source.clock())
 
     def one(self, key: str) -> Counter[str]:
         """Copy an entry: what is to be counted for it."""
@@ -137,38 +139,43 @@ class _Move:
 
     def _sealed(self, key: str, row: Item) -> tuple[bytes | Content, float]:
         """The value as the target has to store it, and when it was computed."""
-        if row.value is None:
+        is_of_region = key.split(":")[1:2] == [""]
+        with suppress(OSError):  # a file may have gone
+            if is_of_region and (value := bytes_of(row)) is not None:
+                return value, 0.0  # bytes without an envelope
+        if row.value is None or is_of_region:
             raise UnreadableValueError("the value is missing", cause="missing")
-        if key.split(":")[1:2] == [""]:  # of a region: bytes without an envelope
-            return bytes(row.value), 0.0
         opened = self._opening.open(row.value, key=self._from.partition_key(key), with_payload=True)
-        front = _front(row.value, opened.header.size)
-        return self._sealing.reseal(opened, front, key=self._to.partition_key(key)), opened.header.computed_at
+        return self._sealing.reseal(opened, key=self._to.partition_key(key)), opened.header.computed_at
 
     def _put(self, key: str, row: Item, computed_at: float) -> bool:
         """Whether the row was put: nothing that is as new or newer stood there."""
-        row = row._replace(gen=self._generations[row.fn or ""][1])
+        row = row._replace(gen=self._generations[row.fn or ""])
         answer = self._to.write(key, row, Expect())
-        if isinstance(answer, Refused) and answer.row is not None and not self._stays(answer.row, row, computed_at):
+        if (
+            isinstance(answer, Refused)
+            and answer.row is not None
+            and not self._stays(key, answer.row, row, computed_at)
+        ):
             answer = self._to.write(key, row, Expect.seen(answer.row))
         return not isinstance(answer, Refused)
 
-    def _stays(self, standing: Item, row: Item, computed_at: float) -> bool:
+    def _stays(self, key: str, standing: Item, row: Item, computed_at: float) -> bool:
         if standing.lease_owner is not None:
             return not expiry.is_expired(standing, self._target.clock())
-        if standing.gen != row.gen or standing.value is None or expiry.is_expired(standing, self._target.clock()):
+        if standing.gen != row.gen:
+            # Cleared since this began? Then what stands there may be new, and what comes is forgotten already.
+            return self._target.generations.confirmed(self._to, row.fn or "") != row.gen
+        if standing.value is None or expiry.is_expired(standing, self._target.clock()):
             return False
+        if computed_at == 0:
+            return not self._replace
         try:
-            there = read_header(_front(standing.value, len(standing.value))).computed_at
-        except UnreadableValueError:
-            return computed_at == 0 and not self._replace
-        return there == computed_at or (there > computed_at and not self._replace)
+            there = self._sealing.open(standing.value, key=self._to.partition_key(key), with_payload=True)
+        except UnreadableValueError:  # as with a secret that the target has no more: nobody there can use it
+            return False
+        newer = there.header.computed_at - computed_at
+        return newer == 0 or (newer > 0 and not self._replace)
 
     def so_far(self) -> Transferred:
         return Transferred(**self.counts)
-
-
-def _front(value: bytes | Content, size: int) -> bytes:
-    """The first bytes of a value."""
-    pieces: list[Bytes] = [value[:size]] if isinstance(value, bytes) else list(value.pieces(size))
-    return b"".join(pieces or pieces_of(value))

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from dynmemo import Cache, dynamo_cached
-from dynmemo.transfer import transfer
+from dynmemo.item import Content, settled
+from dynmemo.stores.sqlite import SqliteStore
+from dynmemo.transfer import Transferred, transfer
 from tests.pythons import ran
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -98,3 +101,102 @@ def test_push_and_pull_from_the_command_line(tmp_path: Path) -> None:
     assert kept_in(Cache.from_url(mine)).entry(1) is not None
     done = ran("-m", "dynmemo", "push", "--url", mine, "--to", f"{team}?max_value_bytes=1")
     assert (done.returncode, "larger than the target accepts" in done.stdout) == (1, True)
+
+
+class Replaced(Content):
+    """A file that somebody exchanges after it was read and verified."""
+
+    __slots__ = ("_after", "_before")
+    identity = None
+
+    def __init__(self, before: bytes, after: bytes) -> None:
+        self._before, self._after = before, after
+
+    def __len__(self) -> int:
+        return len(self._before)
+
+    def __bytes__(self) -> bytes:
+        return self._after
+
+    def load(self, *, mapped: bool = True) -> memoryview:
+        return memoryview(bytearray(self._before))
+
+    def pieces(self, end: int) -> Iterator[bytes]:
+        yield self._after[:end]
+
+
+def test_the_header_that_is_signed_anew_is_the_one_that_was_verified(
+    mine: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = Cache.sqlite(tmp_path / "team.db", secret="team" * 8)
+    f = kept_in(mine)
+    f(1)
+    row = mine.store.read(f.cache_key(1))
+    assert row is not None
+    value = settled(row.value or b"")
+    forged = value.replace(b"pickle", b"pikkle")
+    read = SqliteStore.read
+    monkeypatch.setattr(
+        SqliteStore,
+        "read",
+        lambda store, key, **how: (
+            row._replace(value=Replaced(value, forged))
+            if store is mine.store and key == f.cache_key(1)
+            else read(store, key, **how)
+        ),
+    )
+    assert transfer(mine, team).copied == 1
+    assert kept_in(team).entry(1) is not None
+
+
+def test_what_the_target_s_present_secret_does_not_verify_is_replaced(mine: Cache, tmp_path: Path) -> None:
+    kept_in(mine)(1)
+    transfer(mine, Cache.sqlite(tmp_path / "team.db", secret="old" * 8))
+    team = Cache.sqlite(tmp_path / "team.db", secret="new" * 8)
+    assert transfer(mine, team).copied == 1
+    assert kept_in(team).entry(1) is not None
+
+
+def test_what_the_target_computes_after_a_clear_meanwhile_stays(mine: Cache, tmp_path: Path) -> None:
+    team = Cache.sqlite(tmp_path / "team.db")
+    f, theirs = kept_in(mine), kept_in(team)
+    for n in range(100):
+        f(n)
+
+    def clear(now: Transferred) -> None:
+        if now.copied == 1:
+            theirs.cache_clear()
+            for n in range(100):
+                theirs(n)
+
+    done = transfer(mine, team, progress=clear)
+    assert done.kept > 0
+    assert all(theirs.entry(n) is not None for n in range(100))
+
+
+@pytest.mark.dynamodb
+def test_what_is_cleared_in_the_source_meanwhile_is_no_more_copied(
+    dynamodb_table: str, dynamodb_endpoint: str, tmp_path: Path
+) -> None:
+    given = {"region": "eu-west-1", "endpoint_url": dynamodb_endpoint}
+    mine, team = Cache.dynamodb(dynamodb_table, **given), Cache.sqlite(tmp_path / "team.db")
+    for n in range(90):
+        kept_in(mine)(n)
+
+    def clear(now: Transferred) -> None:
+        if now.copied == 1:
+            kept_in(mine).cache_clear()
+
+    assert transfer(mine, team, progress=clear).copied < 90
+
+
+def test_a_push_says_what_it_cannot_verify_and_what_is_no_more_encrypted(tmp_path: Path) -> None:
+    plain, signed = (f"sqlite:///{(tmp_path / name).as_posix()}" for name in ("plain.db", "signed.db"))
+    signed += f"?secret={'s' * 32}"
+    kept_in(Cache.from_url(plain))(1)
+    done = ran("-m", "dynmemo", "push", "--url", plain, "--to", signed)
+    assert "trusted there, whoever wrote it" in done.stderr
+    done = ran("-m", "dynmemo", "push", "--url", signed, "--to", plain)
+    assert done.stderr == ""
+    done = ran("-m", "dynmemo", "push", "--url", f"{signed}&encrypt=true", "--to", plain)
+    assert "will not be" in done.stderr

@@ -17,6 +17,8 @@ from dynmemo.keys import key_name
 from dynmemo.transfer import transfer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dynmemo.cache import Cache
     from dynmemo.transfer import Transferred
 
@@ -55,6 +57,8 @@ def _move(source: Cache, target: Cache, name: str | None, *, replace: bool, dry_
     fn = None if name is None else key_name(name)
     if fn is not None:
         check_known(source, fn)
+    for warning in _warnings(source, target):
+        print(warning, file=sys.stderr)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -70,6 +74,17 @@ def _move(source: Cache, target: Cache, name: str | None, *, replace: bool, dry_
         print(_summary(done, target.store.location, dry_run=dry_run))
     if done.unreadable or done.too_large:
         sys.exit(1)
+
+
+def _warnings(source: Cache, target: Cache) -> Iterator[str]:
+    """What moving means for who relies on a secret or on encryption."""
+    if target.secrets and not source.secrets:
+        yield (
+            f"Nothing in {source.store.location} is signed, so it can only be checked for damage. Signed with the secret "
+            "of where it goes, it is trusted there, whoever wrote it: push only what you would run."
+        )
+    if source.encrypt and not target.encrypt:
+        yield f"Values are encrypted in {source.store.location}, and will not be in {target.store.location}."
 
 
 def _summary(done: Transferred, location: str, *, dry_run: bool) -> str:

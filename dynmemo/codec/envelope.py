@@ -217,6 +217,8 @@ class Opened(NamedTuple):
     load: Callable[[], object]
     """Makes the value, a new object each time (once only, where the envelope lies in memory that is the value's own);
     may raise anything."""
+    front: bytes = b""
+    """The header as it was verified, where the payload was asked for."""
     payload: memoryview | None = None
     """What lies between header and trailer, decrypted, where it was asked for."""
 
@@ -302,13 +304,12 @@ class Codec:
         except MemoryError:
             raise CannotSerialize("there is not enough memory to serialize the result") from None
 
-    def reseal(self, opened: Opened, front: bytes, *, key: str) -> bytes | Pieces:
-        """The envelope of a value that another codec opened, sealed by this one for the partition key `key`.
+    def reseal(self, opened: Opened, *, key: str) -> bytes | Pieces:
+        """The envelope of a value that another codec opened with its payload, sealed by this one for that key.
 
-        `front` is the header as it was read. Nothing is decoded: what this codec's own `dumps` would compress stays as
-        it is.
+        Nothing is decoded: what this codec's own `dumps` would compress stays as it is.
         """
-        place, seal = key.encode(), self._seals[0]
+        place, seal, front = key.encode(), self._seals[0], opened.front
         header = front[:_FLAGS_AT] + bytes([front[_FLAGS_AT] & ~_MODE | self._mode])
         header += front[_FLAGS_AT + 1 : _KEY_ID_AT] + seal.key_id + front[_KEY_ID_AT + len(seal.key_id) :]
         chunks: list[Bytes] = [opened.payload or b""]
@@ -356,6 +357,7 @@ class Codec:
                     self._verified[key, identity] = None
             start = header.size
             end = len(view) - TRAILER_SIZE
+            front = bytes(view[:start]) if with_payload else b""
             if header.flags & ENCRYPTED:
                 view = _decrypt(seal.encryption_key, _about(place, view[:start]), view[start:end])
                 if header.flags & ALIGNED:  # it was not encrypted when it was written, and counts from its header
@@ -364,7 +366,7 @@ class Codec:
                     start = 0
                 end, is_own = len(view), False
             if with_payload:
-                return Opened(header, _nothing, view[start:end])
+                return Opened(header, _nothing, front, view[start:end])
             return Opened(header, self._loader(header, view, start, end, is_own))
         except UnreadableValueError:
             raise

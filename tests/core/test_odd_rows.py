@@ -1,4 +1,4 @@
-"""Rows of other programs, and headers that nobody has verified, may say anything: who looks is told, and never raised at."""
+"""Rows of other programs, and headers that nobody has verified, may say anything: nobody who looks is raised at."""
 
 from __future__ import annotations
 
