@@ -152,12 +152,9 @@ class _Move:
         """Whether the row was put: nothing that is as new or newer stood there."""
         row = row._replace(gen=self._generations[row.fn or ""])
         answer = self._to.write(key, row, Expect())
-        if (
-            isinstance(answer, Refused)
-            and answer.row is not None
-            and not self._stays(key, answer.row, row, computed_at)
-        ):
-            answer = self._to.write(key, row, Expect.seen(answer.row))
+        there = answer.row if isinstance(answer, Refused) else None
+        if there is not None and not self._stays(key, there, row, computed_at):
+            answer = self._to.write(key, row, Expect.seen(there))
         return not isinstance(answer, Refused)
 
     def _stays(self, key: str, standing: Item, row: Item, computed_at: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ from dynmemo import Cache, dynamo_cached
 from tests.pythons import ROOT, ran
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("default")
@@ -81,6 +81,38 @@ def test_what_is_there_is_listed_shown_and_summed_up(default: Cache) -> None:
     for view in (dynmemo.ls(), entries, shown, stock):
         assert "looked.at" in view._repr_html_()
         assert "<table" in view._repr_html_()
+
+
+def test_json_names_what_an_origin_says(default: Cache) -> None:
+    looked_at("SEA")
+    key = looked_at.cache_key("SEA")
+    (entry,), shown = json.loads(said("ls", "looked.at", "--json")), json.loads(said("show", key, "--json"))
+    assert entry["origin"] == shown["origin"]
+    assert entry["origin"]["pid"] == os.getpid()
+
+
+def test_what_others_wrote_does_not_move_the_cursor(default: Cache) -> None:
+    looked_at("SEA")
+    row = default.store.read(looked_at.cache_key("SEA"))
+    assert row is not None
+    default.store.write("odd:1:\x1b[2J", row)
+    for shown in (said("ls", "looked.at"), said("show", "odd:1:\x1b[2J")):
+        assert "odd:1:" in shown
+        assert "\x1b" not in shown
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no sh")
+def test_a_closed_input_is_nobody_who_can_answer(default: Cache) -> None:
+    looked_at("SEA")
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"exec {sys.executable} -m dynmemo purge <&-"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "Nobody can be asked here" in done.stderr) == (2, True), done.stderr
+    assert looked_at.entry("SEA") is not None
 
 
 def test_the_commands_say_the_same_in_words_and_as_json(default: Cache) -> None:

@@ -12,12 +12,14 @@ import pytest
 from dynmemo import Cache, dynamo_cached
 from dynmemo.item import Content, settled
 from dynmemo.stores.sqlite import SqliteStore
-from dynmemo.transfer import Transferred, transfer
+from dynmemo.transfer import transfer
 from tests.pythons import ran
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from dynmemo.transfer import Transferred
 
 
 def kept_in(cache: Cache, name: str = "moved", **options: Any) -> Any:

@@ -37,7 +37,7 @@ def doctor(place: Place = None, as_json: Json = False, url: Url = None) -> None:
     """Try whether the cache can serve, changing nothing; exit code 1 if something is bad."""
     diagnosis = looking.doctor(cache_of(place or url))
     if as_json:
-        print_json([finding._asdict() for finding in diagnosis])
+        print_json(list(diagnosis))
     else:
         print(diagnosis.location)
         print_table(diagnosis.table())

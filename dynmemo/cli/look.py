@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,7 +51,7 @@ def ls(
         check_known(cache, key_name(name))
     listing = looking.ls(name, expired=expired, sort=sort, cache=cache)
     if as_json:
-        print_json([asdict(row) for row in listing])
+        print_json(listing)
     elif listing:
         print_table(listing.table(long=long), right=_NUMBERS)
     else:
@@ -89,7 +88,7 @@ def stats(yes: Yes = False, as_json: Json = False, url: Url = None) -> None:
     _agree_to_scan(cache, yes=yes)
     stock = looking.stats(cache)
     if as_json:
-        print_json({**asdict(stock), "functions": [asdict(function) for function in stock.functions]})
+        print_json(stock)
         return
     print_facts({"cache": stock.location, **stock.in_words()})
     if stock.functions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -69,7 +68,7 @@ def _move(source: Cache, target: Cache, name: str | None, *, replace: bool, dry_
 
         done = transfer(source, target, fn=fn, replace=replace, dry_run=dry_run, progress=tell)
     if as_json:
-        print_json(asdict(done))
+        print_json(done)
     else:
         print(_summary(done, target.store.location, dry_run=dry_run))
     if done.unreadable or done.too_large:
@@ -80,8 +79,8 @@ def _warnings(source: Cache, target: Cache) -> Iterator[str]:
     """What moving means for who relies on a secret or on encryption."""
     if target.secrets and not source.secrets:
         yield (
-            f"Nothing in {source.store.location} is signed, so it can only be checked for damage. Signed with the secret "
-            "of where it goes, it is trusted there, whoever wrote it: push only what you would run."
+            f"Nothing in {source.store.location} is signed, so it can only be checked for damage. Signed with the "
+            "secret of where it goes, it is trusted there, whoever wrote it: push only what you would run."
         )
     if source.encrypt and not target.encrypt:
         yield f"Values are encrypted in {source.store.location}, and will not be in {target.store.location}."

@@ -6,7 +6,7 @@ import json
 import os
 import pkgutil
 import sys
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +20,7 @@ from rich.text import Text
 from dynmemo.cache import Cache
 from dynmemo.defaults import present_cache
 from dynmemo.errors import InvalidOptionError
+from dynmemo.explain.listed import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,7 +53,8 @@ def can_answer() -> bool:
     Jupyter gives what `!` starts a terminal, but nobody can type there; its kernels tell by these variables.
     """
     in_kernel = "JPY_PARENT_PID" in os.environ or "matplotlib_inline" in os.environ.get("MPLBACKEND", "")
-    return sys.stdin.isatty() and sys.stderr.isatty() and not in_kernel
+    # A process that was started with a closed stream has None there.
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)) and not in_kernel
 
 
 def consent(question: str, *, yes: bool) -> None:
@@ -79,7 +81,7 @@ def imported(name: str) -> Any:
 
 def print_json(what: object) -> None:
     """A record, or several, for programs: times as in ISO 8601, sizes in bytes."""
-    print(json.dumps(what, indent=2, default=_plain))
+    print(json.dumps(_plain(what), indent=2))
 
 
 def print_facts(facts: Mapping[str, str]) -> None:
@@ -87,7 +89,7 @@ def print_facts(facts: Mapping[str, str]) -> None:
     width = max(map(len, facts), default=0)
     for label, text in facts.items():
         if text:
-            print(f"{label:<{width}}  {text}")
+            print(f"{label:<{width}}  {_printable(text)}")
 
 
 def print_table(lines: Iterable[Iterable[str]], right: Iterable[str] = ()) -> None:
@@ -97,14 +99,26 @@ def print_table(lines: Iterable[Iterable[str]], right: Iterable[str] = ()) -> No
     for title in titles:
         table.add_column(title, justify="right" if title in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(_printable(text)) for text in row))
     console = Console()
     if not console.is_terminal:
         console = Console(width=10_000)
     console.print(table)
 
 
+def _printable(text: str) -> str:
+    """Rows of other programs may hold anything, such as what moves the cursor of a terminal."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 def _plain(value: Any) -> Any:
+    """What JSON can say of it, with the names of all fields."""
     if isinstance(value, datetime):
         return value.isoformat()
-    return asdict(value)
+    if isinstance(value, (list, Listing)):
+        return [_plain(each) for each in value]
+    if hasattr(value, "_asdict"):  # else it would be a list without names
+        value = value._asdict()
+    elif is_dataclass(value):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: _plain(each) for name, each in value.items()} if isinstance(value, dict) else value
