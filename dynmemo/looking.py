@@ -12,6 +12,7 @@ from dynmemo.explain.doctor import Diagnosis, examine
 from dynmemo.explain.inventory import list_entries, list_functions, show_entry, take_stock
 from dynmemo.explain.listed import CacheStats, ListedEntry, ListedFunction, Listing, ShownEntry
 from dynmemo.item import Finding
+from dynmemo.tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,7 @@ def ls(
     sort: str | None = None,
     cache: Cache | None = None,
 ) -> Listing[ListedEntry]: ...
+@short_tracebacks
 def ls(
     function_or_name: Callable[..., Any] | str | None = None,
     *,
@@ -71,6 +73,7 @@ def ls(
     return list_entries(cache, unquote(rows.fn), expired=expired, sort=sort or "age")
 
 
+@short_tracebacks
 def show(
     function_or_key: Callable[..., Any] | str, /, *args: object, cache: Cache | None = None, **kwargs: object
 ) -> ShownEntry | None:
@@ -90,6 +93,7 @@ def show(
     return show_entry(cache or rows.cache or present_cache(), called.cache_key(*args, **kwargs))  # type: ignore[attr-defined]  # rows_of has checked it
 
 
+@short_tracebacks
 def stats(cache: Cache | None = None) -> CacheStats:
     """Size, functions, orphans, and what the limit of the cache will do; reads all rows, without their values.
 
@@ -99,6 +103,7 @@ def stats(cache: Cache | None = None) -> CacheStats:
     return take_stock(cache or present_cache())
 
 
+@short_tracebacks
 def doctor(cache: Cache | str | None = None) -> Diagnosis:
     """Whether a cache can serve: credentials, table, permissions, clock, secret, each good or with what to do.
 

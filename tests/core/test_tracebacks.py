@@ -164,6 +164,16 @@ def test_wrong_use_comes_out_of_the_line_that_is_wrong(cache: Cache) -> None:
         assert not [module for module, _ in frames(error) if module.startswith("dynmemo")], error
 
 
+def test_who_looks_at_a_cache_is_refused_in_the_own_line(cache: Cache) -> None:
+    for call in (
+        lambda: dynmemo.ls(cache=cache, sort="luck"),
+        lambda: dynmemo.ls(divide),
+        lambda: dynmemo.show(divide, 1),
+        lambda: dynmemo.doctor("nowhere://"),
+    ):
+        assert frames(raised(call, InvalidOptionError))[-1] == (HERE, "<lambda>")
+
+
 def test_a_cause_from_below_is_one_line_and_can_be_asked_for(tmp_path: Path) -> None:
     cache = Cache.sqlite(tmp_path / "cache.db")
     cache.set("k", b"v")
