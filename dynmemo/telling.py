@@ -29,7 +29,8 @@ def tells(level: int) -> bool:
     """Whether anybody is told what has this level. Asked at every hit."""
     global _logger
     if _logger is None and "logging" in sys.modules:  # else nobody has set it up
-        _logger = sys.modules["logging"].getLogger("dynmemo")
+        with suppress(AttributeError):  # another thread is importing it just now
+            _logger = sys.modules["logging"].getLogger("dynmemo")
     return verbose or (_logger is not None and _logger.isEnabledFor(level))
 
 

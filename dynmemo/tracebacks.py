@@ -14,6 +14,7 @@ from dynmemo.errors import DynmemoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,16 +28,32 @@ def shorten(error: BaseException) -> None:
 
     They go up to the first frame of the user's, such as that of the decorated function. Where there is none, all go if
     the error is one of ours, or if the innermost of them says ``__tracebackhide__``: it raises on the caller's behalf.
+    What the standard library raises at the end of our frames may be a bug of ours, so then they stay.
     """
     rest = last = error.__traceback__
     while rest is not None and rest.tb_frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
         last, rest = rest, rest.tb_next
+    if not _is_anybodys(rest):
+        rest = None
     on_behalf = last is not None and last.tb_frame.f_locals.get("__tracebackhide__")
     if rest is None and not on_behalf and not isinstance(error, DynmemoError):
         return
     error.__traceback__ = rest
     if isinstance(error, DynmemoError):
         _shorten_causes(error)
+
+
+def _is_anybodys(frames: TracebackType | None) -> bool:
+    """Whether one of the frames is neither ours nor of the standard library."""
+    import sys
+
+    library = sys.stdlib_module_names - {"__main__"}
+    while frames is not None:
+        module = frames.tb_frame.f_globals.get("__name__", "").partition(".")[0]
+        if module not in library and module not in _BETWEEN:
+            return True
+        frames = frames.tb_next
+    return False
 
 
 def _shorten_causes(error: BaseException) -> None:

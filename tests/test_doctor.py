@@ -11,6 +11,7 @@ import pytest
 
 import dynmemo
 from dynmemo import Cache, StoreUnavailableError, dynamo_cached
+from dynmemo.stores.dynamodb.examination import _skew
 from tests.proxy import denied
 from tests.pythons import ran
 
@@ -154,3 +155,8 @@ def test_the_policy_is_printed_with_its_table_in_three_forms() -> None:
     terraform = ran("-m", "dynmemo", "policy", url, "--format", "terraform").stdout
     assert 'attribute_name = "expires"' in terraform
     assert "a$${*}b:dc:*" in terraform
+
+
+def test_a_server_s_odd_date_is_no_clock() -> None:
+    for headers in ({}, {"date": "soon"}):
+        assert _skew({"ResponseMetadata": {"HTTPHeaders": headers}}, 0.0).is_good is None

@@ -180,7 +180,7 @@ def test_what_the_target_computes_after_a_clear_meanwhile_stays(mine: Cache, tmp
 def test_what_is_cleared_in_the_source_meanwhile_is_no_more_copied(
     dynamodb_table: str, dynamodb_endpoint: str, tmp_path: Path
 ) -> None:
-    given = {"region": "eu-west-1", "endpoint_url": dynamodb_endpoint}
+    given: dict[str, Any] = {"region": "eu-west-1", "endpoint_url": dynamodb_endpoint}
     mine, team = Cache.dynamodb(dynamodb_table, **given), Cache.sqlite(tmp_path / "team.db")
     for n in range(90):
         kept_in(mine)(n)

@@ -159,11 +159,8 @@ class Notice:
             self._told = by
             tell(INFO, "waiting for %s(): %s", self._name, by)
         if by != self._shown and time.monotonic() - self._began >= NOTICE_SECONDS:
-            self._shown = by
-            self._show(f"waiting for {self._name.removeprefix('__main__.')}(): {by}")
-
-    def _show(self, text: str) -> None:
-        is_free = Display.shown is None or Display.shown is self._display
-        if is_free and threading.current_thread() is threading.main_thread():
-            self._display = self._display or screen()
-            self._display.show(text)
+            is_free = Display.shown is None or Display.shown is self._display
+            if is_free and threading.current_thread() is threading.main_thread():
+                self._shown = by
+                self._display = self._display or screen()
+                self._display.show(f"waiting for {self._name.removeprefix('__main__.')}(): {by}")

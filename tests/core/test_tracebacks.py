@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import statistics
 import threading
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 
 import dynmemo
 from dynmemo import Cache, InvalidOptionError, StoreUnavailableError, UnhashableArgumentError, dynamo_cached
+from dynmemo.tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,3 +191,15 @@ def test_the_frames_of_an_error_that_nobody_foresaw_stay(cache: Cache, monkeypat
     monkeypatch.setattr(cached._self_memo, "stats", None)
     error = raised(cached, AttributeError)
     assert frames(error)[-1][0].startswith("dynmemo.")
+
+
+def test_a_bug_of_ours_that_the_standard_library_finds_says_where_it_is(cache: Cache) -> None:
+    bug = eval("lambda: mean([])", {"__name__": "dynmemo.bug", "mean": statistics.mean})
+    error = raised(short_tracebacks(bug), statistics.StatisticsError)
+    assert ("dynmemo.bug", "<lambda>") in frames(error)
+
+
+def test_a_function_of_the_standard_library_is_the_user_s_too(cache: Cache) -> None:
+    mean = dynamo_cached(cache=cache)(statistics.mean)
+    error = raised(lambda: mean([]), statistics.StatisticsError)
+    assert not [module for module, _ in frames(error) if module.startswith("dynmemo")]

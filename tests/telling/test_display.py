@@ -219,6 +219,17 @@ def test_what_shows_already_is_not_written_over(monkeypatch: pytest.MonkeyPatch,
     assert screen.texts[-1] == ""
 
 
+def test_who_waits_is_told_once_the_place_is_free(monkeypatch: pytest.MonkeyPatch, screen: Any) -> None:
+    monkeypatch.setattr(display, "NOTICE_SECONDS", 0.0)
+    monkeypatch.setattr(display, "SHOW_SECONDS", 0.0)
+    with Notice("g") as other:
+        with Notice("f") as first:
+            first.look()
+            other.look()
+        other.look()
+        assert screen.texts[-1] == "waiting for g(): computed in this process"
+
+
 def test_other_threads_show_nothing(monkeypatch: pytest.MonkeyPatch, screen: Any) -> None:
     monkeypatch.setattr(display, "NOTICE_SECONDS", 0.0)
     with Notice("f") as notice:

@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 import threading
+import types
 from typing import TYPE_CHECKING
 
 import pytest
@@ -184,6 +185,12 @@ def test_a_variable_makes_a_program_verbose(tmp_path: Path) -> None:
         *("miss", "computing", "computed", "stored", "hit")
     ]
     assert ran("program.py", folder=tmp_path, DYNMEMO_URL=url, DYNMEMO_VERBOSE="0").stderr == ""
+
+
+def test_logging_that_is_being_imported_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "_logger", None)
+    monkeypatch.setitem(sys.modules, "logging", types.ModuleType("logging"))
+    telling.tell(telling.INFO, "%s", "nobody hears it")
 
 
 def test_a_closed_stderr_stops_nothing(monkeypatch: pytest.MonkeyPatch, quiet_again: None) -> None:

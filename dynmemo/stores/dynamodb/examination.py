@@ -98,9 +98,10 @@ def _ttl(call: Call, given: str | None) -> Finding:
 
 def _skew(answer: dict[str, Any], here: float) -> Finding:
     told = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    if told is None:
+    try:
+        skew = here - parsedate_to_datetime(told).timestamp() - 0.5  # it tells whole seconds
+    except (TypeError, ValueError):
         return Finding("clock", None, "the server does not tell its time")
-    skew = here - parsedate_to_datetime(told).timestamp() - 0.5  # it tells whole seconds
     advice = "" if abs(skew) <= MOST_SKEW else "set this machine's clock: entries expire by it"
     return Finding("clock", abs(skew) <= MOST_SKEW, f"{abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}", advice)
 
