@@ -198,6 +198,8 @@ def test_a_push_says_what_it_cannot_verify_and_what_is_no_more_encrypted(tmp_pat
     kept_in(Cache.from_url(plain))(1)
     done = ran("-m", "dynmemo", "push", "--url", plain, "--to", signed)
     assert "trusted there, whoever wrote it" in done.stderr
+    done = ran("-m", "dynmemo", "push", "--url", f"{plain}.not", "--to", plain, "--json")
+    assert (json.loads(done.stdout)["copied"], "There is nothing at" in done.stderr) == (0, True)
     done = ran("-m", "dynmemo", "push", "--url", signed, "--to", plain)
     assert done.stderr == ""
     done = ran("-m", "dynmemo", "push", "--url", f"{signed}&encrypt=true", "--to", plain)

@@ -56,6 +56,8 @@ def _move(source: Cache, target: Cache, name: str | None, *, replace: bool, dry_
     fn = None if name is None else key_name(name)
     if fn is not None:
         check_known(source, fn)
+    elif not source.store.exists():
+        print(f"There is nothing at {source.store.location}.", file=sys.stderr)
     for warning in _warnings(source, target):
         print(warning, file=sys.stderr)
     console = Console(stderr=True)
