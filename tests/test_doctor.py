@@ -12,6 +12,7 @@ import pytest
 import dynmemo
 from dynmemo import Cache, StoreUnavailableError, dynamo_cached
 from dynmemo.stores.dynamodb.examination import _skew
+from dynmemo.stores.dynamodb.policy import Place, document
 from tests.proxy import denied
 from tests.pythons import ran
 
@@ -160,3 +161,12 @@ def test_the_policy_is_printed_with_its_table_in_three_forms() -> None:
 def test_a_server_s_odd_date_is_no_clock() -> None:
     for headers in ({}, {"date": "soon"}):
         assert _skew({"ResponseMetadata": {"HTTPHeaders": headers}}, 0.0).is_good is None
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"), [("eu-west-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")]
+)
+def test_a_policy_names_the_partition_of_the_region(region: str, partition: str) -> None:
+    place = Place("cache", region, "123456789012")
+    statements = document(place, "dc:", ("id", "ttl"), create=False, scans=False, bucket="s3://large")["Statement"]
+    assert {each["Resource"].split(":")[1] for each in statements} == {partition}

@@ -19,10 +19,15 @@ class Place(NamedTuple):
     account: str
 
     @property
+    def partition(self) -> str:
+        """Of AWS: China and the US government have their own."""
+        return {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(self.region.rsplit("-", 2)[0], "aws")
+
+    @property
     def arn(self) -> str:
         if self.table.startswith("arn:"):
             return self.table
-        return f"arn:aws:dynamodb:{self.region}:{self.account}:table/{self.table}"
+        return f"arn:{self.partition}:dynamodb:{self.region}:{self.account}:table/{self.table}"
 
 
 def document(
@@ -53,7 +58,7 @@ def document(
     describing += ["Scan"] if scans else []
     statements = [rows, *([_allowed(place.arn, describing)] if describing else [])]
     if bucket is not None:
-        objects = f"arn:aws:s3:::{bucket.removeprefix('s3://').rstrip('/')}/*"
+        objects = f"arn:{place.partition}:s3:::{bucket.removeprefix('s3://').rstrip('/')}/*"
         statements.append(_allowed(objects, ("GetObject", "PutObject", "DeleteObject"), "s3"))
     return {"Version": "2012-10-17", "Statement": statements}
 
@@ -89,7 +94,7 @@ def terraform(document: dict[str, Any], table: str, given: tuple[str | None, str
     import json
 
     key, ttl = given[0] or KEY_NAME, given[1] or TTL_NAME
-    policy = json.dumps(document, indent=2).replace("${", "$${")
+    policy = json.dumps(document, indent=2).replace("${", "$${").replace("%{", "%%{")
     return f"""resource "aws_dynamodb_table" "cache" {{
   name         = {json.dumps(table)}
   billing_mode = "PAY_PER_REQUEST"
