@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dynmemo.errors import InvalidOptionError
 from dynmemo.keys.reading import read_tree
 from dynmemo.keys.source import install, structure
-from dynmemo.magics.inputs import bound_names, read_before_bound
+from dynmemo.magics.inputs import bound_names, declared_global, read_before_bound, reads_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +24,9 @@ HARMLESS = frozenset({"autoreload", "config", "load_ext", "matplotlib", "precisi
 """Line magics that have no bearing on a value."""
 
 _RUN_WHAT_NO_KEY_SEES = frozenset({"system", "getoutput", "run_cell_magic", "run_line_magic", "ev", "ex", "run_cell"})
+_RUN_TEXT = frozenset({"eval", "exec"})
+_GIVE_ALL_NAMES = frozenset({"globals", "locals", "vars"})
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -45,7 +48,7 @@ class Cell:
     @property
     def definitions(self) -> list[ast.stmt]:
         """Its imports, functions and classes, and the harmless magics; they run again on a hit."""
-        return [one for one in self.statements if isinstance(one, _DEFINITIONS) or _harmless(one)]
+        return [one for one in self.statements if _defines(one) or _harmless(one)]
 
     @property
     def has_classes(self) -> bool:
@@ -55,8 +58,23 @@ class Cell:
     @property
     def assigned(self) -> frozenset[str]:
         """The names that it binds by other statements than definitions."""
-        rest = [one for one in self.statements if not isinstance(one, _DEFINITIONS)]
-        return frozenset(bound_names(_plain(rest)))
+        rest = [one for one in self.statements if not _defines(one)]
+        return frozenset(bound_names(_plain(rest)) | declared_global(self.statements))
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Those of them without which its functions and classes would not do on a hit what they do here."""
+        again = bound_names(_plain(self.definitions))
+        return self.assigned & again.union(*_reads(self.statements).values())
+
+    @property
+    def unsettled(self) -> frozenset[str]:
+        """Those of them that its functions and classes read where they stand, and that are bound behind that again."""
+        found = declared_global(self.statements) & set().union(*_reads(self.statements, now=True).values())
+        for node, names in _reads(self.statements, now=True).items():
+            behind = self.statements[self.statements.index(node) + 1 :]
+            found |= names & bound_names(_plain(one for one in behind if not _defines(one)))
+        return frozenset(found)
 
 
 def cell_name(names: Iterable[str]) -> str:
@@ -78,6 +96,7 @@ def read_cell(tree: ast.Module, names: Iterable[str], shown: str, namespace: dic
         SyntaxError: it is no Python.
     """
     _refuse(tree)
+    _refuse_texts(tree, namespace)
     statements = tree.body
     names = tuple(sorted(set(names)))
     expressions = [one for one in (statements if shown == "all" else statements[-1:]) if isinstance(one, ast.Expr)]
@@ -85,12 +104,15 @@ def read_cell(tree: ast.Module, names: Iterable[str], shown: str, namespace: dic
     body = _plain(statements)
     bound = bound_names(body)
     # Of these the function knows only what the cell binds, so the values from before are read apart.
-    carried = read_before_bound(body, names) & bound
+    every = bound | declared_global(body)
+    carried = read_before_bound(body, names) & every
     body = [_Nonlocal(bound).visit(one) for one in body]
-    ending = ast.Return(ast.Tuple([ast.Constant(FORMAT), ast.Constant(len(values))], ast.Load()))
+    # Constants on a line of their own do nothing in a function.
+    constants = [one.value for one in expressions if one in values and isinstance(one.value, ast.Constant)]
+    ending = ast.Return(ast.Tuple([ast.Constant(FORMAT), ast.Constant(len(values)), *constants], ast.Load()))
     node, code = _compiled([*_reading(carried), *body, ending])
     install({structure(code): read_tree(node, None, code)})
-    return Cell(statements, values, names, frozenset(bound), types.FunctionType(code, namespace, "cell"))
+    return Cell(statements, values, names, frozenset(every), types.FunctionType(code, namespace, "cell"))
 
 
 # -- what is refused -----------------------------------------------------------------------------------------------
@@ -117,6 +139,28 @@ def _refuse(tree: ast.Module) -> None:
             )
 
 
+def _refuse_texts(tree: ast.Module, namespace: dict[str, Any]) -> None:
+    """Refuse what reads or binds names that stand nowhere in the cell."""
+    functions = [one for one in ast.walk(tree) if isinstance(one, _FUNCTIONS)]
+    inside = {id(one) for function in functions for one in ast.walk(function)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="eval"), args=[ast.Constant(), *_]):
+                continue
+            case ast.Call(func=ast.Name(id=name), args=[_], keywords=[]) if name in _RUN_TEXT:
+                pass
+            case ast.Call(func=ast.Name(id=name), args=[], keywords=[]) if name in _GIVE_ALL_NAMES:
+                if name != "globals" and id(node) in inside:
+                    continue
+            case _:
+                continue
+        if name not in namespace:
+            raise InvalidOptionError(
+                f"`{name}` in a cell reads or binds names that its code does not show; write the names themselves, or "
+                "put it into a cell of its own"
+            )
+
+
 def _asked_of_ipython(node: ast.AST) -> str:
     """The method in ``get_ipython().method(...)``, which IPython makes of magics; empty for anything else."""
     match node:
@@ -131,6 +175,41 @@ def _harmless(node: ast.stmt) -> bool:
         case ast.Expr(value=ast.Call(args=[ast.Constant(value=str(name)), *_]) as call):
             return _asked_of_ipython(call) == "run_line_magic" and name in HARMLESS
     return False
+
+
+# -- what a hit runs again -----------------------------------------------------------------------------------------
+
+
+def _defines(node: ast.stmt) -> bool:
+    """Whether a statement is an import, a function, a class, or a `try` around such."""
+    match node:
+        case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=[]):
+            parts = [*body, *orelse, *(one for handler in handlers for one in handler.body)]
+            return all(_defines(one) or isinstance(one, ast.Pass) or _binds_constant(one) for one in parts)
+    return isinstance(node, _DEFINITIONS)
+
+
+def _binds_constant(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+
+
+def _reads(statements: Iterable[ast.stmt], *, now: bool = False) -> dict[ast.stmt, set[str]]:
+    """The names that each function or class at the top level reads; or that are read `now`, where it stands."""
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = [(one, *reads_of(one)) for one in statements if isinstance(one, definitions)]
+    if not now:
+        return {node: first | later for node, first, later in found}
+    used = {node.name: later for node, _, later in found}
+    reads = {}
+    for node, first, _ in found:
+        todo, names = list(first), set[str]()
+        while todo:
+            name = todo.pop()
+            if name not in names:
+                names.add(name)
+                todo += used.get(name, ())
+        reads[node] = names
+    return reads
 
 
 # -- the function --------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ the name counts as read. The body of a function is read where its name is, not w
 from __future__ import annotations
 
 import ast
+import re
 import symtable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -29,6 +30,10 @@ def read_before_bound(statements: Sequence[ast.stmt], asked: Iterable[str]) -> s
 
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _SCOPES = (ast.Lambda, *_COMPREHENSIONS)
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_HARMLESS_DECORATORS = frozenset({"classmethod", "property", "staticmethod"})
+_SWALLOWS = re.compile("ignor|quiet|raises|silen|suppress")
+"""In the name of a context manager behind which its body may have ended early."""
 
 
 def bound_names(statements: Iterable[ast.AST]) -> set[str]:
@@ -62,6 +67,12 @@ def _bound_here(node: ast.AST) -> set[str]:
     return set()
 
 
+def declared_global(statements: Iterable[ast.AST]) -> set[str]:
+    """The global names that functions and classes in `statements` may bind."""
+    scopes = [one for node in statements for one in ast.walk(node) if isinstance(one, _DEFINITIONS)]
+    return {name for scope in scopes for one in ast.walk(scope) if isinstance(one, ast.Global) for name in one.names}
+
+
 class _Reader:
     """Follows statements in the order in which they run."""
 
@@ -90,7 +101,7 @@ class _Reader:
     def _one(self, node: ast.stmt, bound: set[str]) -> set[str]:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                now, later = _of_definition(node)
+                now, later = reads_of(node)
                 self.read(now, bound)
                 self._inside.setdefault(node.name, set()).update(later)
                 return bound | {node.name}
@@ -98,7 +109,7 @@ class _Reader:
                 self.read(_names_in(test), bound)
                 return _in_all([self._branch(body, bound), self._branch(orelse, bound)], bound)
             case ast.For(target=target, iter=values, body=body, orelse=orelse):
-                self.read(_names_in(values), bound)
+                self.read(_names_in(values) | _names_in_target(target), bound)
                 behind = self.follow(body, bound | _targets(target))
                 self.follow(orelse, bound)
                 return behind if _runs_for_certain(node) else bound
@@ -109,16 +120,18 @@ class _Reader:
                 return bound
             case ast.With(items=items, body=body):
                 for item in items:
-                    self.read(_names_in(item.context_expr), bound)
-                    bound = bound | (set() if item.optional_vars is None else _targets(item.optional_vars))
+                    target = item.optional_vars or ast.Tuple([], ast.Store())
+                    self.read(_names_in(item.context_expr) | _names_in_target(target), bound)
+                    bound = bound | _targets(target)
                 behind = self.follow(body, bound)
-                return bound if any("suppress" in ast.unparse(item.context_expr) for item in items) else behind
+                return bound if any(_SWALLOWS.search(ast.unparse(item.context_expr)) for item in items) else behind
             case ast.Try() | ast.TryStar():
                 return self._try(node, bound)
             case ast.Match(subject=subject, cases=cases):
                 self.read(_names_in(subject), bound)
                 for case in cases:
                     patterns = bound_names([case.pattern])
+                    self.read({one.id for one in ast.walk(case.pattern) if isinstance(one, ast.Name)}, bound)
                     self.read(set() if case.guard is None else _names_in(case.guard), bound | patterns)
                     self.follow(case.body, bound | patterns)
                 return bound
@@ -149,17 +162,31 @@ def _in_all(ends: Sequence[set[str] | None], bound: set[str]) -> set[str]:
     return set.intersection(*reached) if reached else bound
 
 
-def _of_definition(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> tuple[set[str], set[str]]:
+def reads_of(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> tuple[set[str], set[str]]:
     """What a definition reads where it stands, and what it may read when it is used."""
     scopes = [one for one in _table(ast.unparse(node)).get_children() if one.get_name() == node.name]
-    later = set[str]().union(*map(_global_in, scopes))
+    later = _in_texts(node).union(*map(_global_in, scopes))
     parts = [one for one in ast.walk(node.args) if isinstance(one, ast.expr)] if hasattr(node, "args") else node.bases
     parts = [*parts, *node.decorator_list, *(keyword.value for keyword in getattr(node, "keywords", ()))]
     now = set[str]().union(*map(_names_in, parts))
     if isinstance(node, ast.ClassDef):
-        now |= {symbol.get_name() for scope in scopes for symbol in scope.get_symbols() if symbol.is_referenced()}
+        now = now.union(*map(_read_in_class, scopes))
     # A decorator may call what it is given.
-    return (now | later if node.decorator_list else now), later
+    inner = [one for one in ast.walk(node) if isinstance(one, _DEFINITIONS)]
+    decorators = {ast.unparse(decorator) for one in inner for decorator in one.decorator_list}
+    calls = node.decorator_list or (isinstance(node, ast.ClassDef) and decorators - _HARMLESS_DECORATORS)
+    return (now | later if calls else now), later
+
+
+def _read_in_class(table: symtable.SymbolTable) -> set[str]:
+    """The names that the body of a class reads where it stands, with those of the class."""
+    found = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
+    for child in table.get_children():
+        if child.get_name() in {"dictcomp", "genexpr", "lambda", "listcomp", "setcomp"}:
+            found |= _global_in(child)
+        elif child.get_type() != "function":
+            found |= _read_in_class(child)
+    return found
 
 
 def _names_in(node: ast.AST) -> set[str]:
@@ -168,18 +195,35 @@ def _names_in(node: ast.AST) -> set[str]:
         parts = list(ast.walk(node))
         loaded = {one.id for one in parts if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)}
         if not any(isinstance(one, _SCOPES) for one in parts):
-            return loaded
+            return loaded | _in_texts(node)
         again = {one.target.id for one in parts if isinstance(one, ast.NamedExpr)}
         # In a function, whose scope has what comprehensions bind in no version of Python.
-        return _global_in(_table(f"def _():\n return ({ast.unparse(node)})")) | (again & loaded)
+        return _global_in(_table(f"def _():\n return ({ast.unparse(node)})")) | (again & loaded) | _in_texts(node)
     found: set[str] = set()
     for child in ast.iter_child_nodes(node):
         if isinstance(getattr(child, "ctx", None), ast.Store | ast.Del):
-            inside = [one for one in ast.walk(child) if isinstance(one, ast.Subscript | ast.Attribute)]
-            found = found.union(*map(_names_in, inside))
+            found |= _names_in_target(child)
         elif isinstance(child, ast.expr):
             found |= _names_in(child)
     return found | _targets(node.target) if isinstance(node, ast.AugAssign) else found
+
+
+def _names_in_target(node: ast.AST) -> set[str]:
+    """The names that are read to find out where a target stores."""
+    inside = [one for one in ast.walk(node) if isinstance(one, ast.Subscript | ast.Attribute)]
+    return set[str]().union(*map(_names_in, inside))
+
+
+def _in_texts(node: ast.AST) -> set[str]:
+    """The names in texts for `eval`, and behind an @ in those for the queries of frames."""
+    found: set[str] = set()
+    for one in ast.walk(node):
+        match one:
+            case ast.Constant(value=str(text)):
+                found.update(re.findall(r"@\s*([^\W\d]\w*)", text))
+            case ast.Call(func=ast.Name(id="eval"), args=[ast.Constant(value=str(text)), *_]):
+                found.update(re.findall(r"[^\W\d]\w*", text))
+    return found
 
 
 def _table(text: str) -> symtable.SymbolTable:

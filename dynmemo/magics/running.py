@@ -108,6 +108,9 @@ class Run:
         missing = [name for name in self._cell.names if name not in self._globals or name not in self._cell.bound]
         if missing:
             return f"it did not assign {_quoted(missing)}", set()
+        if self._cell.unsettled:
+            names = _quoted(sorted(self._cell.unsettled))
+            return f"its functions and classes need {names} as it was where they stand; bind it in another cell", set()
         changed, rebound = self._changed(before)
         if changed:
             advice = "let it work on a copy, or make that in the same cell"
@@ -129,8 +132,8 @@ class Run:
         return changed, rebound
 
     def _record(self, recorder: Recorder, rebound: set[str]) -> dict[str, Any]:
-        names = self._cell.assigned & {*self._cell.names, *rebound}
-        bound = {name: self._globals[name] for name in sorted(names)}
+        names = self._cell.assigned & {*self._cell.names, *rebound, *self._cell.needed}
+        bound = {name: self._globals[name] for name in sorted(names) if name in self._globals}
         outputs = recorder.outputs()
         for output in outputs:
             if "value" in output and not self._may_be_kept(output["value"], bound.values()):

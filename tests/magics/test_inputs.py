@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from dynmemo.magics.inputs import bound_names, read_before_bound
+from dynmemo.magics.inputs import bound_names, declared_global, read_before_bound
 
 READ = {
     "x = x + 1": "x",
@@ -24,6 +24,11 @@ READ = {
     "@once\ndef f(): return w\nw = 1": "once w",
     "class A(B):\n    k = C\n    def m(self): return D\nD = 1\nA()": "B C",
     "class A:\n    def m(self): return D\nA()\nD = 1": "D",
+    "class A:\n    k = [D for _ in C]\n    class B: k = E, (lambda: F)()\nD = E = F = 1": "C D E F",
+    "class A:\n    @property\n    def m(self): return D\nD = 1": "property",
+    "class A:\n    @once\n    def m(self): return D\nD = 1": "D once",
+    "for d[k] in g: pass\nwith o as p.q: pass\nd = k = p = 1": "d g k o p",
+    "df.query('x > @n')\neval('p + 1')\nn = p = 1": "df eval n p",
     # What is bound for certain.
     "if c:\n    y = 1\nelse:\n    y = 2\ny": "c",
     "if c:\n    y = 1\ny": "c y",
@@ -36,11 +41,13 @@ READ = {
     "while c: t = 1\nt": "c t",
     "with open(p) as f: d = f.read()\nd, f": "open p",
     "with suppress(E): d = 1\nd": "E d suppress",
+    "with quiet(): d = 1\nd": "d quiet",
     "try:\n    import q\nexcept ImportError:\n    q = None\nq": "ImportError",
     "try:\n    y = 1\nexcept E:\n    pass\ny": "E y",
     "try:\n    y = 1\nfinally:\n    z = 2\ny, z": "",
     "try:\n    y = 1\nexcept E as e:\n    raise\ny, e": "E e",
     "match v:\n    case [a, *b]: c = a, b\n    case {'k': d, **rest} if rest: c = d\nc": "c v",
+    "match v:\n    case K.a | P(x=1): pass\nK = P = 1": "K P v",
 }
 
 
@@ -68,3 +75,8 @@ match w:
     case {"x": y, **z}: pass
 """
     assert bound_names(ast.parse(source).body) == {*"adfgIklmnpqstvyz"}
+
+
+def test_names_that_functions_and_classes_of_a_cell_may_bind() -> None:
+    source = "def f():\n    def g():\n        global a, b\nclass C:\n    global c\nd = 1"
+    assert declared_global(ast.parse(source).body) == {"a", "b", "c"}

@@ -136,18 +136,57 @@ def test_an_expression_before_a_semicolon_is_not_shown(first: Kernel) -> None:
     assert len(shown(first, "quiet", "quiet = 1\nquiet;")) == 1  # the line that tells of the hit
 
 
-def test_definitions_that_need_the_rest_of_the_cell_let_it_run(first: Kernel, second: Kernel) -> None:
+def test_what_functions_and_classes_need_of_the_rest_of_the_cell_is_bound_as_well(
+    first: Kernel, second: Kernel
+) -> None:
     body = """
-        step = step + 1
-        limit = 3
+        limit, extra = 3, 1
         def limited(x, most=limit):
-            return min(x, most)
+            return min(x, most) + extra
+        try:
+            import json as js
+        except ImportError:
+            js = None
+        def once(x):
+            return x
+        once = [once, limit]
+        def count():
+            global counted_here
+            counted_here = 8
+        count()
         result = limited(5)
     """
     for running in (first, second):
-        running.run("step = 1")
-        assert not hits(running, "result", body)
-        assert running.run("print(step, result, limited(7))") == "2 3 3\n"
+        running.run("limit = extra = once = counted_here = 7")
+    assert not hits(first, "result", body)
+    assert hits(second, "result", body)
+    for running in (first, second):
+        asked = "result, limited(7), limited(1), once[1], js.dumps(1), counted_here"
+        assert running.run(f"print({asked})") == "4 4 2 3 1 8\n"
+
+
+def test_definitions_that_fail_without_the_rest_of_the_cell_let_it_run(first: Kernel) -> None:
+    body = "for part in (1, 2):\n    del part\nready.append(1)\n@check\ndef made(): pass\nresult = made"
+    first.run("ready = []\ndef check(function):\n    ready[0]\n    return len(ready)")
+    for _ in range(2):
+        first.run("ready.clear()")
+        assert not hits(first, "result", body)
+        assert first.run("print(result)") == "1\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "value = 1\ndef of(x=value):\n    return x\nvalue = 2",
+        "def of(x=value):\n    return x\nvalue = value + 1",
+        "value = 1\ndef read():\n    return value\nclass A:\n    k = read()\ndef of():\n    return A.k\nvalue = 2",
+    ],
+)
+def test_a_definition_that_needs_what_is_bound_again_behind_it_is_not_stored(first: Kernel, body: str) -> None:
+    for _ in range(2):
+        first.run("value = 1")
+        assert "as it was where they stand" in said(shown(first, "value", body))
+        assert first.run("print(of(), value)") == "1 2\n"
 
 
 # -- what counts ---------------------------------------------------------------------------------------------------
@@ -198,6 +237,28 @@ def test_a_name_that_is_read_and_bound_anew_is_an_input_and_a_result(first: Kern
     first.run("level = 1")
     assert hits(first, "other", "level = level + 1\nother = level")
     assert first.run("print(level, other)") == "2 2\n"
+
+
+def test_a_constant_at_the_end_counts_as_it_is_shown(first: Kernel) -> None:
+    for text in ("'one'", "'two'", "1", "1.0", "True"):
+        assert not hits(first, "ended", f"ended = 1\n{text}")
+        assert shown(first, "ended", f"ended = 1\n{text}")[0].data["text/plain"] == text
+
+
+def test_what_a_class_reads_where_it_stands_is_an_input(first: Kernel) -> None:
+    body = "class A:\n    rows = [depth for _ in range(2)]\nread = A.rows"
+    for number in ("1", "2"):
+        first.run(f"depth = {number}")
+        assert not hits(first, "read", body)
+        assert hits(first, "read", body)
+
+
+def test_a_global_that_a_function_of_the_cell_binds_may_be_listed(first: Kernel) -> None:
+    body = "def bind():\n    global bound_within\n    bound_within = 5\nbind()"
+    assert not hits(first, "bound_within", body)
+    first.run("del bound_within")
+    assert hits(first, "bound_within", body)
+    assert first.run("print(bound_within)") == "5\n"
 
 
 def test_a_name_that_may_keep_its_value_from_before_counts(first: Kernel) -> None:
@@ -335,6 +396,10 @@ def test_without_the_cache_a_cell_just_runs(first: Kernel) -> None:
         ("result", "%cd ..\nresult = 1", "a `%` line in a cell does what no key sees"),
         ("result", "%%time\nresult = 1", "a `%` line in a cell does what no key sees"),
         ("result", "from math import *\nresult = pi", "does not say which names the cell binds"),
+        ("result", "exec('result = 1')", "`exec` in a cell reads or binds names that its code does not show"),
+        ("result", "text = 'numbers'\nresult = eval(text)", "`eval` in a cell reads or binds names"),
+        ("result", "result = globals()['numbers']", "`globals` in a cell reads or binds names"),
+        ("result", "result = vars()['numbers']", "`vars` in a cell reads or binds names"),
         ("result", "result = next(numbers)", "is a generator, which has no stable content"),
         ("--ttl soon result", "result = 1", "ttl='soon' is not a time"),
         ("--forever result", "result = 1", "unrecognized arguments: --forever"),
