@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import keyword
 import shlex
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -79,9 +80,7 @@ class CellMagics(Magics):
 
     def _prepared(self, arguments: Any, source: str) -> tuple[str, Run]:
         shell = self.shell
-        wrong = [name for name in arguments.names if not name.isidentifier()]
-        if wrong:
-            raise InvalidOptionError(f"{wrong[0]!r} is no name that a cell can bind; give names, with blanks between")
+        _check_names(arguments.names)
         options = Options(ttl=_time(arguments.ttl), sliding=_time(arguments.sliding), name=cell_name(arguments.names))
         options.check()
         text = f"\n{shell.transform_cell(source)}"  # the magic has the first line
@@ -139,6 +138,10 @@ class CellMagics(Magics):
         if type(function) in (CachedFunction, AsyncCachedFunction):
             clear(function)
             return f"Forgot all results of {names[0]}."
+        try:
+            _check_names(names)
+        except InvalidOptionError as error:
+            raise UsageError(str(error)) from None
         clear(cell_name(names))
         self._infos.pop(cell_name(names), None)
         return f"Forgot what cells that bind {', '.join(sorted(names))} have stored."
@@ -161,6 +164,12 @@ def _parsed(line: str) -> argparse.Namespace:
         return _parser.parse_args(shlex.split(line))
     except ValueError as error:
         raise UsageError(f"the line of %%dynamo_cached cannot be read: {error}") from None
+
+
+def _check_names(names: list[str]) -> None:
+    for name in names:
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise InvalidOptionError(f"{name!r} is no name that a cell can bind; give names, with blanks between")
 
 
 def _time(given: str | None) -> float | str | None:

@@ -200,7 +200,7 @@ def _reads(statements: Iterable[ast.stmt], *, now: bool = False) -> dict[ast.stm
     if not now:
         return {node: first | later for node, first, later in found}
     used = {node.name: later for node, _, later in found}
-    reads = {}
+    reads: dict[ast.stmt, set[str]] = {}
     for node, first, _ in found:
         todo, names = list(first), set[str]()
         while todo:

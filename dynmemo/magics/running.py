@@ -17,6 +17,7 @@ from dynmemo.codec.serializers import dump_pickle
 from dynmemo.entries import Computed
 from dynmemo.keys.places import MISSING, place_of, token
 from dynmemo.magics.outputs import Recorder, replay
+from dynmemo.magics.ties import lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -89,7 +90,10 @@ class Run:
                 self._execute(self._cell.statements)
             try:
                 reason, rebound = self._not_stored(recorder, before)
-                computation.value = None if reason else self._record(recorder, rebound)
+                if not reason:
+                    bound = self._kept(rebound)
+                    reason = lost(bound, self._globals)
+                    computation.value = None if reason else self._record(recorder, bound)
             except Exception as error:  # noqa: BLE001 - objects may do anything when looked at, and the cell has run
                 reason = f"to look at what it made raised {type(error).__name__}"
         outcome = computation.outcome
@@ -131,9 +135,11 @@ class Run:
                 (rebound if is_as_it_was else changed).add(place.name)
         return changed, rebound
 
-    def _record(self, recorder: Recorder, rebound: set[str]) -> dict[str, Any]:
+    def _kept(self, rebound: set[str]) -> dict[str, Any]:
         names = self._cell.assigned & {*self._cell.names, *rebound, *self._cell.needed}
-        bound = {name: self._globals[name] for name in sorted(names) if name in self._globals}
+        return {name: self._globals[name] for name in sorted(names) if name in self._globals}
+
+    def _record(self, recorder: Recorder, bound: dict[str, Any]) -> dict[str, Any]:
         outputs = recorder.outputs()
         for output in outputs:
             if "value" in output and not self._may_be_kept(output["value"], bound.values()):
@@ -144,6 +150,8 @@ class Run:
         """Whether the value of a last expression is stored: not what cannot be, nor plots, whose pictures are."""
         if any(value is one for one in kept):
             return True
+        if lost({"_": value}, self._globals):
+            return False
         try:
             pieces, _ = dump_pickle(value, Own(self._globals))
         except CannotSerialize:

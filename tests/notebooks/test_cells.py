@@ -245,6 +245,20 @@ def test_a_constant_at_the_end_counts_as_it_is_shown(first: Kernel) -> None:
         assert shown(first, "ended", f"ended = 1\n{text}")[0].data["text/plain"] == text
 
 
+def test_functions_and_arrays_that_lose_nothing_are_stored(first: Kernel, second: Kernel) -> None:
+    body = """
+        import numpy as np
+        from math import floor
+        turned = lambda x: np.array(floor(x))
+        a = np.eye(2)
+        b = a
+        c = a.copy()
+    """
+    for running, found in ((first, False), (second, True)):
+        assert hits(running, "turned a b c", body) is found
+        assert running.run("print(turned(0.5), b is a)") == "0 True\n"
+
+
 def test_what_a_class_reads_where_it_stands_is_an_input(first: Kernel) -> None:
     body = "class A:\n    rows = [depth for _ in range(2)]\nread = A.rows"
     for number in ("1", "2"):
@@ -338,6 +352,12 @@ def test_what_another_secret_has_signed_is_not_read(first: Kernel) -> None:
         ("changing.loc[0, 'x'] = 9", "it did not assign `result`"),
         ("if not len(df):\n    result = 1", "it did not assign `result`"),
         ("result = (x for x in [1])", "generator"),
+        ("result = np.zeros(4)\nchanging = result[1:]", "`changing` and `result` share memory"),
+        (
+            "result = [lambda: df.shape]",
+            "`result` holds the function `<lambda>`, which on a hit would keep to `df`",
+        ),
+        ("def f(): return df\nresult = {1: (f,)}", "`result` holds the function `f`, which on a hit would keep to"),
         (
             "from IPython import display as d\nresult = 1\nd.publish_display_data({WIDGET: {}})",
             "it shows a live widget",
@@ -348,9 +368,11 @@ def test_what_cannot_be_done_again_is_not_stored_and_one_sentence_says_why(
     first: Kernel, second: Kernel, body: str, cause: str
 ) -> None:
     for running in (first, second):
+        running.run("import numpy as np")
         running.run("changing, seen = df[['x']].copy(), []\nglobals().pop('result', None)")
         running.run("WIDGET = 'application/vnd.jupyter.widget-view+json'\ndef grow():\n    seen.append(1)")
-        told = said(shown(running, "result", body))
+        line = "result changing" if "changing = " in body else "result"
+        told = said(shown(running, line, body))
         assert told.count("not stored") == 1
         assert cause in told
 
@@ -404,6 +426,7 @@ def test_without_the_cache_a_cell_just_runs(first: Kernel) -> None:
         ("--ttl soon result", "result = 1", "ttl='soon' is not a time"),
         ("--forever result", "result = 1", "unrecognized arguments: --forever"),
         ("", "result = 1", "the following arguments are required: names"),
+        ("class", "result = 1", "'class' is no name that a cell can bind"),
         ("result, other", "result = 1", "'result,' is no name that a cell can bind"),
     ],
 )
@@ -429,6 +452,7 @@ def test_info_where_and_clear(first: Kernel, second: Kernel, folder: Path) -> No
     assert second.run("%dynmemo where") == f"{folder / 'cache.db'}\n"
     assert second.run("%dynmemo clear counted") == "Forgot what cells that bind counted have stored.\n"
     assert not hits(second, "counted", "counted = 1")
+    assert "'counted,' is no name" in second.fails("%dynmemo clear counted, other")
     assert "%dynmemo takes info, where, doctor, ls" in second.fails("%dynmemo wipe")
     assert "cell.counted" in second.shown("%dynmemo ls")
     assert "can be read and written to" in second.shown("%dynmemo doctor")
