@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import sys
-from contextlib import closing, redirect_stderr, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +17,7 @@ from dynmemo.codec.serializers import dump_pickle
 from dynmemo.entries import Computed
 from dynmemo.keys.places import MISSING, place_of, token
 from dynmemo.magics.outputs import Recorder, replay
-from dynmemo.magics.ties import lost
+from dynmemo.magics.ties import lost, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -52,6 +52,8 @@ class Run:
         self._globals: dict[str, Any] = shell.user_ns
         self._cell = cell
         self._file = file
+        self._made: dict[str, tuple[object, dict[str, bytes]]] = {}
+        """Its functions and classes as they were where they stand."""
         # A new one each time: what an earlier run of the cell changed counts as any other change does.
         self._memo = Memo(cell.function, options)
 
@@ -106,6 +108,12 @@ class Run:
             tree = ast.Interactive([statement]) if shown else ast.Module([statement], [])
             code = self._shell.compile(tree, self._file, "single" if shown else "exec")
             exec(code, self._shell.user_global_ns, self._globals)  # noqa: S102 - the user's cell
+            if (
+                isinstance(statement, ast.FunctionDef | ast.ClassDef)
+                and (made := self._globals.get(statement.name)) is not None
+            ):
+                with suppress(Exception):  # it looks at what may be anything
+                    self._made[statement.name] = made, state_of(made)
 
     def _not_stored(self, recorder: Recorder, before: Mapping[str, Any]) -> tuple[str, set[str]]:
         """Why what the cell did must not be stored, empty if it may; and the inputs that it has bound anew."""
@@ -115,6 +123,9 @@ class Run:
         if self._cell.unsettled:
             names = _quoted(sorted(self._cell.unsettled))
             return f"its functions and classes need {names} as it was where they stand; bind it in another cell", set()
+        used = [name for name, (made, state) in self._made.items() if state_of(made) != state]
+        if used:
+            return f"it changed its own {_quoted(used)}, which a hit makes anew; do that in another cell", set()
         changed, rebound = self._changed(before)
         if changed:
             advice = "let it work on a copy, or make that in the same cell"

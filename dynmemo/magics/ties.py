@@ -9,6 +9,8 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from dynmemo.keys.places import place_of, token
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -34,6 +36,16 @@ def lost(bound: Mapping[str, Any], namespace: Mapping[str, Any]) -> str:
                 what = f"`{name}` holds the function `{function.__name__}`, which on a hit would keep to `{read[0]}`"
                 return f"{what} as it is now; give that as an argument, or bind `{name}` in another cell"
     return ""
+
+
+def state_of(made: object) -> dict[str, bytes]:
+    """What a function or class holds that may change: attributes and defaults; only within this process."""
+    if not isinstance(made, type | types.FunctionType):
+        return {}
+    held = {name: value for name, value in vars(made).items() if not name.startswith(("__", "_abc_"))}
+    if isinstance(made, types.FunctionType):
+        held["()"] = (made.__defaults__, made.__kwdefaults__)
+    return {name: token(place_of(value)) for name, value in held.items()}
 
 
 def _share_memory(one: object, other: object) -> bool:

@@ -352,6 +352,10 @@ def test_what_another_secret_has_signed_is_not_read(first: Kernel) -> None:
         ("changing.loc[0, 'x'] = 9", "it did not assign `result`"),
         ("if not len(df):\n    result = 1", "it did not assign `result`"),
         ("result = (x for x in [1])", "generator"),
+        ("class A:\n    n = 0\nA.n = 5\nresult = A.n", "it changed its own `A`"),
+        ("class A:\n    def __init__(self):\n        A.n = 1\nA()\nresult = A.n", "it changed its own `A`"),
+        ("def f(x=[]):\n    x.append(1)\n    return x\nresult = len(f())", "it changed its own `f`"),
+        ("def f(): f.n += 1\nf.n = 0\nf()\nresult = f.n", "it changed its own `f`"),
         ("result = np.zeros(4)\nchanging = result[1:]", "`changing` and `result` share memory"),
         (
             "result = [lambda: df.shape]",
