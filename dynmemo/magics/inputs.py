@@ -166,7 +166,10 @@ def reads_of(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> tup
     """What a definition reads where it stands, and what it may read when it is used."""
     scopes = [one for one in _table(ast.unparse(node)).get_children() if one.get_name() == node.name]
     later = _in_texts(node).union(*map(_global_in, scopes))
-    parts = [one for one in ast.walk(node.args) if isinstance(one, ast.expr)] if hasattr(node, "args") else node.bases
+    if isinstance(node, ast.ClassDef):
+        parts = node.bases
+    else:
+        parts = [one for one in ast.walk(node.args) if isinstance(one, ast.expr)]
     parts = [*parts, *node.decorator_list, *(keyword.value for keyword in getattr(node, "keywords", ()))]
     now = set[str]().union(*map(_names_in, parts))
     if isinstance(node, ast.ClassDef):

@@ -108,10 +108,8 @@ class Run:
             tree = ast.Interactive([statement]) if shown else ast.Module([statement], [])
             code = self._shell.compile(tree, self._file, "single" if shown else "exec")
             exec(code, self._shell.user_global_ns, self._globals)  # noqa: S102 - the user's cell
-            if (
-                isinstance(statement, ast.FunctionDef | ast.ClassDef)
-                and (made := self._globals.get(statement.name)) is not None
-            ):
+            if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+                made = self._globals.get(statement.name)
                 with suppress(Exception):  # it looks at what may be anything
                     self._made[statement.name] = made, state_of(made)
 
