@@ -160,15 +160,17 @@ cache = Cache.sqlite(sys.argv[1])
 def f(x): return bytes([x]) + __import__("random").Random(x).randbytes(int(sys.argv[2]))
 f(0)
 resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-assert [f(x)[0] for x in range(60)] == list(range(60))
+calls = int(sys.argv[3])
+assert [f(x)[0] for x in range(calls)] == list(range(calls))
 print("HITS", f.cache_info().hits, "ERRORS", f.cache_info().errors > 0)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there files have no limit")
-@pytest.mark.parametrize("length", [20_000, 700_000], ids=["in rows", "in files"])
-def test_on_a_full_disk_calls_compute_hits_go_on_and_the_log_has_one_line(path: Path, length: int) -> None:
-    lines = printed("-c", FULL_DISK, str(path), str(length)).splitlines()
+@pytest.mark.parametrize(("length", "calls"), [(20_000, 60), (700_000, 8)], ids=["in rows", "in files"])
+def test_on_a_full_disk_calls_compute_hits_go_on_and_the_log_has_one_line(path: Path, length: int, calls: int) -> None:
+    # Few of the large ones, or SQLite's log reaches the limit as well, which is another cause with a line of its own.
+    lines = printed("-c", FULL_DISK, str(path), str(length), str(calls)).splitlines()
     assert lines[-1] == "HITS 1 ERRORS True"
     assert sum("computing without the cache" in line for line in lines) == 1
 
