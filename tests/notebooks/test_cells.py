@@ -402,7 +402,7 @@ def test_an_exception_is_shown_once_from_the_cell_on_and_nothing_is_stored(first
 
 
 def test_without_the_cache_a_cell_just_runs(first: Kernel) -> None:
-    first.run("os.environ['DYNMEMO_DISABLE'] = '1'")
+    first.run("import os; os.environ['DYNMEMO_DISABLE'] = '1'")
     try:
         assert not hits(first, "plain", "plain = 1")
         assert not hits(first, "plain", "plain = 1")
