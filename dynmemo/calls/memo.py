@@ -90,7 +90,7 @@ class Memo:
         if DISABLE in environment and is_disabled():
             return await self.play_async(self._uncached(), args, kwargs)
         key, not_stored = self.key_and_reason(args, kwargs)
-        found: Any = self._look_up_near(key, not_stored)
+        found: Any = self._look_up_near(key, not_stored, args, kwargs)
         hit, story = found or await self.run(self._look_up, key, not_stored, args, kwargs)
         if story is None:
             return hit.value
@@ -147,7 +147,9 @@ class Memo:
             self.begin([(story, args, kwargs)])
         return hit
 
-    def _look_up_near(self, key: str, not_stored: str) -> tuple[Decoded | None, Steps[Outcome | None] | None] | None:
+    def _look_up_near(
+        self, key: str, not_stored: str, args: Arguments, kwargs: Keywords
+    ) -> tuple[Decoded | None, Steps[Outcome | None] | None] | None:
         """`_look_up` of a near entry, for which nobody has to wait; None without one."""
         try:
             entries = self.entries()
@@ -156,8 +158,7 @@ class Memo:
         looked = entries.near(key)
         if looked is None or looked.decoded is None:
             return None
-        self.stats.hit(looked.decoded.seconds, near=looked.is_near)
-        return looked.decoded, self.ahead(entries, key, not_stored, looked)
+        return self._looked_up(entries, looked, key, not_stored, args, kwargs)
 
     def ahead(self, entries: Entries, key: str, not_stored: str, looked: Looked) -> Steps[Outcome | None] | None:
         """The story that refreshes a hit, if that is due."""

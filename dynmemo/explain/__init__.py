@@ -114,7 +114,8 @@ def _live(looked: Looked, row: Item, decoded: Decoded, near: float | None) -> _S
     took = views.duration(decoded.seconds)
     about = f"{views.size(size)}{_outside(row)}, computed {views.moment(decoded.computed_at)} in {took}"
     if looked.is_near:
-        about += f"; near: this process has read it within the last {near:g} s, and uses it without a request"
+        read = "before, and nothing has changed since" if near is None else f"within the last {near:g} s"
+        about += f"; near: this process has read it {read}, and uses it without a request"
     end = expiry.expires_at(row)
     if end is None:
         return _Standing("live", f"never expires ({about})", None, origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sys
@@ -69,6 +70,30 @@ def test_a_miss_and_a_hit_are_told_with_their_reason(cache: Cache, log: pytest.L
     assert lines(log) == ["forecast(): cleared"]
     forecast(SECRET)
     assert not any(SECRET in line for line in (*told, hit, *lines(log)))
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_each_near_hit_is_told(url: str, is_async: bool, log: pytest.LogCaptureFixture) -> None:
+    cache = dynmemo.Cache.from_url(url if url.startswith("sqlite") else f"{url}&near=30s")
+
+    def call() -> int:
+        return asyncio.run(afew(1)) if is_async else few(1)
+
+    @dynamo_cached(cache=cache, name="few")
+    def few(x: int) -> int:
+        return x
+
+    @dynamo_cached(cache=cache, name="few", version="1")
+    async def afew(x: int) -> int:
+        return x
+
+    for _ in range(3):
+        call()
+    log.clear()
+    call()
+    [hit] = lines(log)
+    assert "few(): hit: never expires" in hit
+    assert "; near: this process has read it" in hit
 
 
 def test_without_debug_only_what_takes_time_is_told(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
