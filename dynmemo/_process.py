@@ -10,7 +10,7 @@ import weakref
 from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -36,6 +36,9 @@ chance = random.SystemRandom()
 
 NO = frozenset({"", "0", "false", "no"})
 """What a variable of the environment says, in lower case, that is not to be heeded."""
+
+_BACKLOG_THREADS = 8
+_BACKLOG = 64
 
 MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
 """Names of the module that a program or notebook is; the second one in spawned children."""
@@ -185,3 +188,33 @@ class Daemons:
     def _run(self) -> None:
         while (act := self._work.get()) is not None:
             act()
+
+
+class Backlog(Generic[T]):
+    """Work in daemon threads for one pass over something long, with a bounded part of it pending."""
+
+    def __init__(self, name: str, settled: Callable[[T], object]) -> None:
+        """`settled` is called with each result, in the thread that submits."""
+        self._pool = Daemons(_BACKLOG_THREADS, name)
+        self._settled = settled
+        self._pending: deque[Future[T]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call `function` in a thread, once enough of what was submitted before is done; what failed raises."""
+        self._pending.append(self._pool.submit(function, *args, **kwargs))
+        self._settle(_BACKLOG)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Wait for all of it; after an error begin nothing more."""
+        try:
+            if error is None:
+                self._settle(0)
+        finally:
+            self._pool.end()
+
+    def _settle(self, left: int) -> None:
+        while len(self._pending) > left:
+            self._settled(self._pending.popleft().result())

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Bytes = bytes | bytearray | memoryview
 
+SEGMENTS = 4
+"""Of a table that are scanned at once; a page of each is some 130 read units, and others use the table too."""
+
 LATEST_TIME = 253_402_300_799
 """The last Unix second that .NET's DateTimeOffset can express (9999-12-31T23:59:59Z)."""
 

@@ -7,16 +7,15 @@ leases stay.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynmemo import views
-from dynmemo._process import Daemons
+from dynmemo._process import Backlog
 from dynmemo.counters import Meter
 from dynmemo.expiry import is_expired
 from dynmemo.generations import ALL
-from dynmemo.item import Expect
+from dynmemo.item import SEGMENTS, Expect
 from dynmemo.keys import GENERATION_SUFFIX
 from dynmemo.leases import flights
 from dynmemo.parts import is_orphaned, is_plausible, owner
@@ -24,16 +23,10 @@ from dynmemo.telling import INFO, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
 
     from dynmemo.cache import Cache
     from dynmemo.item import Item, Store
 
-SEGMENTS = 4
-"""Of a table that are read at once; a page of each is some 130 read units, and others use the table too."""
-
-THREADS = 8
-_BACKLOG = 64
 _PART_UNITS = 400
 """DynamoDB bills a deletion by the KB; a part has at most 400."""
 
@@ -183,14 +176,13 @@ class _Purge:
         self._choice = choice
         self._dry_run = dry_run
         self._progress = progress
-        self._pool = Daemons(THREADS, "dynmemo-purge")
-        self._pending: deque[Future[tuple[int, int]]] = deque()
+        self._backlog = Backlog("dynmemo-purge", self._removed)
         self._estimate = _Estimate(self._store)
         self._scanned = self._rows = self._parts = 0
 
     def run(self, fn: str | None, *, orphans: bool) -> Purged:
         self._quick.open()  # a place that cannot serve says so at once
-        try:
+        with self._backlog:
             parts: dict[tuple[str, str], list[tuple[str, Item]]] = {}
             pointed: set[tuple[str, str]] = set()
             for key, row in self._store.scan(fn=fn, segments=SEGMENTS):
@@ -207,11 +199,8 @@ class _Purge:
             for of, lost in parts.items():
                 if of not in pointed:
                     self._remove_orphans(of, lost)
-            self._settle(0)
-            if orphans and fn is None:
-                self._count(0, self._store.remove_orphans(dry_run=self._dry_run))
-        finally:
-            self._pool.end()
+        if orphans and fn is None:
+            self._count(0, self._store.remove_orphans(dry_run=self._dry_run))
         return self._so_far()
 
     def _remove(self, key: str, row: Item) -> None:
@@ -229,7 +218,7 @@ class _Purge:
             finally:
                 self._near.drop(key)
 
-        self._submit(remove)
+        self._backlog.submit(remove)
 
     def _remove_orphans(self, of: tuple[str, str], lost: list[tuple[str, Item]]) -> None:
         if self._dry_run:
@@ -244,17 +233,11 @@ class _Purge:
                 return 0, 0
             return 0, sum(self._store.remove(key, Expect.seen(part)) is not None for key, part in lost)
 
-        self._submit(remove)
+        self._backlog.submit(remove)
 
-    def _submit(self, remove: Callable[[], tuple[int, int]]) -> None:
-        self._pending.append(self._pool.submit(remove))
-        self._settle(_BACKLOG)
-
-    def _settle(self, left: int) -> None:
-        """Wait until no more than `left` removals are under way; one that failed raises."""
-        while len(self._pending) > left:
-            self._count(*self._pending.popleft().result())
-            self._tell()
+    def _removed(self, counts: tuple[int, int]) -> None:
+        self._count(*counts)
+        self._tell()
 
     def _count(self, rows: int, parts: int) -> None:
         self._rows += rows

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynmemo import expiry
-from dynmemo._process import Daemons
+from dynmemo._process import Backlog
 from dynmemo.codec import Codec
 from dynmemo.errors import UnreadableValueError, ValueTooLargeError
-from dynmemo.item import Expect, Refused
+from dynmemo.item import SEGMENTS, Expect, Refused
 from dynmemo.keys import GENERATION_SUFFIX
 from dynmemo.parts import bytes_of, owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
 
     from dynmemo.cache import Cache
     from dynmemo.item import Content, Item
 
-SEGMENTS = 4
-"""Of the source that are read at once, as by `purge`."""
-THREADS = 8
-_BACKLOG = 64
 _ATTRIBUTES_BYTES = 300
 """Of a row beside its value, about."""
 
@@ -72,23 +67,16 @@ def transfer(
     move = _Move(source, target, replace=replace, dry_run=dry_run)
     if not source.store.exists():
         return move.so_far()
-    pool = Daemons(THREADS, "dynmemo-transfer")
-    pending: deque[Future[Counter[str]]] = deque()
 
-    def settle(left: int) -> None:
-        while len(pending) > left:
-            move.counts.update(pending.popleft().result())
-            if progress is not None:
-                progress(move.so_far())
+    def count(counted: Counter[str]) -> None:
+        move.counts.update(counted)
+        if progress is not None:
+            progress(move.so_far())
 
-    try:
+    with Backlog("dynmemo-transfer", count) as backlog:
         for key, row in source.store.patient().scan(fn=fn, segments=SEGMENTS):
             if move.takes(key, row):
-                pending.append(pool.submit(move.one, key))
-                settle(_BACKLOG)
-        settle(0)
-    finally:
-        pool.end()
+                backlog.submit(move.one, key)
     return move.so_far()
 
 

@@ -13,7 +13,7 @@ from dynmemo import expiry, views
 from dynmemo.codec.envelope import ZSTD, header_told, origin_told
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError
 from dynmemo.explain.listed import CacheStats, ListedEntry, ListedFunction, Listing, ShownEntry
-from dynmemo.item import Extent
+from dynmemo.item import SEGMENTS, Extent
 from dynmemo.keys import GENERATION_SUFFIX, generation_key, key_name
 from dynmemo.origin import read_origin
 from dynmemo.parts import IN_FILE, owner
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from dynmemo.cache import Cache
     from dynmemo.codec.envelope import Header
     from dynmemo.item import Found, Item
-
-SEGMENTS = 4
-"""Of a table that are read at once, as by `purge`."""
 
 SORTS = ("name", "size", "age", "saved")
 

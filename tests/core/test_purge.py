@@ -13,9 +13,9 @@ import pytest
 
 import dynmemo
 from dynmemo import Cache, InvalidOptionError, StoreUnavailableError, dynamo_cached
-from dynmemo.item import Item, Parts, Written
+from dynmemo.item import SEGMENTS, Item, Parts, Written
 from dynmemo.parts import new_write_id, owner, part_key
-from dynmemo.purging import SAMPLE_ROWS, SEGMENTS, purge
+from dynmemo.purging import SAMPLE_ROWS, purge
 from dynmemo.stores.sqlite import PAGE
 from tests.proxy import Proxy, denied, error
 from tests.waiting import until
