@@ -7,9 +7,9 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dynmemo._process import NO
+from dynmemo._process import NO, in_notebook
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -48,14 +48,8 @@ def tell(level: int, message: str, *details: object) -> None:
                 _logger.log(level, message, *details)
         with suppress(Exception):
             if verbose:
-                stream = sys.stdout if in_kernel() else sys.stderr  # a notebook shows the latter as an error
+                stream = sys.stdout if in_notebook() else sys.stderr  # a notebook shows the latter as an error
                 stream.write(f"{time.strftime('%H:%M:%S')} dynmemo: {message % details}\n")
                 stream.flush()
     finally:
         _here.is_telling = False
-
-
-def in_kernel() -> bool:
-    """Whether this process is the kernel of a notebook."""
-    shell: Any = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return getattr(shell, "kernel", None) is not None

@@ -9,8 +9,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from dynmemo._process import in_notebook
 from dynmemo.origin import told_holder
-from dynmemo.telling import INFO, in_kernel, tell
+from dynmemo.telling import INFO, tell
 
 if TYPE_CHECKING:
     from dynmemo.item import Item
@@ -123,7 +124,7 @@ def screen(*, bar: bool = False) -> Display:
     """Where somebody looks at this program, in a notebook with a bar. Nobody looks at workers."""
     process: Any = sys.modules.get("multiprocessing.process")
     is_worker = process is not None and process.current_process().name != "MainProcess"
-    if not is_worker and in_kernel():
+    if not is_worker and in_notebook():
         return _Output(bar=bar)
     with suppress(AttributeError, ValueError):  # there may be no stderr, or a closed one
         return _Line() if sys.stderr.isatty() and not is_worker else Display()
