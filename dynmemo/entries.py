@@ -364,7 +364,7 @@ class Entries:
         return Entry(
             value=looked.decoded.value,
             computed_at=views.utc(looked.decoded.computed_at),
-            expires_at=None if end is None else views.utc(end),
+            expires_at=views.utc_or_none(end),
             size=len(looked.row.value),
             seconds=looked.decoded.seconds,
             origin=read_origin(origin_told(looked.row.value)),

@@ -56,6 +56,11 @@ def utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(min(max(0, seconds), _LATEST), UTC)
 
 
+def utc_or_none(seconds: float | None) -> datetime | None:
+    """`utc` of what may not be."""
+    return None if seconds is None else utc(seconds)
+
+
 def moment(seconds: float, zone: tzinfo | None = None) -> str:
     """Unix seconds as a date in `zone`, or in that of this machine: ``2026-03-01 14:02:10 CET``."""
     date = utc(seconds).replace(microsecond=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import random
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dynmemo import expiry, views
+from dynmemo._process import chance
 from dynmemo.cache.options import check_key
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError
 from dynmemo.item import Expect, Item, Written
@@ -30,9 +30,6 @@ UPDATE_SECONDS = 30.0
 """How long a change is tried again while others are first."""
 
 _BLANK = Item()
-
-_pauses = random.SystemRandom()
-"""Not the program's own random numbers: it may count on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +92,8 @@ class ByKey:
         window = expiry.window_seconds(row.ttl_window)
         return CacheEntry(
             value,
-            _moment(expiry.expires_at(row)),
-            _moment(row.ttl_deadline),
+            views.utc_or_none(expiry.expires_at(row)),
+            views.utc_or_none(row.ttl_deadline),
             None if window is None else timedelta(seconds=window),
         )
 
@@ -338,7 +335,7 @@ class ByKey:
                         table=self._cache.store.location,
                         code="Contention",
                     )
-                time.sleep(_pauses.uniform(0, longest))
+                time.sleep(chance.uniform(0, longest))
                 longest = min(2 * longest, 1.0)
 
 
@@ -406,7 +403,3 @@ def _several(keys: Iterable[str]) -> Iterable[str]:
 
 def _dates_of(row: Item) -> dict[str, Any]:
     return {"ttl_date": row.ttl_date, "ttl_deadline": row.ttl_deadline, "ttl_window": row.ttl_window}
-
-
-def _moment(seconds: int | None) -> datetime | None:
-    return None if seconds is None else views.utc(seconds)

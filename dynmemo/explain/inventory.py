@@ -100,10 +100,10 @@ def show_entry(cache: Cache, key: str) -> ShownEntry | None:
         state=_state(row, row.gen if row.fn is None else generation, cache.clock()),
         size=None if row.value is None else len(row.value),
         lies_in=_place(row),
-        computed_at=None if header is None else _utc(header.computed_at),
+        computed_at=None if header is None else views.utc_or_none(header.computed_at),
         seconds=None if header is None else header.seconds,
-        expires_at=_utc(expiry.expires_at(row)),
-        deadline=_utc(row.ttl_deadline),
+        expires_at=views.utc_or_none(expiry.expires_at(row)),
+        deadline=views.utc_or_none(row.ttl_deadline),
         window=row.ttl_window,
     )
     if header is None or row.value is None:
@@ -192,9 +192,9 @@ def _functions(cache: Cache, survey: Iterable[Found], sort: str) -> Listing[List
 def _entry(found: Found, generation: str, now: float) -> ListedEntry:
     header = header_told(found.front)
     state = _state(found.row, generation, now)
-    expires = _utc(expiry.expires_at(found.row))
+    stored, expires = (views.utc_or_none(seconds) for seconds in (found.stored_at, expiry.expires_at(found.row)))
     origin = read_origin(origin_told(found.front))
-    return ListedEntry(found.key, state, found.size, _utc(found.stored_at), expires, header and header.seconds, origin)
+    return ListedEntry(found.key, state, found.size, stored, expires, header and header.seconds, origin)
 
 
 def _state(row: Item, generation: str | None, now: float) -> str:
@@ -214,10 +214,6 @@ def _place(row: Item) -> str:
     if row.parts.location is None:
         return views.counted(row.parts.count, "part")
     return "file" if row.parts.location == IN_FILE else row.parts.location
-
-
-def _utc(seconds: float | None) -> datetime | None:
-    return None if seconds is None else views.utc(seconds)
 
 
 def _together(fn: str, entries: list[ListedEntry]) -> ListedFunction:
