@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import asdict
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,13 +22,12 @@ _require("cli", _CLI)
 import typer  # noqa: E402 - the line above says what to install when it is missing
 from rich import box  # noqa: E402
 from rich.console import Console  # noqa: E402
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import dynmemo  # noqa: E402
 from dynmemo.calls import rows_of  # noqa: E402
 from dynmemo.cli import care, look, move  # noqa: E402
-from dynmemo.cli.shared import Name, Url, Yes, cache_of, consent, imported  # noqa: E402
+from dynmemo.cli.shared import Json, Name, Url, Yes, cache_of, consent, imported, moving_bar, print_json  # noqa: E402
 from dynmemo.errors import DynmemoError, InvalidOptionError  # noqa: E402
 from dynmemo.explain.inventory import check_known  # noqa: E402
 from dynmemo.generations import ALL  # noqa: E402
@@ -152,15 +149,8 @@ def _imported(name: str | None) -> Any:
 
 def _purge_with_bar(cache: Cache, rows: RowsOf, **options: bool) -> Purged:
     """Purge, with a bar on a terminal. How many rows there are nobody knows before the end, so it only moves."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading", total=None)
-        return rows.purge(
-            cache,
-            progress=lambda now: bar.update(task, description=f"{now.scanned:,} read, {_what(now)}"),
-            **options,
-        )
+    with moving_bar() as show:
+        return rows.purge(cache, progress=lambda now: show(f"{now.scanned:,} read, {_what(now)}"), **options)
 
 
 def _summary(done: Purged, location: str, *, dry_run: bool) -> str:
@@ -206,7 +196,7 @@ def cost(
     storage_price: Annotated[
         float | None, typer.Option(metavar="DOLLARS", help="Of a GB for a month, instead of the list price.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Say what a function will cost on DynamoDB in a month, beside an update with every hit. Asks no table."""
     from dynmemo import costs
@@ -228,15 +218,9 @@ def cost(
     )
     month = costs.cost(workload, prices=prices)
     if as_json:
-        print(json.dumps({"workload": asdict(workload), "prices": asdict(prices), **_tree(month)}, indent=2))
+        print_json({"workload": workload, "prices": prices, **month._asdict()})
     else:
         _show(month, prices)
-
-
-def _tree(of: Cost) -> dict[str, Any]:
-    """A cost as JSON has it."""
-    dotnet = None if of.dotnet is None else _tree(of.dotnet)
-    return {**of._asdict(), "shares": [_tree(share) for share in of.shares], "dotnet": dotnet}
 
 
 def _show(month: Cost, prices: Prices) -> None:

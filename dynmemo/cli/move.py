@@ -6,11 +6,9 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dynmemo import views
-from dynmemo.cli.shared import Json, Name, Url, cache_of, print_json
+from dynmemo.cli.shared import Json, Name, Url, cache_of, moving_bar, print_json
 from dynmemo.explain.inventory import check_known
 from dynmemo.keys import key_name
 from dynmemo.transfer import transfer
@@ -60,13 +58,10 @@ def _move(source: Cache, target: Cache, name: str | None, *, replace: bool, dry_
         print(f"There is nothing at {source.store.location}.", file=sys.stderr)
     for warning in _warnings(source, target):
         print(warning, file=sys.stderr)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading", total=None)
+    with moving_bar() as show:
 
         def tell(now: Transferred) -> None:
-            bar.update(task, description=f"{now.copied:,} copied, {views.size(now.size)}")
+            show(f"{now.copied:,} copied, {views.size(now.size)}")
 
         done = transfer(source, target, fn=fn, replace=replace, dry_run=dry_run, progress=tell)
     if as_json:

@@ -6,6 +6,7 @@ import json
 import os
 import pkgutil
 import sys
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +25,7 @@ from dynmemo.errors import InvalidOptionError
 from dynmemo.explain.listed import Listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 Name = Annotated[
     str | None,
@@ -65,6 +67,16 @@ def consent(question: str, *, yes: bool) -> None:
         print(f"{question} Nobody can be asked here; give --yes to do it, or a NAME or limits.", file=sys.stderr)
         raise typer.Exit(2)
     typer.confirm(question, abort=True, err=True)
+
+
+@contextmanager
+def moving_bar() -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal while something goes on whose end nobody knows; call what this gives with how far it is."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=None)
+        yield lambda told: bar.update(task, description=told)
 
 
 def imported(name: str) -> Any:
@@ -115,7 +127,7 @@ def _plain(value: Any) -> Any:
     """What JSON can say of it, with the names of all fields."""
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, (list, Listing)):
+    if isinstance(value, (list, Listing)) or type(value) is tuple:
         return [_plain(each) for each in value]
     if hasattr(value, "_asdict"):  # else it would be a list without names
         value = value._asdict()
