@@ -27,14 +27,20 @@ class Display:
     """One text that changes, for a `with` block at most. This one shows nothing: nobody looks.
 
     No method raises, since what is shown is no part of the work.
+
+    Args:
+        bar: whether it says how far something is, and not for what somebody waits.
     """
 
     shown: ClassVar[Display | None] = None
     """The one that shows."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, bar: bool = False) -> None:
+        self.bar = bar
         self._next = 0.0
         self._has_shown = False
+        self._last: tuple[str, float | None] = ("", None)
+        self._note = ""
 
     def __enter__(self) -> Self:
         return self
@@ -44,13 +50,23 @@ class Display:
 
     def show(self, text: str, part: float | None = None) -> None:
         """Show this text in place of the one before, unless that has just come, and how far (0 to 1) things are."""
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + SHOW_SECONDS
-            self._has_shown = True
-            Display.shown = self
-            with suppress(Exception):
-                self._put(text, part)
+        self._last = (text, part)
+        if time.monotonic() >= self._next:
+            self._show()
+
+    def add(self, note: str) -> None:
+        """Let the text that shows say this, too, from now on; nothing more if it is empty."""
+        self._note = note
+        if Display.shown is self:
+            self._show()
+
+    def _show(self) -> None:
+        self._next = time.monotonic() + SHOW_SECONDS
+        self._has_shown = True
+        Display.shown = self
+        text, part = self._last
+        with suppress(Exception):
+            self._put("; ".join(filter(None, (text, self._note))), part)
 
     def wait(self, seconds: float) -> None:
         """Show nothing for so long: what is over by then is not worth a look."""
@@ -71,8 +87,8 @@ class Display:
 class _Line(Display):
     """Of a terminal."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, bar: bool) -> None:
+        super().__init__(bar=bar)
         self._length = 0
 
     def _put(self, text: str, part: float | None, *, is_last: bool = False) -> None:
@@ -91,8 +107,7 @@ class _Output(Display):
     """Of a notebook."""
 
     def __init__(self, *, bar: bool) -> None:
-        super().__init__()
-        self._bar = bar
+        super().__init__(bar=bar)
         self._text = ""
         self._part: float | None = None
         self._handle: Any = None
@@ -115,7 +130,7 @@ class _Output(Display):
 
         value = "" if self._part is None else f' value="{self._part:.4f}"'
         text = html.escape(self._text)
-        if not self._bar or not text:
+        if not self.bar or not text:
             return text and f'<span style="opacity:.7">{text}</span>'
         return f'<progress style="width: 20em; vertical-align: middle; margin-right: 1em"{value}></progress>{text}'
 
@@ -127,14 +142,16 @@ def screen(*, bar: bool = False) -> Display:
     if not is_worker and in_notebook():
         return _Output(bar=bar)
     with suppress(AttributeError, ValueError):  # there may be no stderr, or a closed one
-        return _Line() if sys.stderr.isatty() and not is_worker else Display()
-    return Display()
+        if sys.stderr.isatty() and not is_worker:
+            return _Line(bar=bar)
+    return Display(bar=bar)
 
 
 class Notice:
     """One wait, as a `with` block: the logger is told of it, and after a while the person, until the block is left.
 
-    That is done where the main thread waits, for whom the person waits, and where no other text shows already.
+    That is done where the main thread waits, for whom the person waits. A bar that shows already says it as well;
+    beside any other text nothing is shown.
 
     Args:
         name: of the function.
@@ -150,7 +167,9 @@ class Notice:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._display is not None:
+        if self._display is not None and self._display.bar:
+            self._display.add("")
+        elif self._display is not None:
             self._display.end()
 
     def look(self, row: Item | None = None) -> None:
@@ -159,9 +178,17 @@ class Notice:
         if by != self._told:
             self._told = by
             tell(INFO, "waiting for %s(): %s", self._name, by)
-        if by != self._shown and time.monotonic() - self._began >= NOTICE_SECONDS:
-            is_free = Display.shown is None or Display.shown is self._display
-            if is_free and threading.current_thread() is threading.main_thread():
-                self._shown = by
-                self._display = self._display or screen()
-                self._display.show(f"waiting for {self._name.removeprefix('__main__.')}(): {by}")
+        if by == self._shown or time.monotonic() - self._began < NOTICE_SECONDS:
+            return
+        there, line = Display.shown, f"waiting for {self._name.removeprefix('__main__.')}(): {by}"
+        if threading.current_thread() is not threading.main_thread():
+            return
+        if there is not None and there.bar:
+            self._display = there
+            there.add(line)
+        elif there is None or there is self._display:
+            self._display = self._display or screen()
+            self._display.show(line)
+        else:
+            return
+        self._shown = by

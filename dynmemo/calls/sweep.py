@@ -17,6 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dynmemo._process import chance
+from dynmemo.calls.display import Notice
 from dynmemo.calls.memo import value_of
 from dynmemo.calls.miss import Elsewhere, Failed, Sleep, Work, compute
 from dynmemo.codec import CannotSerialize
@@ -422,9 +423,22 @@ class Sweep:
         return self._watch.next_delay(*(row for call in self.away if (row := call.elsewhere and call.elsewhere.row)))
 
     def come_back(self, pause: float | None) -> Steps[None]:
-        """Look up some of the calls that were put off, after a pause. Those that are no hits are tried again."""
-        if pause:
-            yield Sleep(pause)
+        """Look up some of the calls that were put off. Those that are no hits are tried again.
+
+        With a pause nothing else is to be done: then look again and again, after one each, until there is.
+        """
+        with Notice(self.memo.name) as notice:
+            while pause and self.is_going_on():
+                first = min(self.away, key=lambda call: call.place).elsewhere
+                notice.look(None if first is None else first.row)
+                yield Sleep(pause)
+                yield from self._look_at_some()
+                self._report()
+                pause = self.pause()
+        if pause == 0.0:
+            yield from self._look_at_some()
+
+    def _look_at_some(self) -> Steps[None]:
         again = []
         for _ in range(min(self.size, len(self.away))):
             call = self.away.popleft()
@@ -437,7 +451,13 @@ class Sweep:
                 self.away.append(call)
             elif not (yield from self._shared(call)):
                 again.append(call)
-        self.free.extend((yield from self._look_up(again)))
+        for call in (yield from self._look_up(again)):
+            row = None if call.looked is None else call.looked.row
+            if self.is_held(call):
+                call.elsewhere = Elsewhere(row=row)
+                self.away.append(call)
+            else:
+                self.free.append(call)
 
     def _shared(self, call: Call) -> Steps[bool]:
         """Settle a call with what another one of this process has computed, if there is such a thing."""

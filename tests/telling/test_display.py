@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynmemo import Cache, purge
+from dynmemo import Cache, dynamo_cached, purge
 from dynmemo.calls import display
 from dynmemo.calls.display import Display, Notice
 from dynmemo.item import Item
@@ -39,7 +40,7 @@ WAITS = """
     display.NOTICE_SECONDS = 0.1
 
     @dynamo_cached(code="off")
-    def forecast():
+    def forecast(city="SEA"):
         return 1
 
     def kind():
@@ -52,7 +53,7 @@ WAITS = """
             forecast()
         except KeyboardInterrupt:
             print("interrupted", flush=True)
-        print("result", forecast(), flush=True)
+        print("result", *forecast.map(["SEA"]), flush=True)
         worker = multiprocessing.get_context("spawn").Process(target=kind)
         worker.start()
         worker.join()
@@ -188,25 +189,69 @@ def test_in_a_notebook_a_line_says_for_what_one_waits_and_goes_away(tmp_path: Pa
     assert [output.output_type for output in outputs] == ["display_data", "execute_result"]
 
 
-@pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Display]:
+class Kept(Display):
     """A display that keeps its texts."""
 
-    class Kept(Display):
-        def __init__(self) -> None:
-            super().__init__()
-            self.texts: list[str] = []
+    def __init__(self, *, bar: bool = False) -> None:
+        super().__init__(bar=bar)
+        self.texts: list[str] = []
 
-        def _put(self, text: str, part: float | None, *, is_last: bool = False) -> None:
-            self.texts.append(text)
+    def _put(self, text: str, part: float | None, *, is_last: bool = False) -> None:
+        self.texts.append(text)
 
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
+    """Where the waits of this test show."""
     made = Kept()
     monkeypatch.setattr(display, "screen", lambda **_: made)
     yield made
     assert Display.shown is None
 
 
-def test_what_shows_already_is_not_written_over(monkeypatch: pytest.MonkeyPatch, screen: Any) -> None:
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+@pytest.mark.parametrize("has_bar", [False, True], ids=["line", "bar"])
+def test_a_sweep_that_waits_says_so_in_one_line_or_in_its_bar(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, screen: Kept, has_bar: bool, is_async: bool
+) -> None:
+    bar = Kept(bar=True)
+    monkeypatch.setattr("dynmemo.calls.progress.screen", lambda **_: bar)
+    monkeypatch.setattr(display, "NOTICE_SECONDS", 0.0)
+    monkeypatch.setattr(display, "SHOW_SECONDS", 0.0)
+    shown = bar if has_bar else screen
+
+    def number(x: int) -> int:
+        return x
+
+    async def numbered(x: int) -> int:
+        return x
+
+    function: Any = {True: numbered, False: number}[is_async]
+    function = dynamo_cached(cache=cache, name="number")(function)
+    keys = [function.cache_key(x) for x in (2, 3)]
+    for key in keys:
+        hold(cache, key)
+
+    def end() -> None:
+        until(lambda: any("waiting" in text for text in shown.texts))
+        cache.remove(keys[0])
+        until(lambda: sum("waiting" in text for text in shown.texts) > 1)
+        cache.remove(keys[1])
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    found = function.map([0, 1, 2, 3], progress=has_bar)
+    assert (asyncio.run(found) if is_async else found) == [0, 1, 2, 3]
+    ending.join()
+    texts = [text for text in shown.texts if "waiting" in text]
+    said = r"waiting for number\(\): computed since [\d:]+ by \S+ \(.*\), last time it took 3 min"
+    assert all(re.fullmatch(rf"2 computed, 2 left.*; {said}" if has_bar else said, text) for text in texts[:1])
+    assert "waiting" not in shown.texts[-1]
+    assert "waiting" not in shown.texts[shown.texts.index(texts[0]) + 1]
+    assert (screen.texts == []) == has_bar
+
+
+def test_what_shows_already_is_not_written_over(monkeypatch: pytest.MonkeyPatch, screen: Kept) -> None:
     monkeypatch.setattr(display, "NOTICE_SECONDS", 0.0)
     with Display() as progress, Notice("f") as notice:
         progress.show("50 %")
@@ -219,7 +264,7 @@ def test_what_shows_already_is_not_written_over(monkeypatch: pytest.MonkeyPatch,
     assert screen.texts[-1] == ""
 
 
-def test_who_waits_is_told_once_the_place_is_free(monkeypatch: pytest.MonkeyPatch, screen: Any) -> None:
+def test_who_waits_is_told_once_the_place_is_free(monkeypatch: pytest.MonkeyPatch, screen: Kept) -> None:
     monkeypatch.setattr(display, "NOTICE_SECONDS", 0.0)
     monkeypatch.setattr(display, "SHOW_SECONDS", 0.0)
     with Notice("g") as other:
@@ -230,7 +275,7 @@ def test_who_waits_is_told_once_the_place_is_free(monkeypatch: pytest.MonkeyPatc
         assert screen.texts[-1] == "waiting for g(): computed in this process"
 
 
-def test_other_threads_show_nothing(monkeypatch: pytest.MonkeyPatch, screen: Any) -> None:
+def test_other_threads_show_nothing(monkeypatch: pytest.MonkeyPatch, screen: Kept) -> None:
     monkeypatch.setattr(display, "NOTICE_SECONDS", 0.0)
     with Notice("f") as notice:
         thread = threading.Thread(target=notice.look)
@@ -249,9 +294,7 @@ def test_a_display_that_cannot_show_stops_nothing() -> None:
     assert Display.shown is None
 
 
-def test_purge_shows_how_far_it_is(cache: Cache, monkeypatch: pytest.MonkeyPatch, screen: Any) -> None:
-    from dynmemo import dynamo_cached
-
+def test_purge_shows_how_far_it_is(cache: Cache, monkeypatch: pytest.MonkeyPatch, screen: Kept) -> None:
     @dynamo_cached(cache=cache)
     def number(x: int) -> int:
         return x
