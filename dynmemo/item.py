@@ -258,7 +258,7 @@ class Store(Protocol):
 
     @property
     def location(self) -> str:
-        """Where the rows lie, for people: a path, or table, region and endpoint."""
+        """Where the rows lie, for people (a path, or table, region and endpoint)."""
         ...
 
     def metered(self, meter: Meter) -> Self:

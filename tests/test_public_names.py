@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import pydoc
+import re
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,6 +48,11 @@ def test_every_error_that_can_reach_a_user_is_public_and_in_the_reference() -> N
     assert names <= set(dynmemo.__all__)
     reference = (Path(__file__).parent.parent / "docs/reference/caches.md").read_text("utf-8")
     assert all(name in reference for name in names)
+
+
+def test_the_reference_has_every_public_name() -> None:
+    reference = (Path(__file__).parent.parent / "docs/reference/api.md").read_text("utf-8")
+    assert set(re.findall(r"^\.\. auto\w+:: dynmemo\.(\w+)$", reference, re.MULTILINE)) == set(NAMES)
 
 
 def test_public_signatures_use_public_types_only() -> None:

@@ -86,6 +86,15 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
             assert where.exists(), f"{page_id(page)} links to {target}"
 
 
+def test_every_page_is_in_the_list_of_the_docs() -> None:
+    index = ROOT / "docs" / "README.md"
+    listed = re.findall(r"^- \[.+?\]\((.+?)\)", index.read_text(encoding="utf-8"), re.MULTILINE)
+    pages = {page.relative_to(index.parent).as_posix() for page in PAGES if page.parent.parent == index.parent}
+    notebooks = {f"../notebooks/{book.name}" for book in (ROOT / "notebooks").glob("*.ipynb")}
+    assert pages | notebooks <= set(listed)
+    assert len(listed) == len(set(listed))
+
+
 def test_the_readme_asks_for_extras_that_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = set(
