@@ -359,8 +359,8 @@ THINGS: Final[dict[str, Handler]] = {
 def live(cls: type, noun: str) -> Handler:
     """A reader for connections, files and the like: as a global by what of their settings can be read."""
     advice = (
-        "Name what of it decides the result instead: key=lambda self, x: (self.url, x), "
-        "pass what it takes to open it, name the parameter in ignore=, or register a digest."
+        "Pass what it takes to open it, say with key= what of it decides the result, "
+        "name the parameter in ignore=, or register a digest."
     )
 
     def read(value: Any, walk: Walk) -> Node:
