@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from dynmemo import views
-from dynmemo._process import new_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,23 +77,24 @@ COUNTERS = ("misses", "computed", "waited", "stale", "errors", "unreadable", "by
 class Meter:
     """Counts requests and DynamoDB capacity units; safe to share between threads."""
 
-    __slots__ = ("__weakref__", "_lock", "copies", "read_units", "requests", "write_units")
+    __slots__ = ("copies", "read_units", "requests", "write_units")
 
     def __init__(self) -> None:
-        self._lock = new_lock(self)
         self.reset()
 
     def reset(self) -> None:
         """Set every counter to zero."""
-        with self._lock:
-            self.requests = self.copies = 0
-            self.read_units = self.write_units = 0.0
+        self.requests = self.copies = 0
+        self.read_units = self.write_units = 0.0
+
+    # Without a lock, which would take longer than the counting: threads change, and handlers of signals run, between
+    # two calls only, never within a statement that calls nothing.
 
     def count(self, requests: int = 1, read_units: float = 0.0, write_units: float = 0.0, *, copies: int = 0) -> None:
         """Add requests with their units, and large values that were read from a local copy."""
-        with self._lock:
+        self.requests += requests
+        if copies or read_units or write_units:
             self.copies += copies
-            self.requests += requests
             self.read_units += read_units
             self.write_units += write_units
 
@@ -105,38 +105,32 @@ class Stats(Meter):
     __slots__ = ("_counts", "_hits", "_near_hits", "_saved")
 
     def reset(self) -> None:
-        with self._lock:
-            super().reset()
-            self._counts = dict.fromkeys(COUNTERS, 0)
-            self._hits = self._near_hits = 0
-            self._saved = 0.0
-
-    # A signal handler may count, too. It runs between two calls, never within a statement that calls nothing.
+        super().reset()
+        self._counts = dict.fromkeys(COUNTERS, 0)
+        self._hits = self._near_hits = 0
+        self._saved = 0.0
 
     def add(self, counter: str, saved: float = 0.0, calls: int = 1) -> None:
         """Increase one counter by its name; computing took `saved` seconds, which these calls did not have to wait."""
-        with self._lock:
-            self._counts[counter] += calls
+        self._counts[counter] += calls
         self._saved += saved
 
     def hit(self, saved: float, *, near: int = 0, calls: int = 1) -> None:
         """Count hits: computing took `saved` seconds in all. `near` says for how many of them no row was read."""
-        # Every hit comes here, and the lock would take as long again. Threads, too, change only between two calls.
         self._hits += calls
         self._near_hits += near
         self._saved += saved
 
     def info(self) -> CacheInfo:
-        with self._lock:
-            return CacheInfo(
-                maxsize=None,
-                currsize=None,
-                requests=self.requests,
-                read_units=self.read_units,
-                write_units=self.write_units,
-                copies=self.copies,
-                hits=self._hits,
-                near_hits=self._near_hits,
-                seconds_saved=self._saved,
-                **self._counts,
-            )
+        return CacheInfo(
+            maxsize=None,
+            currsize=None,
+            requests=self.requests,
+            read_units=self.read_units,
+            write_units=self.write_units,
+            copies=self.copies,
+            hits=self._hits,
+            near_hits=self._near_hits,
+            seconds_saved=self._saved,
+            **self._counts,
+        )

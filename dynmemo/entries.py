@@ -39,6 +39,9 @@ OVERWRITE_SECONDS = 60.0
 MOST_REMEMBERED = 1_000
 """Calls of which it is known how long they took."""
 
+ASK: Any = object()
+"""Stands for a version of the store that is still to be asked for."""
+
 REFRESH_AFTER = 0.1
 """Part of a sliding window that goes by before a hit moves the date again; DynamoDB bills the whole item for it."""
 
@@ -58,17 +61,18 @@ class Computed(NamedTuple):
     """Why it must not be stored, empty if it may."""
 
 
-class Looked(NamedTuple):
+@dataclass(slots=True)  # as `Decoded`
+class Looked:
     """What a look-up found: `decoded` is None for a miss."""
 
     row: Item | None
     decoded: Decoded | None = None
+    is_near: bool = False
+    """Whether it is a near entry, for which no row was read."""
     unreadable: UnreadableValueError | None = None
     """Why the bytes of an entry that is live could not be turned into the value."""
     is_kept: bool = False
     """Whether the value has expired, and is kept for the case that computing fails."""
-    is_near: bool = False
-    """Whether it is a near entry, for which no row was read."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -136,6 +140,7 @@ class Entries:
         self._look = self.store.eventual().read
         self._open, self._decode, self._clock = codec.open, codec.decode, cache.clock
         self._near, self._near_entries = cache.near, cache.near.entries
+        self._breaker, self._stats = cache.breaker, trouble.stats
         self._version = self.store.version
         self._refresh_after = REFRESH_AFTER if cache.refresh_after is None else cache.refresh_after
 
@@ -187,71 +192,76 @@ class Entries:
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def near(self, key: str, version: object = None) -> Looked | None:
-        """The hit of a near entry, None without one that may be used. The store is asked for nothing.
+    def near(self, key: str, version: object = ASK) -> Looked | None:
+        """The hit of a near entry, None without one that may be used. No row is read.
 
         Args:
-            version: of the store, where it can tell.
+            version: of the store; by default it is asked for it, if there is an entry for which that counts.
         """
         entry, last = self._near_entries.get(key), self._generations.last.get(self._fn)
         if entry is None or last is None:
             return None
-        (row, opened, of, fresh_until, until, _, found, codec), (generation, believed_until) = entry, last
+        row, opened, of, fresh_until, until, _, found, codec = entry
+        generation, believed_until = last
         now, moment = self._clock(), self._generations.clock()
         if (
-            of is not version
-            or codec is not self._codec
-            or row.gen != generation
-            or now >= until
-            or moment >= fresh_until
+            now >= until
             or moment >= believed_until
+            or moment >= fresh_until
+            or row.gen != generation
+            or codec is not self._codec
         ):
             return None
+        if of is not None:
+            if version is ASK and not self._breaker.is_open:
+                version = self._version()
+                self._stats.count()
+            if version is not of:
+                return None
         try:
             self._near_entries.move_to_end(key)
-            return found or Looked(row, self._decode(opened, now=now), is_near=True)
+            return found or Looked(row, self._decode(opened, now=now), True)
         except (KeyError, UnreadableValueError):  # another thread has removed it, or it can no longer be read here
             return None
 
     def near_many(self, keys: Sequence[str]) -> dict[str, Looked]:
         """`near` of many keys, those that are hits."""
-        return {key: looked for key in keys if (looked := self.near(key)) is not None}
+        known = self._near_entries
+        keys = [key for key in keys if key in known]
+        version = self._version() if keys and not self._breaker.is_open else None
+        if version is not None:
+            self._stats.count()
+        return {key: looked for key in keys if (looked := self.near(key, version)) is not None}
 
     def look_up(self, key: str) -> Looked:
-        """What a call finds: a near entry, or else the row. A hit moves its sliding window."""
-        version = self._version()
-        looked = self._near_anew(key, version)
-        if looked is None:
-            reading = self._near.reading(version, self._generations.clock())
-            row = self._read(key, consistent=self._near.seconds is not None)
-            looked = self.judge(key, row, reading=reading)
-            self._slide(key, looked)
+        """What a call finds for which there was no near entry that may be used. A hit moves its sliding window."""
+        if key in self._near_entries and self._last_generation() is None:
+            self.generation()
+            looked = self.near(key)
+            if looked is not None:
+                return looked
+        reading = self._near.reading(self._version(), self._generations.clock())
+        row = self._read(key, consistent=self._near.seconds is not None)
+        looked = self.judge(key, row, reading=reading)
+        self._slide(key, looked)
         return looked
 
     def look_up_many(self, keys: Sequence[str]) -> dict[str, Looked]:
         """`look_up` of many keys, with as few reads as the store can do it with."""
-        version = self._version()
-        near = {key: self._near_anew(key, version) for key in keys}
-        reading = self._near.reading(version, self._generations.clock())
-        missing = [key for key, looked in near.items() if looked is None]
+        near: dict[str, Looked] = {}
+        if self._near_entries and self._last_generation() is None:
+            self.generation()
+            near = self.near_many(keys)
+        reading = self._near.reading(self._version(), self._generations.clock())
+        missing = [key for key in keys if key not in near]
         rows = self.store.read_many(missing, consistent=self._near.seconds is not None)
         if any(row.lease_owner is not None for row in rows.values()):
             self.generation()  # whether these leases count
         # Each row is let go once its value is made of it.
-        found = {key: looked or self.judge(key, rows.pop(key, None), reading=reading) for key, looked in near.items()}
-        for key in missing:
-            self._slide(key, found[key])
-        return found
-
-    def _near_anew(self, key: str, version: object) -> Looked | None:
-        """`near`, with the generation read anew where what is known of it is too old."""
-        if key not in self._near_entries:
-            return None
-        self.generation()
-        looked = self.near(key, version)
-        if looked is not None and version is not None:
-            self.trouble.stats.count()  # the store has told its version
-        return looked
+        found = {key: self.judge(key, rows.pop(key, None), reading=reading) for key in missing}
+        for key, looked in found.items():
+            self._slide(key, looked)
+        return near | found
 
     def read(self, key: str, *, consistent: bool = False, kept: bool = False) -> Looked:
         """What the row under `key` means now. Its sliding window stays where it is."""

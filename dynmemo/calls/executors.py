@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dynmemo.calls.memo import value_of
@@ -115,7 +116,7 @@ def _to_go_on_from(looked: Looked | None, *, may_claim: bool) -> Looked | None:
     if not may_claim or row is None or row.lease_owner is None or Watch().expect_if_dead(row) is None:
         return looked
     # A lease that is dead, as this process knows which has watched it.
-    return looked._replace(row=row._replace(lease_owner=None))
+    return replace(looked, row=row._replace(lease_owner=None))
 
 
 def _take(sweep: Sweep, call: Call, future: Future[Ran]) -> None:

@@ -69,6 +69,7 @@ class Memo:
         self.cache = options.checked_cache()
         """The cache given; None for the default one."""
         self._entries: Entries | None = None
+        self._refreshed_part = options.refresh_ahead
         self._ahead: dict[Hashable, float] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._codec_for(self.cache)  # a wrong serializer is refused now
@@ -90,7 +91,7 @@ class Memo:
         if DISABLE in environment and is_disabled():
             return await self.play_async(self._uncached(), args, kwargs)
         key, not_stored = self.key_and_reason(args, kwargs)
-        found: Any = self._look_up_near(key, not_stored, args, kwargs)
+        found: Any = self._look_up_near(key, not_stored)
         hit, story = found or await self.run(self._look_up, key, not_stored, args, kwargs)
         if story is None:
             return hit.value
@@ -113,20 +114,29 @@ class Memo:
         except BaseException:
             self.stats.add("misses")
             raise
-        return self._looked_up(entries, looked, key, not_stored, args, kwargs)
+        if looked.decoded is None:
+            return None, self._missed(entries, looked, key, not_stored, args, kwargs)
+        return looked.decoded, self.hit(entries, looked, key, not_stored)
 
-    def _looked_up(
+    def hit(self, entries: Entries, looked: Looked, key: str, not_stored: str) -> Steps[Outcome | None] | None:
+        """Count a hit and tell of it. Returns the story that refreshes it, if that is due."""
+        self.stats.hit(looked.decoded.seconds, near=looked.is_near)  # type: ignore[union-attr]  # a hit has it
+        if tells(DEBUG):
+            self.tell_why(key, looked)
+        part = self._refreshed_part
+        # Not again within the time of a lease, since each try costs a write.
+        if part is None or not (
+            entries.is_due(looked, part) and is_first(self._ahead, key, entries.cache.lease_seconds)
+        ):
+            return None
+        return self.miss(entries, key, not_stored, looked).story_ahead()
+
+    def _missed(
         self, entries: Entries, looked: Looked, key: str, not_stored: str, args: Arguments, kwargs: Keywords
-    ) -> tuple[Decoded | None, Steps[Outcome | None] | None]:
-        hit = looked.decoded
-        if hit is not None:
-            self.stats.hit(hit.seconds, near=looked.is_near)
-            if tells(DEBUG):
-                self.tell_why(key, looked)
-            return hit, self.ahead(entries, key, not_stored, looked)
+    ) -> Story:
         self.stats.add("misses")
         self.missed(key, looked, args, kwargs)
-        return None, self.miss(entries, key, not_stored, looked).story()
+        return self.miss(entries, key, not_stored, looked).story()
 
     def _look_up_again(
         self, entries: Entries, throttled: Throttled, key: str, not_stored: str, args: Arguments, kwargs: Keywords
@@ -140,35 +150,21 @@ class Memo:
         except BaseException:
             self.stats.add("misses")
             raise
-        hit, story = self._looked_up(entries, looked, key, not_stored, args, kwargs)
-        if hit is None and story is not None:
-            return (yield from story)
+        if looked.decoded is None:
+            return (yield from self._missed(entries, looked, key, not_stored, args, kwargs))
+        story = self.hit(entries, looked, key, not_stored)
         if story is not None:
             self.begin([(story, args, kwargs)])
-        return hit
+        return looked.decoded
 
-    def _look_up_near(
-        self, key: str, not_stored: str, args: Arguments, kwargs: Keywords
-    ) -> tuple[Decoded | None, Steps[Outcome | None] | None] | None:
+    def _look_up_near(self, key: str, not_stored: str) -> tuple[Decoded | None, Steps[Outcome | None] | None] | None:
         """`_look_up` of a near entry, for which nobody has to wait; None without one."""
         try:
             entries = self.entries()
         except InvalidOptionError:  # `_look_up` tells of it
             return None
-        looked = entries.near(key)
-        if looked is None or looked.decoded is None:
-            return None
-        return self._looked_up(entries, looked, key, not_stored, args, kwargs)
-
-    def ahead(self, entries: Entries, key: str, not_stored: str, looked: Looked) -> Steps[Outcome | None] | None:
-        """The story that refreshes a hit, if that is due."""
-        part = self.options.refresh_ahead
-        # Not again within the time of a lease, since each try costs a write.
-        if part is None or not (
-            entries.is_due(looked, part) and is_first(self._ahead, key, entries.cache.lease_seconds)
-        ):
-            return None
-        return self.miss(entries, key, not_stored, looked).story_ahead()
+        looked = entries.near(key, None)
+        return None if looked is None else (looked.decoded, self.hit(entries, looked, key, not_stored))
 
     def missed(self, key: str, looked: Looked, args: Arguments, kwargs: Keywords) -> None:
         """Remember a call that was looked up and is a miss, and tell of an entry that cannot be read."""

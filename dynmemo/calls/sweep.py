@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,6 @@ from dynmemo.expiry import parse_wait
 from dynmemo.failures import OutOfOrder
 from dynmemo.item import settled
 from dynmemo.leases import Verdict, Watch, waiting_here
-from dynmemo.telling import DEBUG, tells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -258,10 +257,7 @@ class Sweep:
                 self._stats.add("waited", decoded.seconds)
                 self.settle(call, decoded, "elsewhere", content)
                 continue
-            self._stats.hit(decoded.seconds, near=looked.is_near)
-            if tells(DEBUG):
-                self.memo.tell_why(call.key, looked)
-            story = self.memo.ahead(entries, call.key, call.not_stored, looked)
+            story = self.memo.hit(entries, looked, call.key, call.not_stored)
             if story is not None:
                 self._due.append((story, call.args, call.kwargs))
             self.settle(call, decoded, "found", content)
@@ -520,4 +516,4 @@ def _without_value(looked: Looked) -> Looked:
     row = looked.row
     if row is None or row.value is None or row.stale_for is not None:
         return looked
-    return looked._replace(row=row._replace(value=b""))
+    return replace(looked, row=row._replace(value=b""))

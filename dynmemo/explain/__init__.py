@@ -58,7 +58,7 @@ def explain(name: str, call: Known, history: History, entries: Callable[[], Entr
     else:
         try:
             found = entries()
-            standing = _standing(found, call, found.near(call.key) or found.read(call.key), history)
+            standing = _standing(found, call, found.near(call.key, None) or found.read(call.key), history)
         except (InvalidOptionError, StoreUnavailableError, InvalidTableError) as error:
             standing = _Standing("unavailable", str(error))
     nearest = ""

@@ -57,7 +57,7 @@ class Fleet(RuleBasedStateMachine):
     def look(self, worker: int, x: int) -> None:
         function = self.functions[worker]
         entries, key = function._self_memo.entries(), function.cache_key(x)
-        near = entries.near(key, entries.store.version())
+        near = entries.near(key)
         if near is not None:
             assert near.decoded == entries.read(key).decoded
 
