@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 from dynmemo import views
@@ -102,7 +103,11 @@ class Meter:
 class Stats(Meter):
     """The counters of one decorated function in one process."""
 
-    __slots__ = ("_counts", "_hits", "_near_hits", "_saved")
+    __slots__ = ("__weakref__", "_counts", "_hits", "_near_hits", "_saved")
+
+    def __init__(self) -> None:
+        super().__init__()
+        _of_functions.add(self)
 
     def reset(self) -> None:
         super().reset()
@@ -134,3 +139,12 @@ class Stats(Meter):
             seconds_saved=self._saved,
             **self._counts,
         )
+
+
+_of_functions: weakref.WeakSet[Stats] = weakref.WeakSet()
+
+
+def reset_all() -> None:
+    """Set the counters of every decorated function to zero."""
+    for stats in list(_of_functions):
+        stats.reset()

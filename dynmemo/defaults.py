@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dynmemo import telling
@@ -15,7 +16,7 @@ from dynmemo.stores.files import cache_folder, temporary_folder
 from dynmemo.tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 URL_VARIABLE = "DYNMEMO_URL"
@@ -23,6 +24,8 @@ DISABLE_VARIABLE = "DYNMEMO_DISABLE"
 
 SECRET_VARIABLE = "DYNMEMO_SECRET"  # noqa: S105  # a name, no secret
 
+instead: Cache | None = None
+"""In the place of every other cache, see `only`."""
 configured: Cache | None = None
 """What `configure` was given."""
 _adopted: Cache | None = None
@@ -86,7 +89,7 @@ def _configure(url_or_cache: object) -> None:
     try:
         configured = Cache.from_url(url_or_cache) if isinstance(url_or_cache, str) else url_or_cache
     finally:
-        if configured is not None:
+        if configured is not None and instead is None:
             _export(configured)
 
 
@@ -138,8 +141,8 @@ def default_cache() -> Cache:
         InvalidOptionError: ``DYNMEMO_URL`` is not a cache URL, which the message says.
     """
     global _looked_up
-    if configured is not None:
-        return configured
+    if (chosen := instead or configured) is not None:
+        return chosen
     url, secret = _url(), os.environ.get(SECRET_VARIABLE) if _SECRET in environment else None
     known = _looked_up  # one read: another thread may replace it
     if known is not None and known[0] == url and known[1] == secret:
@@ -153,15 +156,15 @@ def default_cache() -> Cache:
 
 def present_cache() -> Cache:
     """`default_cache` for who only looks: the user's own file is not created."""
-    if configured is None and _adopted is None and not _url():
+    if (instead or configured or _adopted) is None and not _url():
         return Cache.sqlite(default_path())
     return default_cache()
 
 
 def configured_cache() -> Cache | None:
     """The default cache if somebody has said which; None where it is the user's own file, or the URL is wrong."""
-    if configured is not None or not _url():
-        return configured or _adopted
+    if (chosen := instead or configured) is not None or not _url():
+        return chosen or _adopted
     try:
         return default_cache()
     except InvalidOptionError:
@@ -179,6 +182,18 @@ def adopt(cache: Cache | None) -> None:
     global _adopted
     if cache is not None and configured is None and not _url():
         _adopted = cache
+
+
+@contextmanager
+def only(cache: Cache) -> Iterator[None]:
+    """Meanwhile every function uses this cache, whatever it names and `configure` is given; then all is as before."""
+    global instead, configured, _adopted, _exported
+    before = instead, configured, _adopted, _exported
+    instead, _exported = cache, {}
+    try:
+        yield
+    finally:
+        instead, configured, _adopted, _exported = before
 
 
 def _of_environment(url: str) -> Cache:

@@ -17,8 +17,8 @@ import pytest
 
 from dynmemo import Cache
 from dynmemo.stores.sqlite import SqliteStore
+from dynmemo.testing import Clock
 from tests import engine
-from tests.clock import Clock
 from tests.proxy import Proxy
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from dynmemo.expiry import Lifetime, is_expired, refreshed_date
 from dynmemo.item import Item, Parts
 from dynmemo.leases.lease import Schedule
 from dynmemo.stores.dynamodb import DynamoDBStore
-from tests.clock import Clock
+from dynmemo.testing import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -49,6 +49,7 @@ ROOMS = [
     "looking",
     "magics",
     "",  # the package itself: what `from dynmemo import ...` gives
+    "testing",
     "demo",
     "cli",
     "__main__",
@@ -74,6 +75,7 @@ SLOW = (
     *("asyncio", "concurrent.futures", "importlib.metadata", "ssl", "socket", "subprocess", "email"),
     *("hashlib", "hmac", "secrets", "tempfile", "shutil", "html", "ctypes", "platformdirs"),
     *("uuid", "platform", "zoneinfo", "decimal", "fractions", "json", "logging", "dynmemo.explain", "dynmemo.purging"),
+    *("pytest", "unittest", "dynmemo.testing"),
 )
 """What takes milliseconds each, and is loaded when it is used first: with the first decorated function, for example."""
 

@@ -1,8 +1,9 @@
 """Every Python example of the README and the docs runs.
 
 The blocks of a page are one program, in the order in which they stand. A block marked
-```python dynamodb``` runs on DynamoDB Local; one that is a cell, ```python ipython```, in a kernel, see
-tests/notebooks/test_cells.py; one that only shows a form is marked ```py```.
+```python dynamodb``` runs on DynamoDB Local; one that is a test file, ```python pytest```, is run by pytest, behind the
+others of its page; one that is a cell, ```python ipython```, in a kernel, see tests/notebooks/test_cells.py; one that
+only shows a form is marked ```py```.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ def blocks(text: str, *marks: str) -> str:
     return "\n".join(lines)
 
 
-def run(page: Path, program: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the program of a page in an empty folder with an empty cache."""
+def run(page: Path, program: str, folder: Path, *way: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the program of a page in an empty folder with an empty cache, in another `way` than Python's."""
     file = folder / f"{page.stem}.py"
     file.write_text(program, encoding="utf-8")
     environment = {**os.environ, "PYTHONWARNINGS": "error", "PYTHONUTF8": "1", **variables}
-    command = [sys.executable, file.name]
+    command = [sys.executable, *way, file.name]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
     )
@@ -72,6 +73,13 @@ def test_the_examples_of_a_page_run_on_dynamodb(page: Path, tmp_path: Path, dyna
     program = blocks(page.read_text(encoding="utf-8"), "python", "python dynamodb")
     done = run(page, program, tmp_path, AWS_ENDPOINT_URL_DYNAMODB=dynamodb_endpoint)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", pages_with("python pytest"), ids=page_id)
+def test_the_tests_of_a_page_pass(page: Path, tmp_path: Path) -> None:
+    program = blocks(page.read_text(encoding="utf-8"), "python", "python pytest")
+    done = run(page, program, tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers")
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

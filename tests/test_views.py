@@ -15,7 +15,7 @@ from dynmemo.item import LATEST_TIME
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.clock import Clock
+    from dynmemo.testing import Clock
 
 NOW = 1_700_000_000.0
 CET = timezone(timedelta(hours=1), "CET")

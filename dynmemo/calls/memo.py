@@ -351,7 +351,7 @@ class Memo:
 
     def place(self) -> str:
         """Where the results lie; asking makes no default cache."""
-        cache = self.cache or defaults.known_cache()
+        cache = defaults.instead or self.cache or defaults.known_cache()
         return "the default cache, not used yet" if cache is None else cache.store.location
 
     def key(self, args: Arguments, kwargs: Keywords) -> str:
@@ -367,7 +367,7 @@ class Memo:
 
     def entries(self) -> Entries:
         """The entries of this function in the cache that is in force now."""
-        cache = self.cache or defaults.configured or default_cache()
+        cache = defaults.instead or self.cache or defaults.configured or default_cache()
         known = self._entries
         if known is None or known.cache is not cache:
             known = self._entries = Entries(

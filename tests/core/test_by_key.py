@@ -17,7 +17,7 @@ from dynmemo.generations import Generations
 from dynmemo.item import LATEST_TIME, Item, Parts
 from dynmemo.purging import purge
 from dynmemo.stores.sqlite import SqliteStore
-from tests.clock import Clock
+from dynmemo.testing import Clock
 from tests.proxy import denied
 from tests.waiting import at_once
 

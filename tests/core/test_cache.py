@@ -17,7 +17,7 @@ from dynmemo import Cache, InvalidOptionError, ValueTooLargeError, dynamo_cached
 from dynmemo._process import Once
 from dynmemo.item import Item
 from dynmemo.stores.sqlite import SqliteStore
-from tests.clock import Clock
+from dynmemo.testing import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ import pytest
 from dynmemo import Cache, InvalidOptionError, dynamo_cached
 from dynmemo.expiry import parse_timespan
 from dynmemo.stores.dynamodb import DynamoDBStore
-from tests.clock import Clock
+from dynmemo.testing import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from dynmemo import Explanation
     from dynmemo.keys.identity import Ingredient
-    from tests.clock import Clock
+    from dynmemo.testing import Clock
 
 
 class KeepsRows(SqliteStore):

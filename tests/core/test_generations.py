@@ -9,7 +9,7 @@ import pytest
 
 from dynmemo.generations import Generations
 from dynmemo.stores.sqlite import SqliteStore
-from tests.clock import Clock
+from dynmemo.testing import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynmemo.item import Store
-    from tests.clock import Clock
+    from dynmemo.testing import Clock
 
 
 @pytest.fixture(params=["sqlite", "dynamodb"])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from tests.clock import Clock
+    from dynmemo.testing import Clock
 
 
 def test_the_same_call_is_computed_once(cache: Cache) -> None:

@@ -20,7 +20,7 @@ from dynmemo.errors import InvalidOptionError
 from dynmemo.item import Item
 from dynmemo.near import Near, NearEntry
 from dynmemo.stores.sqlite import SqliteStore
-from tests.clock import Clock
+from dynmemo.testing import Clock
 
 if TYPE_CHECKING:
     from pathlib import Path

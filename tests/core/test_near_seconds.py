@@ -24,7 +24,7 @@ from dynmemo.generations import RECHECK_SECONDS
 from dynmemo.item import Expect, Item, Store
 from dynmemo.near import LARGEST, NEAR_MAX_BYTES, Near, NearEntry, footprint
 from dynmemo.stores.sqlite import SqliteStore
-from tests.clock import Clock
+from dynmemo.testing import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

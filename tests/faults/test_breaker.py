@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynmemo.calls.miss import Story
-    from tests.clock import Clock
+    from dynmemo.testing import Clock
 
 
 @pytest.fixture

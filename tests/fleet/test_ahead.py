@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from tests.clock import Clock
+from dynmemo.testing import Clock
 from tests.fleet.helpers import Work
 from tests.waiting import until
 

@@ -12,7 +12,7 @@ import pytest
 import dynmemo
 from dynmemo.generations import RECHECK_SECONDS, Generations
 from dynmemo.item import Item
-from tests.clock import Clock
+from dynmemo.testing import Clock
 from tests.fleet.helpers import Work, done, notes
 from tests.waiting import until
 

@@ -13,7 +13,7 @@ from dynmemo import Cache, dynamo_cached
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Item
 from dynmemo.stores.sqlite import SqliteStore
-from tests.clock import Clock
+from dynmemo.testing import Clock
 from tests.fleet.helpers import Work
 from tests.waiting import until
 

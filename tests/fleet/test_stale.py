@@ -12,7 +12,7 @@ import pytest
 
 from dynmemo import Cache, dynamo_cached, expiry
 from dynmemo.stores.sqlite import SqliteStore
-from tests.clock import Clock
+from dynmemo.testing import Clock
 from tests.fleet.helpers import Work
 from tests.waiting import until
 

@@ -11,7 +11,7 @@ import pytest
 from dynmemo.entries import Entries
 from dynmemo.item import Item
 from dynmemo.leases import watch
-from tests.clock import Clock
+from dynmemo.testing import Clock
 from tests.waiting import until
 
 if TYPE_CHECKING:

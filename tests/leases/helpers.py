@@ -10,7 +10,7 @@ from dynmemo.item import Expect, Item
 from dynmemo.leases import Lease, Leases, Spot, Verdict, Waited, Watch
 from dynmemo.leases.lease import Schedule
 from dynmemo.parts import bytes_of
-from tests.clock import Clock
+from dynmemo.testing import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

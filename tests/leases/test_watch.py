@@ -10,7 +10,7 @@ import pytest
 from dynmemo.item import Expect, Item
 from dynmemo.leases.owner import owner_name
 from dynmemo.leases.watch import LONGEST_LEASE, Watch
-from tests.clock import Clock
+from dynmemo.testing import Clock
 
 if TYPE_CHECKING:
     from dynmemo.leases.watch import Seen

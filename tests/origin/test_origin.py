@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from dynmemo.item import Item
-    from tests.clock import Clock
+    from dynmemo.testing import Clock
 
 SCALE = 2.0
 SECRET = "hunter2hunter2"

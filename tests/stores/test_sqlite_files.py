@@ -20,7 +20,7 @@ from dynmemo.parts import bytes_of, new_write_id
 from dynmemo.stores import sqlite
 from dynmemo.stores.sqlite import FILE_FROM, SqliteStore
 from dynmemo.stores.sqlite.file import Cursor
-from tests.clock import Clock
+from dynmemo.testing import Clock
 from tests.stores.contract import existing, put
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 import dynmemo.stores.sqlite as statements
 from dynmemo.item import Item
 from dynmemo.stores.sqlite import SqliteStore, file, upkeep
-from tests.clock import Clock
+from dynmemo.testing import Clock
 from tests.stores.contract import existing, put
 
 if TYPE_CHECKING:

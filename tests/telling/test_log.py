@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dynmemo import Cache
-    from tests.clock import Clock
+    from dynmemo.testing import Clock
 
 SECRET = "hunter2hunter2"
 

@@ -83,7 +83,7 @@ class Connection:
     ) -> None:
         self._make = make
         self._names = self._given = names
-        self._own = own
+        self.is_own = own
         self._given_client = given_client
         self._abandoned: list[Any] = []
         self._clients: dict[Pace, Any] = {}
@@ -96,7 +96,7 @@ class Connection:
 
     def client(self, pace: Pace = QUICK) -> Any:
         """The client of this process for requests of that pace; one that was given is for all."""
-        pace = pace if self._own else QUICK
+        pace = pace if self.is_own else QUICK
         client = self._clients.get(pace)
         if client is not None:
             return client
@@ -137,12 +137,12 @@ class Connection:
 
     def forget(self) -> None:
         """Look credentials up anew at the next call, with new clients. A client or factory that was given stays."""
-        if self._own:
+        if self.is_own:
             self._clients.clear()
 
     def abandon(self, pace: Pace = QUICK) -> None:
         """Use the client no more, which an interrupt left in the middle of a request; one that was given goes on."""
-        pace = pace if self._own else QUICK
+        pace = pace if self.is_own else QUICK
         client = self._clients.get(pace)
         if client is None:
             return
@@ -154,7 +154,7 @@ class Connection:
 
     def close(self) -> None:
         """Close clients that are our own."""
-        clients = list(self._clients.values()) if self._own else []
+        clients = list(self._clients.values()) if self.is_own else []
         self.forget()
         for client in clients:
             client.close()
