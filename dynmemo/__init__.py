@@ -55,6 +55,7 @@ if typing.TYPE_CHECKING:
         show,
         stats,
     )
+    from dynmemo.moving import Transferred, pull, push
     from dynmemo.purging import Purged
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "ShownEntry",
     "Store",
     "StoreUnavailableError",
+    "Transferred",
     "UnhashableArgumentError",
     "UnreadableValueError",
     "ValueTooLargeError",
@@ -97,7 +99,9 @@ __all__ = [
     "doctor",
     "dynamo_cached",
     "ls",
+    "pull",
     "purge",
+    "push",
     "register_digest",
     "show",
     "stats",
@@ -113,6 +117,7 @@ _later = {
         "dynmemo.looking",
     ),
     **dict.fromkeys(("doctor", "ls", "show", "stats"), "dynmemo.looking"),
+    **dict.fromkeys(("Transferred", "pull", "push"), "dynmemo.moving"),
     **dict.fromkeys(("Cost", "Prices", "Workload", "cost"), "dynmemo.costs"),
     "load_ipython_extension": "dynmemo.magics",  # what ``%load_ext dynmemo`` asks for
 }

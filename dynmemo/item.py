@@ -330,8 +330,11 @@ class Store(Protocol):
         """Give connections back. The next call opens new ones."""
         ...
 
-    def survey(self, *, fn: str | None = None, segments: int = 1) -> Iterator[Found]:
-        """What `scan` finds, with what the store knows of it besides."""
+    def survey(self, *, fn: str | None = None, segments: int = 1, values: bool = False) -> Iterator[Found]:
+        """What `scan` finds, with what the store knows of it besides.
+
+        With `values` it reads the values that lie in their rows, too, where it does not know sizes and fronts else.
+        """
         for key, row in self.scan(fn=fn, segments=segments):
             yield Found(key, row, None if row.parts is None else row.parts.length)
 

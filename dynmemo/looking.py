@@ -34,7 +34,12 @@ __all__ = [
 
 @overload
 def ls(
-    function_or_name: None = None, *, expired: bool = False, sort: str | None = None, cache: Cache | None = None
+    function_or_name: None = None,
+    *,
+    expired: bool = False,
+    sort: str | None = None,
+    long: bool = False,
+    cache: Cache | None = None,
 ) -> Listing[ListedFunction]: ...
 @overload
 def ls(
@@ -42,6 +47,7 @@ def ls(
     *,
     expired: bool = False,
     sort: str | None = None,
+    long: bool = False,
     cache: Cache | None = None,
 ) -> Listing[ListedEntry]: ...
 @short_tracebacks
@@ -50,6 +56,7 @@ def ls(
     *,
     expired: bool = False,
     sort: str | None = None,
+    long: bool = False,
     cache: Cache | None = None,
 ) -> Listing[ListedFunction] | Listing[ListedEntry]:
     """The functions that have stored something, or the entries of one; a table in notebooks.
@@ -60,6 +67,8 @@ def ls(
         function_or_name: a decorated function, the name of one or of a region; None for all of them.
         expired: entries that are not live, too.
         sort: ``name``, ``size``, ``age`` (the newest first) or ``saved``. Default: functions by name, entries by age.
+        long: tell of the entries of one function in DynamoDB also size, time and origin. Their values are read for it,
+            which takes longer, but no more units; those that lie outside of their rows do not tell.
         cache: where to look. Default: that of the function, else the default cache, which is not created.
 
     Raises:
@@ -70,7 +79,7 @@ def ls(
     cache = cache or rows.cache or present_cache()
     if rows.fn is None:
         return list_functions(cache, sort=sort or "name")
-    return list_entries(cache, unquote(rows.fn), expired=expired, sort=sort or "age")
+    return list_entries(cache, unquote(rows.fn), expired=expired, sort=sort or "age", long=long)
 
 
 @short_tracebacks

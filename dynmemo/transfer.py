@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dynmemo import expiry
-from dynmemo._process import Backlog
+from dynmemo import expiry, views
+from dynmemo._process import Backlog, logger
 from dynmemo.codec import Codec
 from dynmemo.errors import UnreadableValueError, ValueTooLargeError
 from dynmemo.item import SEGMENTS, Expect, Refused
@@ -42,6 +42,20 @@ class Transferred:
     write_units: int = 0
     """DynamoDB write units that they take, about; 0 where the target does not bill."""
 
+    def in_words(self) -> dict[str, str]:
+        """What a table says of it, beside entries and bytes."""
+        counts = {
+            "write units": self.write_units,
+            "there already, as new or newer": self.kept,
+            "not to be verified with the source's secret, or without their value": self.unreadable,
+            "larger than the target accepts": self.too_large,
+        }
+        return {what: f"{count:,}" for what, count in counts.items() if count}
+
+    def _repr_html_(self) -> str:
+        copied = f"{views.counted(self.copied, 'entry', 'entries')}, {views.size(self.size)}"
+        return views.page("transfer", copied, views.facts(self.in_words().items()))
+
 
 def transfer(
     source: Cache,
@@ -66,7 +80,9 @@ def transfer(
     """
     move = _Move(source, target, replace=replace, dry_run=dry_run)
     if not source.store.exists():
+        logger.warning("there is nothing at %s", source.store.location)
         return move.so_far()
+    _warn(source, target)
 
     def count(counted: Counter[str]) -> None:
         move.counts.update(counted)
@@ -80,6 +96,20 @@ def transfer(
     return move.so_far()
 
 
+def _warn(source: Cache, target: Cache) -> None:
+    """Say what moving means for who relies on a secret or on encryption."""
+    if target.secrets and not source.secrets:
+        logger.warning(
+            "nothing in %s is signed, so it can only be checked for damage. Signed with the secret of where it goes, "
+            "it is trusted there, whoever wrote it: push only what you would run",
+            source.store.location,
+        )
+    if source.encrypt and not target.encrypt:
+        logger.warning(
+            "values are encrypted in %s, and will not be in %s", source.store.location, target.store.location
+        )
+
+
 class _Move:
     """From one cache to another."""
 
@@ -88,7 +118,7 @@ class _Move:
         self._from, self._to = source.store.patient(), target.store.patient()
         self._replace, self._dry_run = replace, dry_run
         self._opening = Codec(secrets=source.secrets, encrypt=source.encrypt)
-        self._sealing = Codec(secrets=target.secrets, encrypt=target.encrypt)
+        self._sealing = Codec(secrets=target.secrets, encrypt=target.encrypt, compress=target.compress)
         self._generations: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
 

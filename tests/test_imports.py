@@ -47,6 +47,7 @@ ROOMS = [
     "costs",
     "calls",
     "looking",
+    "moving",
     "magics",
     "",  # the package itself: what `from dynmemo import ...` gives
     "testing",

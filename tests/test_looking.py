@@ -83,6 +83,17 @@ def test_what_is_there_is_listed_shown_and_summed_up(default: Cache) -> None:
         assert "<table" in view._repr_html_()
 
 
+def test_a_long_list_tells_sizes_and_origins_on_both_kinds(kind: str, default: Cache) -> None:
+    looked_at("SEA")
+    (entry,), (short,) = dynmemo.ls(looked_at, long=True), dynmemo.ls(looked_at)
+    stored = looked_at.entry("SEA")
+    assert stored is not None
+    assert (entry.size, entry.seconds, entry.origin) == (stored.size, stored.seconds, stored.origin)
+    assert (short.origin is None) == (kind == "dynamodb")
+    assert stored.origin is not None
+    assert stored.origin.who in said("ls", "looked.at", "--long")
+
+
 def test_json_names_what_an_origin_says(default: Cache) -> None:
     looked_at("SEA")
     shown = json.loads(said("show", looked_at.cache_key("SEA"), "--json"))

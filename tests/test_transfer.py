@@ -9,7 +9,8 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from dynmemo import Cache, dynamo_cached
+import dynmemo
+from dynmemo import Cache, InvalidOptionError, dynamo_cached
 from dynmemo.item import Content, settled
 from dynmemo.stores.sqlite import SqliteStore
 from dynmemo.transfer import transfer
@@ -87,6 +88,29 @@ def test_what_the_secret_does_not_verify_is_not_copied(mine: Cache, tmp_path: Pa
     team = Cache.sqlite(tmp_path / "team.db")
     assert transfer(thief, team).unreadable == 1
     assert kept_in(team).entry(1) is None
+
+
+def test_push_and_pull_as_functions_are_compressed_as_where_they_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = [f"sqlite:///{(tmp_path / name).as_posix()}" for name in ("mine.db", "team.db?compression=zstd", "not.db")]
+    monkeypatch.setenv("DYNMEMO_URL", urls[0])
+    f = kept_in(Cache.from_url(urls[0]))
+    f(5_000)
+    assert dynmemo.push("moved", to=urls[1], dry_run=True).copied == 1
+    assert not (tmp_path / "team.db").exists()
+    done = dynmemo.push(f, to=urls[1])
+    assert (done.copied, done.size < f.entry(5_000).size / 2) == (1, True)
+    assert "1 entry" in done._repr_html_()
+    size = f.entry(5_000).size
+    f.cache_clear()
+    assert dynmemo.pull(source=Cache.from_url(urls[1]), cache=Cache.from_url(urls[0])).size == size
+    assert dynmemo.pull(f, source=urls[1]).kept == 1
+    with pytest.raises(InvalidOptionError, match=r"nothing of the name 'movd' .* did you mean moved"):
+        dynmemo.push("movd", to=urls[1])
+    with pytest.raises(InvalidOptionError, match=r"pull\(\) takes a function"):
+        dynmemo.pull(3, source=urls[1])  # type: ignore[arg-type]
+    assert dynmemo.pull(source=urls[2]).copied == 0
 
 
 def test_push_and_pull_from_the_command_line(tmp_path: Path) -> None:
@@ -199,7 +223,7 @@ def test_a_push_says_what_it_cannot_verify_and_what_is_no_more_encrypted(tmp_pat
     done = ran("-m", "dynmemo", "push", "--url", plain, "--to", signed)
     assert "trusted there, whoever wrote it" in done.stderr
     done = ran("-m", "dynmemo", "push", "--url", f"{plain}.not", "--to", plain, "--json")
-    assert (json.loads(done.stdout)["copied"], "There is nothing at" in done.stderr) == (0, True)
+    assert (json.loads(done.stdout)["copied"], "there is nothing at" in done.stderr) == (0, True)
     done = ran("-m", "dynmemo", "push", "--url", signed, "--to", plain)
     assert done.stderr == ""
     done = ran("-m", "dynmemo", "push", "--url", f"{signed}&encrypt=true", "--to", plain)

@@ -39,7 +39,7 @@ def ls(
     sort: Annotated[
         str | None, typer.Option(metavar="size|age|saved|name", help="Default: functions by name, entries by age.")
     ] = None,
-    long: Annotated[bool, typer.Option("--long", help="Say who computed each entry.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="Say who computed each entry of NAME.")] = False,
     yes: Yes = False,
     as_json: Json = False,
     url: Url = None,
@@ -49,7 +49,7 @@ def ls(
     _agree_to_scan(cache, yes=yes)
     if name is not None and cache.store.exists():
         check_known(cache, key_name(name))
-    listing = looking.ls(name, expired=expired, sort=sort, cache=cache)
+    listing = looking.ls(name, expired=expired, sort=sort, long=long, cache=cache)
     if as_json:
         print_json(listing)
     elif listing:

@@ -55,7 +55,6 @@ _LENGTH_SIZE = 2
 """Bytes of the length that stands before the origin."""
 _LONGEST_FRONT = _FIXED_SIZE + 255 + _LENGTH_SIZE + 65_535 + TRAILER_SIZE
 """Bytes in which the header of a long envelope is."""
-_FLAGS_AT, _KEY_ID_AT = 9, 12
 
 ALIGNMENT = 64
 """Buffers of arrays begin at multiples of so many bytes, as NumPy, Arrow and processors like them."""
@@ -220,8 +219,10 @@ class Opened(NamedTuple):
     may raise anything."""
     front: bytes = b""
     """The header as it was verified, where the payload was asked for."""
-    payload: memoryview | None = None
-    """What lies between header and trailer, decrypted, where it was asked for."""
+    payload: memoryview = memoryview(b"")
+    """What ends before the trailer, decrypted, where it was asked for."""
+    start: int = 0
+    """Where in it the payload begins."""
 
 
 @dataclass(slots=True)  # made in a third of the time of a NamedTuple, or of a frozen one, at every hit
@@ -283,43 +284,48 @@ class Codec:
         That of a large one lies in the memory of `value`, so it is to be stored before `value` is handed out.
         Raises `CannotSerialize` for a result that has no stored form.
         """
-        place, seal = key.encode(), self._seals[0]
         try:
             chunks, flags = self._format.encode(value)
-            length = sum(map(len, chunks))
-            is_worth_it = self._compress and compression.SMALLEST <= length <= MAX_LENGTH
-            smaller = compression.compress(chunks, length) if is_worth_it else None
-            if smaller is not None:
-                chunks, flags = smaller, flags | ZSTD
-            python = _THIS_PYTHON if flags & BY_VALUE else NO_PYTHON
-            flags, name = flags | self._mode, self._format.name
-            about = Header(flags, python, seal.key_id, computed_at, seconds, deadline, length, name)
-            if flags & BUFFERS and not flags & ZSTD and not self._mode & ENCRYPTED:
-                chunks = _aligned(chunks, size_of(name, origin))
-                about = about._replace(flags=about.flags | ALIGNED, length=sum(map(len, chunks)))
-            header, flags = write_header(about, origin), about.flags
-            if flags & ENCRYPTED:
-                chunks = _encrypt(seal.encryption_key, _about(place, header), chunks)
-            body = [header, *chunks]
-            body.append(seal.trailer(place, body, is_large=length >= THREADS_FROM))
-            return b"".join(body) if length < WHOLE_BELOW else Pieces(body)
+            python, length = _THIS_PYTHON if flags & BY_VALUE else NO_PYTHON, sum(map(len, chunks))
+            about = Header(flags, python, NO_KEY_ID, computed_at, seconds, deadline, length, self._format.name)
+            return self._sealed(about, chunks, origin, key)
         except MemoryError:
             raise CannotSerialize("there is not enough memory to serialize the result") from None
 
     def reseal(self, opened: Opened, *, key: str) -> bytes | Pieces:
-        """The envelope of a value that another codec opened with its payload, sealed by this one for that key.
+        """The envelope of a value that another codec opened with its payload, as this one writes it for that key.
 
-        Nothing is decoded: what this codec's own `dumps` would compress stays as it is.
+        Nothing is decoded. Raises `UnreadableValueError` if the payload is not what its header says.
         """
-        place, seal, front = key.encode(), self._seals[0], opened.front
-        header = front[:_FLAGS_AT] + bytes([front[_FLAGS_AT] & ~_MODE | self._mode])
-        header += front[_FLAGS_AT + 1 : _KEY_ID_AT] + seal.key_id + front[_KEY_ID_AT + len(seal.key_id) :]
-        chunks: list[Bytes] = [opened.payload or b""]
-        if self._mode & ENCRYPTED:
+        header, data = opened.header, opened.payload
+        if header.flags & ZSTD and self._compress:
+            chunks: list[Bytes] = [data[opened.start :]]
+        else:
+            _check_length(header)
+            reader = _reader(header, data, opened.start, len(data))
+            chunks = serializers.read_with_buffers(reader) if header.flags & BUFFERS else [reader.take(header.length)]
+            reader.finish()
+            header = header._replace(flags=header.flags & ~ZSTD, length=sum(map(len, chunks)))
+        origin = opened.front[size_of(header.serializer, b"") + _LENGTH_SIZE :]
+        return self._sealed(header._replace(flags=header.flags & ~(_MODE | ALIGNED | HAS_ORIGIN)), chunks, origin, key)
+
+    def _sealed(self, about: Header, chunks: list[Bytes], origin: bytes, key: str) -> bytes | Pieces:
+        """The envelope of a payload, which is compressed if that pays, or as `about` says is so already."""
+        place, seal, length = key.encode(), self._seals[0], about.length
+        flags = about.flags | self._mode
+        if self._compress and not flags & ZSTD and compression.SMALLEST <= length <= MAX_LENGTH:
+            smaller = compression.compress(chunks, length)
+            if smaller is not None:
+                chunks, flags = smaller, flags | ZSTD
+        if flags & BUFFERS and not flags & ZSTD and not flags & ENCRYPTED:
+            chunks, flags = _aligned(chunks, size_of(about.serializer, origin)), flags | ALIGNED
+            about = about._replace(length=sum(map(len, chunks)))
+        header = write_header(about._replace(flags=flags, key_id=seal.key_id), origin)
+        if flags & ENCRYPTED:
             chunks = _encrypt(seal.encryption_key, _about(place, header), chunks)
         body = [header, *chunks]
-        body.append(seal.trailer(place, body, is_large=opened.header.length >= THREADS_FROM))
-        return b"".join(body) if opened.header.length < WHOLE_BELOW else Pieces(body)
+        body.append(seal.trailer(place, body, is_large=length >= THREADS_FROM))
+        return b"".join(body) if length < WHOLE_BELOW else Pieces(body)
 
     def loads(self, data: Bytes | Content, *, key: str, now: float) -> Decoded:
         """The result in an envelope that was read under `key` at `now` (Unix seconds): `open` and `decode`."""
@@ -368,7 +374,7 @@ class Codec:
                     start = 0
                 end, is_own = len(view), False
             if with_payload:
-                return Opened(header, _nothing, front, view[start:end])
+                return Opened(header, _nothing, front, view[:end], start)
             return Opened(header, self._loader(header, view, start, end, is_own))
         except UnreadableValueError:
             raise
@@ -436,17 +442,15 @@ class Codec:
         if flags & BY_VALUE and header.python != _THIS_PYTHON:
             was = ".".join(map(str, header.python))
             raise UnreadableValueError(f"the value contains code that only Python {was} can load", cause="python")
-        if flags & ZSTD and length > MAX_LENGTH:
-            raise UnreadableValueError(f"the value has {length} bytes, more than are allowed", cause="length")
+        _check_length(header)
         is_pickle, code = stored_with == "pickle", bool(flags & BY_VALUE)
         if flags & BUFFERS:
             if not is_pickle:  # else bytes for a harmless serializer would be unpickled
                 raise UnreadableValueError("only pickled values have buffers", cause="format")
+            read = partial(_reader, header, data, start, end)
             if flags & ZSTD:
-                read = partial(compression.ZstdReader, data, start, end, length)
                 return lambda: serializers.loader_with_buffers(read(), self._own, code=code)()
-            reader = compression.Reader(data, start, end, length, alignment=ALIGNMENT if flags & ALIGNED else 1)
-            return serializers.loader_with_buffers(reader, self._own, code=code, copies=not is_own)
+            return serializers.loader_with_buffers(read(), self._own, code=code, copies=not is_own)
         decode = (
             partial(serializers.load_pickle, own=self._own, code=True) if code and is_pickle else self._format.decode
         )
@@ -455,6 +459,19 @@ class Codec:
         if end - start != length:
             raise UnreadableValueError("the payload is not as long as announced", cause="format")
         return partial(decode, data[start:end])
+
+
+def _check_length(header: Header) -> None:
+    if header.flags & ZSTD and header.length > MAX_LENGTH:
+        raise UnreadableValueError(f"the value has {header.length} bytes, more than are allowed", cause="length")
+
+
+def _reader(header: Header, data: memoryview, start: int, end: int) -> compression.Reader:
+    """Of the payload between `start` and `end` of `data`."""
+    if header.flags & ZSTD:
+        return compression.ZstdReader(data, start, end, header.length)
+    alignment = ALIGNMENT if header.flags & ALIGNED else 1
+    return compression.Reader(data, start, end, header.length, alignment=alignment)
 
 
 def _aligned(chunks: Sequence[Bytes], start: int) -> list[Bytes]:

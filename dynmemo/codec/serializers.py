@@ -241,17 +241,24 @@ def load_pickle(payload: Bytes, own: Own, *, code: bool = False, buffers: Iterab
 
 
 def loader_with_buffers(reader: Reader, own: Own, *, code: bool, copies: bool = False) -> Callable[[], object]:
-    """What makes the value of a payload with buffers, which lives in these or, each time, in `copies` of them.
-
-    Count of buffers, length of the stream, lengths of the buffers, then all of them.
-    """
-    (count,) = _COUNT.unpack(reader.take(_COUNT.size))
-    lengths = [_LENGTH.unpack(reader.take(_LENGTH.size))[0] for _ in range(count + 1)]
-    stream, *buffers = reader.take(lengths[0]), *(reader.take_buffer(length) for length in lengths[1:])
-    reader.finish()
+    """What makes the value of a payload with buffers, which lives in these or, each time, in `copies` of them."""
+    _, stream, *buffers = read_with_buffers(reader)
     if copies:
         return lambda: load_pickle(stream, own, code=code, buffers=map(bytearray, buffers))
     return partial(load_pickle, stream, own, code=code, buffers=buffers)
+
+
+def read_with_buffers(reader: Reader) -> list[Bytes]:
+    """The chunks of a payload with buffers.
+
+    Count of buffers, length of the stream, lengths of the buffers, then all of them.
+    """
+    count = reader.take(_COUNT.size)
+    lengths = [reader.take(_LENGTH.size) for _ in range(_COUNT.unpack(count)[0] + 1)]
+    stream, *buffers = (_LENGTH.unpack(length)[0] for length in lengths)
+    chunks = [b"".join([count, *lengths]), reader.take(stream), *map(reader.take_buffer, buffers)]
+    reader.finish()
+    return chunks
 
 
 def _dump_by_value(value: object, own: Own) -> Encoded:

@@ -31,7 +31,9 @@ SORTS = ("name", "size", "age", "saved")
 _DENIED = "AccessDeniedException"
 
 
-def list_entries(cache: Cache, name: str, *, expired: bool = False, sort: str = "age") -> Listing[ListedEntry]:
+def list_entries(
+    cache: Cache, name: str, *, expired: bool = False, sort: str = "age", long: bool = False
+) -> Listing[ListedEntry]:
     """The entries of one function or region, as found by a scan of the rows.
 
     Args:
@@ -39,13 +41,15 @@ def list_entries(cache: Cache, name: str, *, expired: bool = False, sort: str = 
         name: of the function, as `dynmemo.clear` takes it, or of the region.
         expired: those that are not live, too.
         sort: ``age`` (the newest first, where that is known), ``size`` or ``saved`` (the largest first), or ``name``.
+        long: read values, where else sizes, times and origins are not known.
 
     Raises:
         InvalidOptionError: no such order.
         StoreUnavailableError, InvalidTableError: the store did not answer.
     """
     order = _order(sort, lambda entry: (entry.key, entry.size, entry.stored_at, entry.seconds))
-    found = [entry for _, entry in _entries(cache, _survey(cache, key_name(name))) if expired or entry.state == "live"]
+    survey = _survey(cache, key_name(name), values=long)
+    found = [entry for _, entry in _entries(cache, survey) if expired or entry.state == "live"]
     return Listing(cache.store.location, tuple(sorted(found, key=order)), cache.clock())
 
 
@@ -164,9 +168,9 @@ def _order(
     return order
 
 
-def _survey(cache: Cache, fn: str | None) -> Iterator[Found]:
+def _survey(cache: Cache, fn: str | None, *, values: bool = False) -> Iterator[Found]:
     if cache.store.exists():
-        yield from cache.store.survey(fn=fn, segments=SEGMENTS)
+        yield from cache.store.survey(fn=fn, segments=SEGMENTS, values=values)
 
 
 def _entries(cache: Cache, survey: Iterable[Found]) -> Iterator[tuple[str, ListedEntry]]:

@@ -53,7 +53,7 @@ class CellMagics(Magics):
         Args:
             --ttl: how long it is kept: seconds, or text such as 90s, 1h30m, 24h or 7d. Default: that of the cache.
             --sliding: it is kept while it is used at least so often, never past the ttl.
-            --show-hit: say of a hit when it was computed, where it lies and what that saved.
+            --show-hit: say of a hit when and by whom it was computed, where it lies and what that saved.
             name: the global names that the cell binds and that are kept.
         """
         __tracebackhide__ = True
@@ -65,7 +65,7 @@ class CellMagics(Magics):
         except SyntaxError as error:
             raise error.with_traceback(None) from None
         try:
-            told = run.play()
+            told = run.play(tells=arguments.show_hit)
         except BaseException as error:
             of_cell = next(frames_of(file, error), None)
             if of_cell is None and isinstance(error, UnhashableArgumentError):
@@ -75,7 +75,7 @@ class CellMagics(Magics):
             raise
         name = cell_name(arguments.names)
         self._infos[name] = _sum(self._infos.get(name), told.info)
-        if arguments.show_hit and told.hit:
+        if told.hit:
             print(told.hit)
 
     def _prepared(self, arguments: Any, source: str) -> tuple[str, Run]:

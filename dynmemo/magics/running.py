@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dynmemo._process import logger
 from dynmemo.calls.memo import Computation, Memo, value_of
 from dynmemo.calls.miss import Compute
-from dynmemo.codec import CannotSerialize, Decoded, Own
+from dynmemo.codec import CannotSerialize, Decoded, Own, origin_told
 from dynmemo.codec.serializers import dump_pickle
 from dynmemo.entries import Computed
+from dynmemo.errors import StoreUnavailableError
 from dynmemo.keys.places import MISSING, place_of, token
 from dynmemo.magics.outputs import Recorder, replay
 from dynmemo.magics.ties import lost, state_of
+from dynmemo.origin import read_origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +36,7 @@ class Told(NamedTuple):
 
     info: CacheInfo
     hit: str
-    """When it was computed and what that saved, in one line; empty if it was computed now."""
+    """When and where it was computed and what that saved, in one line; empty if it was computed now."""
 
 
 class Run:
@@ -57,14 +59,14 @@ class Run:
         # A new one each time: what an earlier run of the cell changed counts as any other change does.
         self._memo = Memo(cell.function, options)
 
-    def play(self) -> Told:
-        """Look the cell up, and run it or do again what it did.
+    def play(self, *, tells: bool = False) -> Told:
+        """Look the cell up, and run it or do again what it did; `tells` asks the store for what a hit says.
 
         Raises:
             UnhashableArgumentError: an input has no stable content.
         """
         memo = self._memo
-        key = memo.key((), {}) if self._cell.has_classes else ""
+        key = memo.key((), {}) if self._cell.has_classes or tells else ""
         found, story = memo.call((), {})
         if story is not None:
             with closing(story):
@@ -78,7 +80,7 @@ class Run:
         if not isinstance(found, Decoded):
             raise AssertionError("neither found nor computed")
         is_done = self._do_again(found.value, key)
-        return Told(memo.stats.info(), self._about(found) if is_done else "")
+        return Told(memo.stats.info(), self._about(found, key) if is_done and tells else "")
 
     # -- computing --------------------------------------------------------------------------------
 
@@ -191,10 +193,14 @@ class Run:
         replay(self._shell, record["outputs"])
         return True
 
-    def _about(self, found: Decoded) -> str:
+    def _about(self, found: Decoded, key: str) -> str:
         when = f"{datetime.fromtimestamp(int(found.computed_at), UTC):%Y-%m-%d %H:%M:%S} UTC"
-        where = self._memo.entries().store.location
-        return f"computed {when}, kept in {where}, {found.seconds:.3g} s saved"
+        store, by = self._memo.entries().store, ""
+        with suppress(StoreUnavailableError):  # the hit is there
+            row = store.read(key)
+            origin = None if row is None or row.value is None else read_origin(origin_told(row.value))
+            by = "" if origin is None else f" by {origin.who}"
+        return f"computed {when}{by}, kept in {store.location}, {found.seconds:.3g} s saved"
 
 
 def _quoted(names: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from dynmemo.codec import Codec, Decoded
 from dynmemo.codec.envelope import ZSTD, read_header
-from tests.codec.helpers import COMPUTED_AT, DEADLINE, NOW, SECONDS, SECRET, cause, read, round_trip, write
+from tests.codec.helpers import COMPUTED_AT, DEADLINE, KEY, NOW, SECONDS, SECRET, cause, read, round_trip, write
 
 PROTECTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -149,6 +149,31 @@ def test_the_header_tells_about_a_value_without_decoding_it() -> None:
     assert (header.computed_at, header.seconds, header.deadline) == (COMPUTED_AT, SECONDS, DEADLINE)
     assert (header.serializer, header.flags & ZSTD, header.length) == ("json", ZSTD, 5004)
     assert (header.signed, header.encrypted) == (True, False)
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["from plain", "from zstd"])
+@pytest.mark.parametrize("after", [False, True], ids=["to plain", "to zstd"])
+@pytest.mark.parametrize(
+    ("serializer", "value"),
+    [
+        ("pickle", {"array": np.arange(5_000), "other": np.zeros(3_001, dtype=np.uint8)}),
+        ("json", ["x"] * 2_000),
+        ("bytes", np.random.default_rng(1).bytes(5_000)),
+        ("pickle", 1),
+    ],
+    ids=["arrays", "json", "random", "small"],
+)
+def test_what_is_resealed_is_what_the_other_codec_writes_itself(
+    serializer: str, value: object, after: bool, before: bool, protection: dict[str, Any]
+) -> None:
+    mine = Codec(serializer, compress=before, **protection)
+    team = Codec(serializer, compress=after, secrets=[b"another secret of the team"])
+    opened = mine.open(write(mine, value, origin=b'{"user": "anna"}'), key=KEY, with_payload=True)
+    theirs = team.reseal(opened, key="dc:theirs")
+    assert bytes(theirs) == write(team, value, key="dc:theirs", origin=b'{"user": "anna"}')
+    back = Codec(serializer, compress=before, **protection)
+    again = back.reseal(team.open(theirs, key="dc:theirs", with_payload=True), key=KEY)
+    np.testing.assert_equal(back.loads(again, key=KEY, now=NOW).value, value)
 
 
 def test_what_is_too_large_to_be_decompressed_with_certainty_is_not_compressed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import os
+import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -118,5 +120,5 @@ def test_in_a_terminal_a_cell_is_done_again_as_well(
         told.append(capsys.readouterr().out)
         assert shell.user_ns.pop("answer") == 42
     assert told[1].startswith(told[0])
-    assert "computed 20" in told[1].removeprefix(told[0])
+    assert re.search(rf"computed 20.* by \S+@\S+ \(pid {os.getpid()}\b.*\), kept in ", told[1].removeprefix(told[0]))
     assert told[0].count("42") == 1

@@ -472,6 +472,9 @@ class StoreContract:
         put(store, "plain", Item(value=b"v"))
         for fn in (None, "f"):
             assert sorted((found.key, found.row) for found in store.survey(fn=fn)) == sorted(store.scan(fn=fn))
+        for found in store.survey(values=True):
+            number = found.key.removeprefix("f:").encode()
+            assert (found.size, found.front, found.row.value) == (len(number), number, None)
 
     def test_scan_goes_on_past_any_page(self, store: Store) -> None:
         # 1.2 MB of rows: DynamoDB's page ends at 1 MB.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from dynmemo import parts as of
 from dynmemo._process import new_token
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, ValueTooLargeError
-from dynmemo.item import Extent, Refused, Store, Written
+from dynmemo.item import FRONT_BYTES, Extent, Found, Refused, Store, Written
 from dynmemo.stores.dynamodb import connection, examination, policy, rows
 from dynmemo.stores.dynamodb.batches import WRITES, Batches, PartRows, pages
 from dynmemo.stores.dynamodb.connection import Connection, Names, discover
@@ -202,8 +202,20 @@ class DynamoDBStore(Store):
         self._batches().delete([self._partition_key(key) for key in dict.fromkeys(keys)])
 
     def scan(self, prefix: str = "", *, fn: str | None = None, segments: int = 1) -> Iterator[tuple[str, Item]]:
+        return self._scan(prefix, fn, segments)
+
+    def survey(self, *, fn: str | None = None, segments: int = 1, values: bool = False) -> Iterator[Found]:
+        if not values:
+            yield from super().survey(fn=fn, segments=segments)
+            return
+        for key, row in self._scan("", fn, segments, values=True):
+            value = row.value if isinstance(row.value, bytes) else b""
+            length = len(value) if row.parts is None else row.parts.length
+            yield Found(key, row._replace(value=None), length, front=value[:FRONT_BYTES])
+
+    def _scan(self, prefix: str, fn: str | None, segments: int, *, values: bool = False) -> Iterator[tuple[str, Item]]:
         names = self._names()
-        request = rows.scanning(names, self._prefix + prefix, fn)
+        request = rows.scanning(names, self._prefix + prefix, fn, values=values)
         for page in pages(lambda parameters: self._call("scan", None, **parameters), request, segments):
             for row in page["Items"]:
                 key, item = row[names.key]["S"][len(self._prefix) :], rows.decode(row, names.ttl)

@@ -399,7 +399,7 @@ class SqliteStore(Store):
                 return
             last = rows[-1][0]
 
-    def survey(self, *, fn: str | None = None, segments: int = 1) -> Iterator[Found]:
+    def survey(self, *, fn: str | None = None, segments: int = 1, values: bool = False) -> Iterator[Found]:
         statement, of_fn = (_SURVEY, ()) if fn is None else (_SURVEY_FN, (fn,))
         for key, *row, stored_at, size, front in self._pages(statement, of_fn, (PREFIX, after_all(PREFIX))):
             found = _item(row)
