@@ -1,10 +1,11 @@
 """What results of every size cost beside other memoizers: hits, misses, writes, and the import.
 
-python benchmarks/values.py [--seconds 3] [--only NAME ...] [--endpoint-url http://localhost:8000] [--gigabyte]
+python benchmarks/values.py [--seconds 3] [--only NAME ...] [--endpoint-url URL] [--gigabyte] [--write]
 
 Each line is the same function with the same arguments and results for all, stored in the same folder. Within one run
 the candidates take turns, and medians are compared, so that a busy machine harms all alike. Needs the extra `bench`;
-the lines on DynamoDB need an endpoint, for example that of `scripts/dynamodb_local.py run`.
+the lines on DynamoDB need an endpoint, for example http://localhost:8000 of `scripts/dynamodb_local.py run`. `--write`
+puts those with peers into docs/explanation/figures.md.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import platform
 import resource
 import shutil
 import statistics
@@ -20,7 +22,9 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +42,21 @@ if TYPE_CHECKING:
 
     Function = Callable[..., Any]
     Call = Callable[[], object]
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "explanation" / "figures.md"
+PEERS = ("dynmemo", "diskcache", "joblib")
+
+TEXT = """\
+# Figures of one run
+
+Made by `python benchmarks/values.py --gigabyte --write` {made}, on a machine with {processors} processors
+on which {load:.0f} programs wanted to run. Medians; the candidates take turns, so compare within a line.
+[What results cost](performance.md) says where the time goes.
+
+| | {names} |
+|---|---:|---:|---:|
+{rows}
+"""
 
 RATES = {"SEA": 1.25, "SFO": 2.5, "JFK": 3.75, "LHR": 5.0}
 
@@ -216,17 +235,36 @@ def lines(options: argparse.Namespace, root: Path) -> Iterator[Line]:
         yield Line(f"hit of 10 MB in parts ({told})", medians)
 
 
+def page(measured: list[Line]) -> str:
+    """What was measured beside others, for the site."""
+    rows = [
+        [line.what, *(_time(line.medians[name]) if name in line.medians else "" for name in PEERS)]
+        for line in measured
+        if line.medians.keys() & set(PEERS[1:])
+    ]
+    return TEXT.format(
+        made=f"on {datetime.now(UTC).date()}, with Python {platform.python_version()}",
+        processors=os.cpu_count(),
+        load=os.getloadavg()[2],
+        names=" | ".join(f"{name} {version(name)}" for name in PEERS),
+        rows="\n".join(f"| {' | '.join(row)} |" for row in rows),
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3.0, help="time for each line")
     parser.add_argument("--only", nargs="*", help="lines that contain one of these")
     parser.add_argument("--endpoint-url", help="a DynamoDB endpoint")
     parser.add_argument("--gigabyte", action="store_true", help="also an array of a gigabyte (takes 3 GB of disk)")
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
     options = parser.parse_args()
     shown = Table("", "dynmemo", "beside", "dynmemo / that")
     root = Path(tempfile.mkdtemp())
+    measured = []
     try:
         for line in lines(options, root):
+            measured.append(line)
             ours, *others = line.medians.items()
             for n, (name, seconds) in enumerate(others):
                 cells = (line.what, _time(ours[1])) if n == 0 else ("", "")
@@ -234,6 +272,8 @@ def main() -> None:
     finally:
         shutil.rmtree(root, ignore_errors=True)
     Console().print(shown)
+    if options.write:
+        PAGE.write_text(page(measured), encoding="utf-8")
 
 
 def _time(seconds: float) -> str:

@@ -1,11 +1,15 @@
-"""Make what the README and GitHub show: the picture of the demo, and the notebooks with their outputs.
+"""Make what the README and GitHub show: the picture of the demo, the notebooks with their outputs, and the tables.
 
-python scripts/pictures.py          needs the extra `notebook` and nbclient; takes a minute
+python scripts/pictures.py [--only-tables]          needs the extra `notebook` and nbclient; takes a minute
+
+The tables are lines of those that benchmarks/peers.py and benchmarks/values.py write into docs/explanation.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,14 +23,39 @@ from dynmemo.demo import report
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PICTURE = ROOT / "docs" / "images" / "demo.svg"
+README = ROOT / "README.md"
+MEASURED = [ROOT / "docs" / "explanation" / name for name in ("right.md", "figures.md")]
+TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
 
 
 def main() -> None:
     """Make all of them, with new caches, so that the first calls compute."""
+    tables()
+    if "--only-tables" in sys.argv:
+        return
     with tempfile.TemporaryDirectory() as folder:
         picture(f"sqlite:///{(Path(folder) / 'demo.db').as_posix()}")
         for file in NOTEBOOKS:
             notebook(file, f"sqlite:///{(Path(folder) / f'{file.stem}.db').as_posix()}")
+
+
+def tables() -> None:
+    """Take the lines of the README's tables from what was measured last, by their first cells."""
+    measured = [TABLE.search(page.read_text(encoding="utf-8"))[0].splitlines() for page in MEASURED]  # type: ignore[index]
+
+    def renewed(found: re.Match[str]) -> str:
+        wanted = [_first_cell(line) for line in found[0].splitlines()[2:]]
+        for head, rule, *lines in measured:
+            by_cell = {_first_cell(line): line for line in lines}
+            if by_cell.keys() >= set(wanted):
+                return "\n".join([head, rule, *(by_cell[cell] for cell in wanted), ""])
+        raise SystemExit(f"no table has all of: {', '.join(wanted)}")
+
+    README.write_text(TABLE.sub(renewed, README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _first_cell(line: str) -> str:
+    return line.split("|")[1].strip()
 
 
 def picture(url: str) -> None:

@@ -103,6 +103,14 @@ def test_every_page_is_in_the_list_of_the_docs() -> None:
     assert len(listed) == len(set(listed))
 
 
+def test_the_tables_of_the_readme_are_lines_of_what_was_measured() -> None:
+    lines = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    pages = [ROOT / "docs" / "explanation" / name for name in ("right.md", "figures.md")]
+    measured = {line for page in pages for line in page.read_text(encoding="utf-8").splitlines()}
+    assert len(lines) > 10
+    assert set(lines) <= measured, "run scripts/pictures.py --only-tables"
+
+
 def test_the_readme_asks_for_extras_that_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = set(

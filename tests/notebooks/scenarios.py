@@ -288,6 +288,32 @@ ONE_NOTEBOOK: dict[str, Scenario] = {
         Ask("kind('1')", "str", True),
         Ask("kind(1)", "int", False),
     ],
+    "a result is changed by who got it": [
+        """
+        @cached
+        def listed(x):
+            print('computing')
+            return [x]
+        """,
+        Ask("listed(1).append(2)", None, True),
+        Ask("listed(1).append(3)", None, False),
+        Ask("listed(1)", [1], False),
+    ],
+    "arrays that differ in one element of a million": [
+        """
+        import numpy
+        @cached
+        def total(array):
+            print('computing')
+            return int(array.sum())
+        million = numpy.ones(1_000_000, dtype=int)
+        other = million.copy()
+        other[500_000] = 2
+        """,
+        Ask("total(million)", 1_000_000, True),
+        Ask("total(other)", 1_000_001, True),
+        Ask("total(million.copy())", 1_000_000, False),
+    ],
     "a comment, a docstring and a type hint": [
         """
         @cached
