@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dynmemo._process import chance, logger, new_token
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused
-from dynmemo.keys import generation_key
+from dynmemo.keys import generation_key, keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -133,7 +133,7 @@ class Generations:
         """
         self.renew(store, fn)
         try:
-            return store.remove_all(fn or None)
+            return store.remove_all(keys_of(fn))
         except (StoreUnavailableError, InvalidTableError) as error:
             logger.warning(
                 "the entries are forgotten, but their rows still take room, for deleting them failed: %s. To delete "

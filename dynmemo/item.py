@@ -315,8 +315,8 @@ class Store(Protocol):
         """
         ...
 
-    def scan(self, prefix: str = "", *, fn: str | None = None, segments: int = 1) -> Iterator[tuple[str, Item]]:
-        """All rows with an `fn` (that one, if given) whose key starts with `prefix`, without their values.
+    def scan(self, prefix: str = "", *, segments: int = 1) -> Iterator[tuple[str, Item]]:
+        """All rows with an `fn` whose key starts with `prefix`, without their values.
 
         In any order. A store may read so many `segments` at once.
         """
@@ -330,12 +330,12 @@ class Store(Protocol):
         """Give connections back. The next call opens new ones."""
         ...
 
-    def survey(self, *, fn: str | None = None, segments: int = 1, values: bool = False) -> Iterator[Found]:
+    def survey(self, prefix: str = "", *, segments: int = 1, values: bool = False) -> Iterator[Found]:
         """What `scan` finds, with what the store knows of it besides.
 
         With `values` it reads the values that lie in their rows, too, where it does not know sizes and fronts else.
         """
-        for key, row in self.scan(fn=fn, segments=segments):
+        for key, row in self.scan(prefix, segments=segments):
             yield Found(key, row, None if row.parts is None else row.parts.length)
 
     def write_many(self, items: Mapping[str, Item]) -> None:
@@ -380,10 +380,10 @@ class Store(Protocol):
         """
         return None
 
-    def remove_all(self, fn: str | None) -> int | None:
-        """Where that is cheap, delete the rows of the function `fn`, or of all functions, that were stored before.
+    def remove_all(self, prefix: str = "") -> int | None:
+        """Where that is cheap, delete the rows that `scan` finds and that were stored before.
 
-        Generation rows and rows without `fn` stay. How many were deleted; None where that is not cheap.
+        Generation rows and leases stay. How many were deleted; None where that is not cheap.
         """
         return None
 

@@ -16,7 +16,7 @@ from dynmemo.counters import Meter
 from dynmemo.expiry import is_expired
 from dynmemo.generations import ALL
 from dynmemo.item import SEGMENTS, Expect
-from dynmemo.keys import GENERATION_SUFFIX
+from dynmemo.keys import GENERATION_SUFFIX, keys_of
 from dynmemo.leases import flights
 from dynmemo.parts import is_orphaned, is_plausible, owner
 from dynmemo.telling import INFO, tell
@@ -66,7 +66,7 @@ Purged.__module__ = "dynmemo"  # as for all public names; see there
 
 def detach_computations(cache: Cache, fn: str = ALL) -> None:
     """Let nobody in this process wait any more for what is being computed for `fn`, or for any function: it is old."""
-    flights.detach_all(lambda key: key[0] is cache and (fn == ALL or key[1].startswith(f"{fn}:")))
+    flights.detach_all(lambda key: key[0] is cache and key[1].startswith(keys_of(fn)))
 
 
 def clear_functions(cache: Cache, fn: str = ALL) -> int | None:
@@ -185,7 +185,7 @@ class _Purge:
         with self._backlog:
             parts: dict[tuple[str, str], list[tuple[str, Item]]] = {}
             pointed: set[tuple[str, str]] = set()
-            for key, row in self._store.scan(fn=fn, segments=SEGMENTS):
+            for key, row in self._store.scan(keys_of(fn), segments=SEGMENTS):
                 self._scanned += 1
                 if row.parts is not None:
                     pointed.add((key, row.parts.write_id))

@@ -12,7 +12,7 @@ from dynmemo._process import Backlog, logger
 from dynmemo.codec import Codec
 from dynmemo.errors import UnreadableValueError, ValueTooLargeError
 from dynmemo.item import SEGMENTS, Expect, Refused
-from dynmemo.keys import GENERATION_SUFFIX
+from dynmemo.keys import GENERATION_SUFFIX, keys_of
 from dynmemo.parts import bytes_of, owner
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def transfer(
             progress(move.so_far())
 
     with Backlog("dynmemo-transfer", count) as backlog:
-        for key, row in source.store.patient().scan(fn=fn, segments=SEGMENTS):
+        for key, row in source.store.patient().scan(keys_of(fn), segments=SEGMENTS):
             if move.takes(key, row):
                 backlog.submit(move.one, key)
     return move.so_far()

@@ -104,9 +104,9 @@ def test_what_others_wrote_does_not_move_the_cursor(default: Cache) -> None:
     looked_at("SEA")
     row = default.store.read(looked_at.cache_key("SEA"))
     assert row is not None
-    default.store.write("odd:1:\x1b[2J", row)
-    for shown in (said("ls", "looked.at"), said("show", "odd:1:\x1b[2J")):
-        assert "odd:1:" in shown
+    default.store.write("looked.at:1:\x1b[2J", row)
+    for shown in (said("ls", "looked.at"), said("show", "looked.at:1:\x1b[2J")):
+        assert "looked.at:1:" in shown
         assert "\x1b" not in shown
 
 

@@ -12,7 +12,7 @@ from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailab
 from dynmemo.explain.differences import History, Known, history, is_small
 from dynmemo.explain.explanation import Explanation, headline
 from dynmemo.item import Content
-from dynmemo.keys import lease_key
+from dynmemo.keys import keys_of, lease_key
 from dynmemo.leases import Verdict
 from dynmemo.origin import read_origin, told_holder
 from dynmemo.parts import IN_FILE
@@ -159,7 +159,7 @@ def _stored(entries: Entries | None, fn: str) -> Iterator[tuple[str, str]]:
     if entries is None or not isinstance(entries.store, SqliteStore):
         return
     try:
-        for key, row in islice(entries.store.scan(f"{fn}:", fn=fn), MOST_ROWS):
+        for key, row in islice(entries.store.scan(keys_of(fn)), MOST_ROWS):
             parts = key.split(":")
             if len(parts) == 3 and "#" not in key and row.lease_owner is None and row.no_store is None:
                 yield parts[1], parts[2]

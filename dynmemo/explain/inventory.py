@@ -14,7 +14,7 @@ from dynmemo.codec.envelope import ZSTD, header_told, origin_told
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError
 from dynmemo.explain.listed import CacheStats, ListedEntry, ListedFunction, Listing, ShownEntry
 from dynmemo.item import SEGMENTS, Extent
-from dynmemo.keys import GENERATION_SUFFIX, generation_key, key_name
+from dynmemo.keys import GENERATION_SUFFIX, generation_key, key_name, keys_of
 from dynmemo.origin import read_origin
 from dynmemo.parts import IN_FILE, owner
 
@@ -170,7 +170,7 @@ def _order(
 
 def _survey(cache: Cache, fn: str | None, *, values: bool = False) -> Iterator[Found]:
     if cache.store.exists():
-        yield from cache.store.survey(fn=fn, segments=SEGMENTS, values=values)
+        yield from cache.store.survey(keys_of(fn), segments=SEGMENTS, values=values)
 
 
 def _entries(cache: Cache, survey: Iterable[Found]) -> Iterator[tuple[str, ListedEntry]]:

@@ -72,6 +72,11 @@ def generation_key(name: str) -> str:
     return name + GENERATION_SUFFIX
 
 
+def keys_of(name: str | None) -> str:
+    """What the keys of all rows of `name` (a key name) begin with, but that of its generation; empty for all names."""
+    return f"{name}:" if name else ""
+
+
 def lease_key(key: str) -> str:
     """Key of the lease that lies beside the row of the entry `key`, where its value must stay readable."""
     return key + LEASE_SUFFIX

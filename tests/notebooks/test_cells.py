@@ -317,7 +317,7 @@ def test_kernels_that_run_a_cell_at_once_compute_it_once(first: Kernel, second: 
 def test_the_times_given_are_those_of_the_entry(first: Kernel, url: str) -> None:
     shown(first, "--ttl 1d --sliding '1h 30m' timed", "timed = 1")
     cache = Cache.from_url(url)
-    ((_, row),) = cache.store.scan("cell.timed:", fn="cell.timed")
+    ((_, row),) = cache.store.scan("cell.timed:")
     cache.close()
     assert row.ttl_window == "01:30:00"
     assert row.ttl_deadline is not None

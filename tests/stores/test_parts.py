@@ -194,7 +194,7 @@ def test_a_scan_tells_parts_from_rows(store: DynamoDBStore) -> None:
     put(store, Item(OLD, fn="f"))
     parts = existing(store).parts
     assert parts is not None
-    found = dict(store.scan(fn="f"))
+    found = dict(store.scan())
     assert [item.parts for key, item in found.items() if of.owner(key) is None] == [parts]
     assert {of.owner(key) for key in found if key != "k"} == {("k", parts.write_id)}
     assert len(found) == 1 + parts.count

@@ -78,7 +78,7 @@ def test_whoever_ends_a_row_ends_its_file(path: Path, store: SqliteStore) -> Non
     assert len(files(path)) == 4
     store.remove("removed")
     assert len(files(path)) == 3
-    store.remove_all("f")
+    store.remove_all("cleared")
     assert [len(file.read_bytes()) for file in files(path)].count(len(LARGE)) == 1
     assert counted(path) == (2 * len(LARGE) + 4 + len("stays") + len("replaced by large"), 0)
 
@@ -158,10 +158,12 @@ def test_eviction_finds_what_a_killed_writer_left(path: Path, store: SqliteStore
     assert not left.exists()
 
 
-def test_a_file_of_an_earlier_release_learns_of_files(path: Path) -> None:
+def test_a_file_of_an_earlier_release_learns_of_files_and_loses_an_index(path: Path) -> None:
     with closing(SqliteStore(path)) as store:
         put(store, "old", Item(value=b"in a row", fn="f"))
     with closing(sqlite3.connect(path)) as connection:
+        schema = connection.execute("SELECT name FROM sqlite_master ORDER BY name").fetchall()
+        connection.execute("CREATE INDEX entries_by_fn ON entries (fn, key) WHERE fn IS NOT NULL")
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             connection.execute(f"DROP TRIGGER {name}")
         connection.execute("DROP TABLE files")
@@ -174,6 +176,8 @@ def test_a_file_of_an_earlier_release_learns_of_files(path: Path) -> None:
         assert existing(store, "new").value == LARGE
         store.remove("new")
     assert files(path) == []
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master ORDER BY name").fetchall() == schema
 
 
 # --- killed, or without room, in every phase of a write ---

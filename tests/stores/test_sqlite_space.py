@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -171,22 +171,22 @@ def test_a_write_that_cannot_make_room_is_still_a_write(
 def test_remove_all_of_a_function_leaves_all_others(path: Path, store: SqliteStore) -> None:
     for key, fn in [("f:1", "f"), ("f:2", "f"), ("g:1", "g"), ("session", None), ("f#gen", "f"), ("g#gen", "g")]:
         put(store, key, Item(value=b"v", fn=fn))
-    assert store.remove_all("f") == 2
+    assert store.remove_all("f:") == 2
     assert keys_of(path) == {"g:1", "session", "f#gen", "g#gen"}
-    assert store.remove_all("f") == 0
+    assert store.remove_all("f:") == 0
 
 
 def test_remove_all_of_all_functions_leaves_generations_and_rows_of_nobody(path: Path, store: SqliteStore) -> None:
     for key, fn in [("f:1", "f"), ("g:1", "g"), ("session", None), ("f#gen", "f"), ("#gen", None)]:
         put(store, key, Item(value=b"v", fn=fn))
-    assert store.remove_all(None) == 2
+    assert store.remove_all() == 2
     assert keys_of(path) == {"session", "f#gen", "#gen"}
 
 
 def test_remove_all_leaves_leases(store: SqliteStore) -> None:
-    store.write("k", Item(fn="f", lease_owner="me", lease_seconds=30.0, lease_beat=0))
-    assert store.remove_all("f") == store.remove_all(None) == 0
-    assert store.read("k") is not None
+    store.write("f:1", Item(fn="f", lease_owner="me", lease_seconds=30.0, lease_beat=0))
+    assert store.remove_all("f:") == store.remove_all() == 0
+    assert store.read("f:1") is not None
 
 
 def test_remove_all_leaves_what_is_stored_after_it_began(path: Path, clock: Clock) -> None:
@@ -199,8 +199,29 @@ def test_remove_all_leaves_what_is_stored_after_it_began(path: Path, clock: Cloc
         put(store, "old", Item(fn="f"))
         clock.now += 1
         put(store, "new", Item(fn="f"))
-        assert clearing.remove_all("f") == 1
+        assert clearing.remove_all() == 1
         assert keys_of(path) == {"new"}
+
+
+def test_remove_all_leaves_what_was_replaced_after_it_was_found(
+    path: Path, store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ["anew", "claimed", "nobody's", "old"]
+    for key in keys:
+        put(store, key, Item(value=b"v", fn="f"))
+    find = upkeep._first
+
+    def found(*args: Any) -> Any:
+        clock.now += 1
+        with closing(SqliteStore(path, clock=clock)) as other:
+            put(other, "anew", Item(value=b"v", fn="f"))
+            put(other, "claimed", Item(fn="f", lease_owner="me"))
+            put(other, "nobody's", Item(value=b"v"))
+        return find(*args)
+
+    monkeypatch.setattr(upkeep, "_first", found)
+    assert store.remove_all() == 1
+    assert keys_of(path) == {"anew", "claimed", "nobody's"}
 
 
 def test_remove_all_goes_in_bites_between_which_others_write(path: Path, store: SqliteStore) -> None:
@@ -215,14 +236,14 @@ def test_remove_all_goes_in_bites_between_which_others_write(path: Path, store: 
         return run(*args)  # type: ignore[arg-type]
 
     store._run = watched  # type: ignore[method-assign, assignment]
-    assert store.remove_all("f") == rows
+    assert store.remove_all("f:") == rows
     assert seen == [rows, rows * 2 // 3, rows // 3, 0, 0]
 
 
 def test_a_cleared_file_is_short_again(path: Path, store: SqliteStore) -> None:
     fill(store, 0.9)
     assert path.stat().st_size > LIMIT / 2
-    store.remove_all("fill")
+    store.remove_all()
     assert path.stat().st_size < 100_000
     put(store, "k", Item(value=b"v"))
     assert existing(store, "k").value == b"v"
@@ -238,11 +259,10 @@ def test_a_cleared_file_is_short_again(path: Path, store: SqliteStore) -> None:
         ("_READ_HIT", "sqlite_autoindex_entries_1"),
         ("_TOUCH", "sqlite_autoindex_entries_1"),
         ("_SCAN", "sqlite_autoindex_entries_1"),
-        ("_SCAN_FN", "entries_by_fn"),
         ("_EXPIRED", "entries_by_expiry"),
         ("_OLDEST", "entries_by_age"),
-        ("_CLEARED", "entries_by_fn"),
-        ("_CLEARED_FN", "entries_by_fn"),
+        ("_CLEARED", "sqlite_autoindex_entries_1"),
+        ("_CLEAR", "sqlite_autoindex_entries_1"),
     ],
 )
 def test_no_statement_reads_the_whole_table_or_sorts(path: Path, store: SqliteStore, name: str, index: str) -> None:

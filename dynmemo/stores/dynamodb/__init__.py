@@ -201,21 +201,21 @@ class DynamoDBStore(Store):
     def remove_many(self, keys: Sequence[str]) -> None:
         self._batches().delete([self._partition_key(key) for key in dict.fromkeys(keys)])
 
-    def scan(self, prefix: str = "", *, fn: str | None = None, segments: int = 1) -> Iterator[tuple[str, Item]]:
-        return self._scan(prefix, fn, segments)
+    def scan(self, prefix: str = "", *, segments: int = 1) -> Iterator[tuple[str, Item]]:
+        return self._scan(prefix, segments)
 
-    def survey(self, *, fn: str | None = None, segments: int = 1, values: bool = False) -> Iterator[Found]:
+    def survey(self, prefix: str = "", *, segments: int = 1, values: bool = False) -> Iterator[Found]:
         if not values:
-            yield from super().survey(fn=fn, segments=segments)
+            yield from super().survey(prefix, segments=segments)
             return
-        for key, row in self._scan("", fn, segments, values=True):
+        for key, row in self._scan(prefix, segments, values=True):
             value = row.value if isinstance(row.value, bytes) else b""
             length = len(value) if row.parts is None else row.parts.length
             yield Found(key, row._replace(value=None), length, front=value[:FRONT_BYTES])
 
-    def _scan(self, prefix: str, fn: str | None, segments: int, *, values: bool = False) -> Iterator[tuple[str, Item]]:
+    def _scan(self, prefix: str, segments: int, *, values: bool = False) -> Iterator[tuple[str, Item]]:
         names = self._names()
-        request = rows.scanning(names, self._prefix + prefix, fn, values=values)
+        request = rows.scanning(names, self._prefix + prefix, values=values)
         for page in pages(lambda parameters: self._call("scan", None, **parameters), request, segments):
             for row in page["Items"]:
                 key, item = row[names.key]["S"][len(self._prefix) :], rows.decode(row, names.ttl)

@@ -233,22 +233,15 @@ def redating(dates: Item, etag: str, now: float, gen: str | None, ttl_name: str)
     return _parameters(names, values, ConditionExpression=condition, UpdateExpression=update)
 
 
-def scanning(names: Names, prefix: str, fn: str | None, *, values: bool = False) -> dict[str, Any]:
+def scanning(names: Names, prefix: str, *, values: bool = False) -> dict[str, Any]:
     """Rows with an `fn` whose partition key starts with `prefix`, all attributes, or all but the value."""
     projected = {"#key": names.key, "#ttl": names.ttl, **{f"#{name}": name for name in WITHOUT_VALUE}}
     if values:
         projected["#value"] = "value"
-    given: Values = {":prefix": {"S": prefix}}
-    if fn is None:
-        owned = "attribute_type(#fn, :text)"
-        given |= _TEXT
-    else:
-        owned = "#fn = :fn"
-        given[":fn"] = {"S": fn}
     return _parameters(
         projected,
-        given,
-        FilterExpression=f"begins_with(#key, :prefix) AND {owned}",
+        {":prefix": {"S": prefix}, **_TEXT},
+        FilterExpression="begins_with(#key, :prefix) AND attribute_type(#fn, :text)",
         ProjectionExpression=", ".join(projected),
     )
 

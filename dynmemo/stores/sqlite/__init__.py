@@ -108,12 +108,11 @@ _REDATE = (
     "AND (? IS NULL OR gen = ?)"
 )
 _REMOVE = "DELETE FROM entries WHERE key = ?"
-_PAGE = f"key > ? AND key >= ? AND key < ? ORDER BY key LIMIT {PAGE}"
-_SCAN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn IS NOT NULL AND {_PAGE}"  # noqa: S608
-_SCAN_FN = f"SELECT key, {_BUT_VALUE} FROM entries WHERE fn = ? AND {_PAGE}"  # noqa: S608
-_SURVEY, _SURVEY_FN = (
-    scan.replace(" FROM", f", stored_at, size, substr(value, 1, {FRONT_BYTES}) FROM", 1) for scan in (_SCAN, _SCAN_FN)
+_SCAN = (
+    f"SELECT key, {_BUT_VALUE} FROM entries "  # noqa: S608
+    f"WHERE fn IS NOT NULL AND key >= ? AND key < ? ORDER BY key LIMIT {PAGE}"
 )
+_SURVEY = _SCAN.replace(" FROM", f", stored_at, size, substr(value, 1, {FRONT_BYTES}) FROM", 1)
 
 
 class SqliteStore(Store):
@@ -368,13 +367,15 @@ class SqliteStore(Store):
 
         self._run(act, "remove_many")
 
-    def remove_all(self, fn: str | None) -> int:
+    def remove_all(self, prefix: str = "") -> int:
         # Many short transactions, so that writers come in between; then the file is made shorter.
         self._count()
-        bite = partial(clear_bite, fn=fn, stored_until=int(self._clock() * 1e6))
+        start, end = _range(prefix)
+        bite = partial(clear_bite, end=end, stored_until=int(self._clock() * 1e6))
         removed = 0
-        while rows := self._run(bite, "remove_all"):
-            removed += rows
+        while bitten := self._run(partial(bite, start=start), "remove_all"):
+            last, rows = bitten
+            start, removed = _next(last), removed + rows
             time.sleep(PAUSE)
         self._run(partial(compact, folder=self._folder), "remove_all")
         return removed
@@ -383,25 +384,23 @@ class SqliteStore(Store):
         names = self._run(partial(orphans, folder=self._folder, now=time.time()), "remove_orphans")
         return len(names) if dry_run else sum(map(self._folder.remove, names))
 
-    def scan(self, prefix: str = "", *, fn: str | None = None, segments: int = 1) -> Iterator[tuple[str, Item]]:
-        statement, of_fn = (_SCAN, ()) if fn is None else (_SCAN_FN, (fn,))
-        for key, *row in self._pages(statement, of_fn, (PREFIX + prefix, after_all(PREFIX + prefix))):
+    def scan(self, prefix: str = "", *, segments: int = 1) -> Iterator[tuple[str, Item]]:
+        for key, *row in self._pages(_SCAN, prefix):
             yield key.removeprefix(PREFIX), _item(row)
 
-    def _pages(self, statement: str, of_fn: _Row, bounds: tuple[str, str]) -> Iterator[Any]:
-        last = ""
+    def _pages(self, statement: str, prefix: str) -> Iterator[Any]:
+        start, end = _range(prefix)
         while True:
             self._count()
             # Page by page, so that no read transaction stays open and keeps the log from being reused.
-            rows = self._run(partial(_fetch_all, statement=statement, values=(*of_fn, last, *bounds)), "scan")
+            rows = self._run(partial(_fetch_all, statement=statement, values=(start, end)), "scan")
             yield from rows
             if len(rows) < PAGE:
                 return
-            last = rows[-1][0]
+            start = _next(rows[-1][0])
 
-    def survey(self, *, fn: str | None = None, segments: int = 1, values: bool = False) -> Iterator[Found]:
-        statement, of_fn = (_SURVEY, ()) if fn is None else (_SURVEY_FN, (fn,))
-        for key, *row, stored_at, size, front in self._pages(statement, of_fn, (PREFIX, after_all(PREFIX))):
+    def survey(self, prefix: str = "", *, segments: int = 1, values: bool = False) -> Iterator[Found]:
+        for key, *row, stored_at, size, front in self._pages(_SURVEY, prefix):
             found = _item(row)
             if found.parts is not None and found.parts.location == of.IN_FILE:
                 with suppress(OSError):
@@ -589,11 +588,17 @@ class _Beside:
             self._store._folder.remove(parts.write_id)
 
 
-def after_all(prefix: str) -> str:
-    """The first text after all that begin with `prefix`, in the order of code points."""
-    prefix = prefix.rstrip("\U0010ffff")
-    last = ord(prefix[-1]) + 1
-    return prefix[:-1] + chr(0xE000 if last == 0xD800 else last)
+def _range(prefix: str) -> tuple[str, str]:
+    """Of the keys that begin with `prefix`, as they stand in the table: the first, and the first after all of them."""
+    start = PREFIX + prefix
+    common = start.rstrip("\U0010ffff")
+    last = ord(common[-1]) + 1
+    return start, common[:-1] + chr(0xE000 if last == 0xD800 else last)
+
+
+def _next(key: str) -> str:
+    """The first key that may come after another one."""
+    return f"{key}\0"
 
 
 def _fetch(cursor: sqlite3.Cursor, key: str) -> Item | None:

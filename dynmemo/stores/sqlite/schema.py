@@ -83,7 +83,6 @@ def _schema() -> list[str]:
         f"CREATE TABLE entries (id INTEGER PRIMARY KEY, {columns}, value BLOB)",
         "CREATE INDEX entries_by_expiry ON entries (ttl_date) WHERE ttl_date IS NOT NULL",
         f"CREATE INDEX entries_by_age ON entries (stored_at) WHERE {BY_AGE}",
-        "CREATE INDEX entries_by_fn ON entries (fn, key) WHERE fn IS NOT NULL",
         *_FILES,
         f"PRAGMA user_version = {VERSION}",
     ]
@@ -168,23 +167,25 @@ def prepare(connection: sqlite3.Connection, path: Path, journal_mode: str) -> No
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:
-    """Add what a file of an earlier release lacks, with which that release can go on.
+    """Add what a file of an earlier release lacks, and drop what slows it down. That release can go on with it.
 
     Columns come after the value, which costs nothing where they are NULL: the row's header says so.
     """
-    if _lacking(connection):
+    if _changes(connection):
         connection.execute("BEGIN IMMEDIATE")
-        for statement in _lacking(connection):
+        for statement in _changes(connection):
             connection.execute(statement)
         connection.execute("COMMIT")
 
 
-def _lacking(connection: sqlite3.Connection) -> list[str]:
-    """The statements that add what is lacking."""
+def _changes(connection: sqlite3.Connection) -> list[str]:
+    """The statements that make a file of an earlier release one of this one."""
     columns = {row[1] for row in connection.execute("PRAGMA table_info(entries)")}
     new = [f"ALTER TABLE entries ADD COLUMN {n} {_TYPES.get(n, 'TEXT')}" for n in ATTRIBUTES if n not in columns]
-    has_files = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'files'").fetchone()
-    return new if has_files else [*new, *_FILES]
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    # Keys say of which function a row is, and every write had to keep that index, too.
+    dropped = ["DROP INDEX entries_by_fn"] if "entries_by_fn" in names else []
+    return [*new, *dropped, *([] if "files" in names else _FILES)]
 
 
 def is_blank(connection: sqlite3.Connection) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from sqlite3 import Error
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynmemo.parts import is_orphaned
 from dynmemo.stores.sqlite.schema import BY_AGE, pragma
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from sqlite3 import Cursor
 
     from dynmemo.stores.files import ValueFiles
@@ -30,11 +31,12 @@ ROW_BYTES = 300
 
 _EXPIRED = "SELECT id, size FROM entries WHERE ttl_date < ? ORDER BY ttl_date LIMIT ?"
 _OLDEST = f"SELECT id, size FROM entries WHERE {BY_AGE} ORDER BY stored_at LIMIT ?"  # noqa: S608
-# The plus keeps `stored_at` from being looked up in an index that holds rows of nobody too.
-# A lease stays, so that who does not know of the clearing yet waits instead of computing, as it does on DynamoDB.
-_CLEARED = f"SELECT id, size FROM entries WHERE fn IS NOT NULL AND +stored_at <= ? AND {BY_AGE} LIMIT ?"  # noqa: S608
-_CLEARED_FN = f"SELECT id, size FROM entries WHERE fn = ? AND +stored_at <= ? AND {BY_AGE} LIMIT ?"  # noqa: S608
 _DELETE = "DELETE FROM entries WHERE id = ?"
+# A lease stays, so that who does not know of the clearing yet waits instead of computing, as it does on DynamoDB.
+# The plus keeps `stored_at` from being looked up in an index.
+_IS_CLEARED = f"fn IS NOT NULL AND +stored_at <= ? AND {BY_AGE}"
+_CLEARED = f"SELECT key, size FROM entries WHERE key >= ? AND key < ? AND {_IS_CLEARED} ORDER BY key LIMIT ?"  # noqa: S608
+_CLEAR = f"DELETE FROM entries WHERE key = ? AND {_IS_CLEARED}"  # noqa: S608
 
 
 def make_room(cursor: Cursor, max_bytes: int, added: int, now: float, rows: int) -> None:
@@ -49,7 +51,7 @@ def make_room(cursor: Cursor, max_bytes: int, added: int, now: float, rows: int)
         length, _ = _sizes(cursor)
         goal = min(size_in_use(cursor) - max_bytes, 2 * added + BITE_BYTES)
         if goal > 0:
-            goal -= _delete(cursor, _EXPIRED, (now, at_most), goal)[1]
+            goal -= _delete(cursor, _EXPIRED, (now, at_most), goal)
         if goal > 0:
             _delete(cursor, _OLDEST, (at_most,), goal)
         cursor.execute("COMMIT")
@@ -63,13 +65,20 @@ def make_room(cursor: Cursor, max_bytes: int, added: int, now: float, rows: int)
             cursor.execute("ROLLBACK")
 
 
-def clear_bite(cursor: Cursor, fn: str | None, stored_until: int) -> int:
-    """Delete some of the rows of a function, or of all functions, that were stored until then; how many."""
-    query, of_fn = (_CLEARED, ()) if fn is None else (_CLEARED_FN, (fn,))
+def clear_bite(cursor: Cursor, start: str, end: str, stored_until: int) -> tuple[str, int] | None:
+    """Delete some of the rows of functions with keys from `start` up to `end` that were stored until then.
+
+    The last key that was looked at, and how many were deleted; None where there are no more.
+    """
+    # Found without keeping writers out, since rows of nobody may lie in between. Some may be others by now.
+    found = _first(cursor.execute(_CLEARED, (start, end, stored_until, CLEAR_ROWS)).fetchall(), CLEAR_BYTES)
+    if not found:
+        return None
     cursor.execute("BEGIN IMMEDIATE")
-    rows, _ = _delete(cursor, query, (*of_fn, stored_until, CLEAR_ROWS), CLEAR_BYTES)
+    cursor.executemany(_CLEAR, [(key, stored_until) for key, _ in found])
+    deleted = cursor.rowcount
     cursor.execute("COMMIT")
-    return rows
+    return found[-1][0], deleted
 
 
 def compact(cursor: Cursor, folder: ValueFiles) -> None:
@@ -132,13 +141,19 @@ def _sizes(cursor: Cursor) -> tuple[int, int]:
     return page_size * pragma(cursor.connection, "page_count"), page_size * pragma(cursor.connection, "freelist_count")
 
 
-def _delete(cursor: Cursor, query: str, values: tuple[object, ...], goal: int) -> tuple[int, int]:
-    """Delete the first rows that `query` finds, until they hold `goal` bytes; how many rows and bytes."""
-    ids, size = [], 0
-    for row, row_size in cursor.execute(query, values).fetchall():
-        if size >= goal:
+def _delete(cursor: Cursor, query: str, values: tuple[object, ...], goal: int) -> int:
+    """Delete the first rows that `query` finds, until they hold `goal` bytes; how many bytes."""
+    found = _first(cursor.execute(query, values).fetchall(), goal)
+    cursor.executemany(_DELETE, [(row,) for row, _ in found])
+    return sum(size + ROW_BYTES for _, size in found)
+
+
+def _first(found: Sequence[tuple[Any, int]], goal: int) -> list[tuple[Any, int]]:
+    """Of rows with their sizes the first, until they hold `goal` bytes."""
+    first = []
+    for row, size in found:
+        if goal <= 0:
             break
-        ids.append((row,))
-        size += row_size + ROW_BYTES
-    cursor.executemany(_DELETE, ids)
-    return len(ids), size
+        first.append((row, size))
+        goal -= size + ROW_BYTES
+    return first
