@@ -58,6 +58,10 @@ _NOW = 1_764_227_011.0
 class Workload:
     """How one decorated function is used, by all processes together.
 
+    Example:
+        >>> dynmemo.Workload(entries=100, size=2_000, calls=5, ttl="24h").processes
+        1
+
     Raises:
         InvalidOptionError: for numbers and times that are not allowed.
     """
@@ -109,14 +113,26 @@ class Workload:
 
 
 class Cost(NamedTuple):
-    """What a use of DynamoDB costs in a month, or what was counted has cost so far."""
+    """What a use of DynamoDB costs in a month, or what was counted has cost so far.
+
+    Example:
+        >>> month = dynmemo.cost(dynmemo.Workload(entries=100, size=2_000, calls=5, ttl="24h"))
+        >>> month.dollars > sum(share.dollars for share in month.shares) - 0.01
+        True
+    """
 
     what: str
+    """In words."""
     requests: float
+    """Made to DynamoDB."""
     read_units: float
+    """Read request units billed."""
     write_units: float
+    """Write request units billed."""
     stored_bytes: float
+    """Billed as stored."""
     dollars: float
+    """US dollars, before taxes and free tiers."""
     shares: tuple[Cost, ...] = ()
     """What it is made of."""
     dotnet: Cost | None = None
@@ -132,6 +148,11 @@ def cost(
     size: int | None = None,
 ) -> Cost:
     """What a workload costs in a month, or what `cache_info()` has counted.
+
+    Example:
+        >>> workload = dynmemo.Workload(entries=100, size=2_000, calls=5, ttl="24h")
+        >>> 1 < dynmemo.cost(workload).dollars < 3
+        True
 
     Args:
         of: a `Workload`, or the counters of a function (of this process).

@@ -16,6 +16,13 @@ class CacheInfo(NamedTuple):
 
     The first four are those of `functools.lru_cache`; the size of a shared store
     is not known without reading all of it, so `maxsize` and `currsize` are None.
+
+    Example:
+        >>> forecast("SEA") == forecast("SEA")
+        True
+        >>> info = forecast.cache_info()
+        >>> info.hits, info.misses, info.errors
+        (1, 1, 0)
     """
 
     hits: int
@@ -23,7 +30,9 @@ class CacheInfo(NamedTuple):
     misses: int
     """All other calls: the cache held nothing live, or could not be asked."""
     maxsize: None
+    """For code that knows `functools.lru_cache`."""
     currsize: None
+    """As `maxsize`."""
     computed: int
     """Times that this process ran the function."""
     waited: int
@@ -40,9 +49,9 @@ class CacheInfo(NamedTuple):
     have been a deadlock, or what lies there is unreadable and was replaced within the last minute; also calls that
     left alone a store that keeps failing."""
     seconds_saved: float
-    """Sum of the computing times of the results that did not have to be computed."""
+    """Sum of the computing times, in seconds, of the results that did not have to be computed."""
     requests: int
-    """Requests made to the store."""
+    """Requests made to the store; on SQLite a question whether the file has changed counts, too."""
     read_units: float
     """DynamoDB read capacity units consumed."""
     write_units: float

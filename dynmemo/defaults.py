@@ -53,6 +53,10 @@ def configure(
     Child processes find it in the environment: the URL as ``DYNMEMO_URL`` and its secret, if it has one of its own, as
     ``DYNMEMO_SECRET``. A cache made from a live client has no URL, so they do not get it.
 
+    Example:
+        >>> dynmemo.configure("sqlite:///shared.db")
+        <dynmemo.Cache sqlite:///...shared.db: in order>
+
     Args:
         url_or_cache: a `Cache`, a URL as for `Cache.from_url`, or None to go back to the environment's
             ``DYNMEMO_URL`` or the user's own file. Default: the cache stays the one that it is.

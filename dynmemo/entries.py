@@ -77,9 +77,18 @@ class Looked:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Entry(Generic[R]):
-    """A stored result, as `entry()` tells of it."""
+    """A stored result, as `entry()` tells of it.
+
+    Example:
+        >>> forecast("SEA", 1)
+        [12.5]
+        >>> entry = forecast.entry("SEA", 1)
+        >>> entry.value, entry.computed_at < entry.expires_at
+        ([12.5], True)
+    """
 
     value: R
+    """A fresh object, as a hit returns it."""
     computed_at: datetime
     """When computing it began (UTC)."""
     expires_at: datetime | None
@@ -87,7 +96,7 @@ class Entry(Generic[R]):
     size: int
     """Bytes as stored."""
     seconds: float
-    """How long computing it took."""
+    """How long computing it took, in seconds."""
     origin: Origin | None
     """Where it comes from; None where that was not stored."""
 

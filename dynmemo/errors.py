@@ -26,15 +26,34 @@ __all__ = [
 
 
 class DynmemoError(Exception):
-    """The base of every exception that this library raises on its own account."""
+    """The base of every exception that this library raises on its own account.
+
+    Example:
+        >>> try:
+        ...     dynmemo.configure("weather_cache")
+        ... except dynmemo.DynmemoError as error:
+        ...     print(type(error).__name__)
+        InvalidOptionError
+    """
 
 
 class InvalidOptionError(DynmemoError, ValueError):
-    """An option, URL or duration is not one of those allowed."""
+    """An option, URL or duration is not one of those allowed. It says what was given and what is allowed.
+
+    Example:
+        >>> dynamo_cached(ttl="soon")(len)
+        Traceback (most recent call last):
+        dynmemo.InvalidOptionError: ttl='soon' ...
+    """
 
 
 class InvalidTableError(DynmemoError):
-    """The DynamoDB table is missing or has a key that a cache cannot use."""
+    """The DynamoDB table is missing or has a key that a cache cannot use.
+
+    Example:
+        >>> issubclass(dynmemo.InvalidTableError, dynmemo.DynmemoError)
+        True
+    """
 
 
 class UnhashableArgumentError(DynmemoError, TypeError):
@@ -42,11 +61,22 @@ class UnhashableArgumentError(DynmemoError, TypeError):
 
     Raised at the call, whatever `on_error` says: without a key there is nothing
     to look up, and going on would silently never hit.
+
+    Example:
+        >>> forecast(n for n in range(3))
+        Traceback (most recent call last):
+        dynmemo.UnhashableArgumentError: ...argument `city` is a generator...
     """
 
 
 class ValueTooLargeError(DynmemoError, ValueError):
-    """The value is larger than `max_value_bytes` or than the store can hold."""
+    """The value is larger than `max_value_bytes` or than the store can hold.
+
+    Example:
+        >>> Cache.sqlite("cache.db", max_value_bytes=3).set("greeting", b"hello")
+        Traceback (most recent call last):
+        dynmemo.ValueTooLargeError: ...
+    """
 
 
 class UnreadableValueError(DynmemoError):
@@ -54,6 +84,10 @@ class UnreadableValueError(DynmemoError):
 
     Attributes:
         cause: one short word that stays the same in every release, see `dynmemo.codec.Codec.loads`.
+
+    Example:
+        >>> dynmemo.UnreadableValueError("it was cut short", cause="format").cause
+        'format'
     """
 
     def __init__(self, message: str = "", *, cause: str = "format") -> None:
@@ -73,6 +107,16 @@ class StoreUnavailableError(DynmemoError):
         is_throttled: whether the store works and more was asked of it than it has the capacity for.
 
     The store's exception is the ``__cause__``.
+
+    Example:
+        >>> import pathlib
+        >>> pathlib.Path("notes.txt").write_text("This is no database, and stays as it is.")
+        40
+        >>> try:
+        ...     Cache.sqlite("notes.txt").get("greeting")
+        ... except dynmemo.StoreUnavailableError as error:
+        ...     print(error.operation, error.is_throttled)
+        open False
     """
 
     def __init__(

@@ -228,12 +228,19 @@ class Extent(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One line of an examination, see `Store.examine`."""
+    """One line of an examination by `doctor`.
+
+    Example:
+        >>> [finding.what for finding in dynmemo.doctor("sqlite:///cache.db") if finding.is_good is False]
+        []
+    """
 
     what: str
+    """That was looked at."""
     is_good: bool | None
     """None where it cannot be told, or is neither."""
     found: str
+    """What was found, as a sentence."""
     advice: str = ""
     """What to do."""
 
@@ -251,6 +258,10 @@ class Store(Protocol):
     A constructor does no I/O.
 
     A class that derives from this one inherits what not every store can do, at the end.
+
+    Example:
+        >>> Cache.sqlite("cache.db").store.read("absent") is None
+        True
     """
 
     is_billed: bool = False

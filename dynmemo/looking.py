@@ -63,6 +63,12 @@ def ls(
 
     Reads all rows, without their values; on DynamoDB that is a scan of the table and billed.
 
+    Example:
+        >>> forecast.warm(["SEA", "PDX"])
+        2
+        >>> [(function.name, function.entries) for function in dynmemo.ls()]
+        [('weather.forecast', 2)]
+
     Args:
         function_or_name: a decorated function, the name of one or of a region; None for all of them.
         expired: entries that are not live, too.
@@ -88,6 +94,12 @@ def show(
 ) -> ShownEntry | None:
     """What a row says of an entry, None without one. Nothing is unpickled or computed, and no time moves.
 
+    Example:
+        >>> forecast("SEA", 1)
+        [12.5]
+        >>> dynmemo.show(forecast, "SEA", 1).state
+        'live'
+
     Args:
         function_or_key: a key as `Cache.get` takes it, or a decorated function, and then the arguments of a call.
         cache: where to look. Default: that of the function, else the default cache, which is not created.
@@ -106,6 +118,15 @@ def show(
 def stats(cache: Cache | None = None) -> CacheStats:
     """Size, functions, orphans, and what the limit of the cache will do; reads all rows, without their values.
 
+    Example:
+        >>> forecast("SEA", 1)
+        [12.5]
+        >>> dynmemo.stats().size > 0  # bytes
+        True
+
+    Args:
+        cache: where to look. Default: the default cache, which is not created.
+
     Raises:
         StoreUnavailableError, InvalidTableError: the store did not answer.
     """
@@ -117,6 +138,10 @@ def doctor(cache: Cache | str | None = None) -> Diagnosis:
     """Whether a cache can serve: credentials, table, permissions, clock, secret, each good or with what to do.
 
     Nothing is changed or created. On DynamoDB it takes some ten requests and as many units.
+
+    Example:
+        >>> dynmemo.doctor("sqlite:///cache.db").is_good
+        True
 
     Args:
         cache: a cache or its URL. Default: the default cache.

@@ -36,6 +36,12 @@ def push(
     nothing is unpickled. Done again, it goes on where it stopped. In a terminal or notebook a line shows how far it
     has got.
 
+    Example:
+        >>> forecast.warm(["SEA", "PDX"])
+        2
+        >>> dynmemo.push(forecast, to="sqlite:///shared.db").copied
+        2
+
     Args:
         function_or_name: a decorated function, the name of one or of a region; None for all of them.
         to: where they go: a cache or its URL.
@@ -60,7 +66,14 @@ def pull(
     dry_run: bool = False,
     cache: Cache | None = None,
 ) -> Transferred:
-    """`push` the other way: from the cache `source`, or its URL, to `cache`, by default as there."""
+    """`push` the other way: from the cache `source`, or its URL, to `cache`, by default as there.
+
+    Example:
+        >>> forecast.warm(["SEA", "PDX"])
+        2
+        >>> dynmemo.pull(source=dynmemo.configure(), cache=Cache.sqlite("mine.db")).copied
+        2
+    """
     rows = rows_of(function_or_name, "pull")
     return _move(rows, _cache(source), cache or rows.cache or present_cache(), replace=replace, dry_run=dry_run)
 

@@ -20,11 +20,17 @@ def check_number(option: str, number: object, least: float, *, whole: bool = Fal
 class Prices:
     """What DynamoDB bills in a region, on demand, in dollars before taxes and free tiers.
 
+    Example:
+        >>> workload = dynmemo.Workload(entries=100, size=2_000, calls=5)
+        >>> dynmemo.cost(workload, prices=dynmemo.Prices("here", write=0, read=0, storage=0)).dollars
+        0.0
+
     Raises:
         InvalidOptionError: for prices that are negative or no numbers.
     """
 
     region: str
+    """Its name."""
     write: float
     """Of a million write units."""
     read: float
@@ -34,6 +40,7 @@ class Prices:
     since: str = ""
     """The day from which they are in force."""
     source: str = "given"
+    """Where they were found."""
 
     def __post_init__(self) -> None:
         for name in ("write", "read", "storage"):

@@ -40,7 +40,15 @@ _ATTRIBUTES_BYTES = 150
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What `purge` did, or would do as a dry run."""
+    """What `purge` did, or would do as a dry run.
+
+    Example:
+        >>> forecast("SEA", 1)
+        [12.5]
+        >>> purged = dynmemo.purge(forecast)
+        >>> purged.rows, purged.parts
+        (1, 0)
+    """
 
     scanned: int = 0
     """Rows of decorated functions that were looked at, parts included."""

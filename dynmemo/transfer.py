@@ -27,7 +27,15 @@ _ATTRIBUTES_BYTES = 300
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """What `transfer` did, or would do as a dry run."""
+    """What `push` or `pull` did, or would do as a dry run.
+
+    Example:
+        >>> forecast("SEA", 1)
+        [12.5]
+        >>> dry = dynmemo.push(to="sqlite:///shared.db", dry_run=True)
+        >>> dry.copied, dry.size < 1_000
+        (1, True)
+    """
 
     copied: int = 0
     """Entries that lie in the target now."""

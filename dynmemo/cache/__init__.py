@@ -70,6 +70,14 @@ class Cache(ByKey):
 
     The rows are those of the AWS .NET Distributed Cache Provider for DynamoDB, which may share the table.
 
+    Example:
+        >>> cache = Cache.sqlite("cache.db", default_ttl="7d")
+        >>> cache.set("greeting", b"hello", sliding="1h")
+        >>> cache.get("greeting")
+        b'hello'
+        >>> cache.remove("greeting"), cache.get("greeting")
+        (True, None)
+
     Args:
         store: where the rows lie.
         secret: signs what decorated functions store and is required to read it. One or several (text or bytes);
@@ -166,6 +174,10 @@ class Cache(ByKey):
     ) -> Cache:
         """A cache in one SQLite file, created private to the user when it is missing.
 
+        Example:
+            >>> Cache.sqlite("cache.db", max_bytes=1_000_000_000).get("greeting") is None
+            True
+
         Args:
             path: the file; a relative one is taken from the present working directory.
             max_bytes: size of the file and of the values beside it in bytes beyond which expired entries, then the
@@ -218,6 +230,10 @@ class Cache(ByKey):
     ) -> Cache:
         """A cache in a DynamoDB table with a string partition key and no sort key.
 
+        Example:
+            >>> Cache.dynamodb("weather_cache", region="eu-west-1", near="30s").url
+            'dynamodb://weather_cache?near=30s&region=eu-west-1'
+
         Args:
             table_name: the table.
             partition_key_name, ttl_attribute_name: names of the partition key and of the TTL attribute. When both are
@@ -252,6 +268,10 @@ class Cache(ByKey):
 
         ``dynamodb://weather_cache?region=eu-west-1&create_table_if_not_exists=true`` or
         ``sqlite:////absolute/path.db``; every plain option of the constructors can stand there.
+
+        Example:
+            >>> Cache.from_url("sqlite:///cache.db") is Cache.from_url("sqlite:///cache.db")
+            True
 
         Raises:
             InvalidOptionError: for a URL that is not of this form.

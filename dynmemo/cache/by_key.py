@@ -34,9 +34,18 @@ _BLANK = Item()
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """What lies under a key, as `Cache.peek` tells of it."""
+    """What lies under a key, as `Cache.peek` tells of it.
+
+    Example:
+        >>> cache = Cache.sqlite("cache.db")
+        >>> cache.set("greeting", b"hello", sliding="20m")
+        >>> entry = cache.peek("greeting")
+        >>> entry.value, entry.window
+        (b'hello', datetime.timedelta(seconds=1200))
+    """
 
     value: bytes
+    """As it was stored."""
     expires_at: datetime | None
     """When it expires unless it is used before (UTC); None for never."""
     deadline: datetime | None
@@ -125,6 +134,11 @@ class ByKey:
     def add(self, key: str, value: bytes, *, ttl: Ttl | None = None, sliding: Duration | None = None) -> bool:
         """`set` if nothing live is there; whether it was stored. Of all that try at once, one is told so.
 
+        Example:
+            >>> cache = Cache.sqlite("cache.db")
+            >>> cache.add("job-7", b"mine", ttl="1h"), cache.add("job-7", b"mine", ttl="1h")
+            (True, False)
+
         Programs that know nothing of dynmemo write without looking: what one of them stores at this very moment may be
         replaced.
         """
@@ -145,6 +159,11 @@ class ByKey:
         sliding: Duration | None = None,
     ) -> bytes | None:
         """Put `change(old)` in the place of the old value, and return it. No change that others make meanwhile is lost.
+
+        Example:
+            >>> cache = Cache.sqlite("cache.db")
+            >>> cache.update("visits", lambda old: b"%d" % (int(old or 0) + 1))
+            b'1'
 
         Args:
             change: gets the value, or None where nothing live is, and returns the new one, or None to remove the entry.
@@ -341,6 +360,13 @@ class ByKey:
 
 class Region(ByKey):
     """A part of a cache with keys of its own, as `Cache.region` gives it; it has the methods of the cache for these.
+
+    Example:
+        >>> pages = Cache.sqlite("cache.db").region("pages")
+        >>> pages.set("/index", b"<html>", ttl="1h")
+        >>> pages.clear()
+        >>> pages.get("/index") is None
+        True
 
     Its rows carry its name (`fn`) and the generation (`gen`) under which they were stored, as those of decorated
     functions do; the key of a row is ``{name}::{key}``.

@@ -235,37 +235,50 @@ def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
     The same call is the same entry however its arguments are spelled; every hit returns a fresh object; None is a
     result like any other. An exception is never stored.
 
+    Example:
+        >>> @dynamo_cached(ttl="24h")
+        ... def rainy_days(city: str, year: int = 2025) -> int:
+        ...     return 150
+        >>> rainy_days("SEA") == rainy_days(city="SEA", year=2025)  # one call, however it is spelled
+        True
+        >>> rainy_days.cache_info().hits
+        1
+
     Args:
         ttl: hard deadline: seconds, a `timedelta`, text such as ``"90s"``, ``"1h30m"``, ``"24h"``, ``"7d"``, an aware
             `datetime`, or a callable of the result that returns one of these or None. Default: the cache's
             `default_ttl`, which is "never expires". A result whose time has run out is returned and not stored.
-        sliding: idle window: the entry lives on while it is used, never past `ttl`.
+        sliding: idle window, a duration as `ttl`: the entry lives on while it is used, never past `ttl`. Default: none.
         cache: a `Cache` or a URL. Default: the one given to `configure`, else ``DYNMEMO_URL``, else one SQLite file
             of the user's, looked up at every call.
         name: the function's name in keys; give two functions the same name to share entries. Default:
             ``module.qualname``.
         version: pins the code part of the key by hand. Default: the fingerprint of the code.
         code: what the fingerprint covers: ``"deep"`` the function and everything of the user's own that it reaches,
-            ``"own"`` the function alone, ``"off"`` nothing.
-        depends_on: third-party packages whose versions belong into the key.
-        ignore: parameters that are not part of the key. ``"self"`` leaves out the instance's state, not its class.
+            ``"own"`` the function alone, ``"off"`` nothing. Default: ``"deep"``.
+        depends_on: names of third-party packages whose versions belong into the key. Default: none.
+        ignore: names of parameters that are not part of the key; ``"self"`` leaves out the instance's state, not its
+            class. Default: none.
         ignore_globals: globals that have no bearing on the result, such as counters that other code changes, too:
-            names, with the module where it is not the function's own (``"stats.CALLS"``).
+            names, with the module where it is not the function's own (``"stats.CALLS"``). Default: none.
         key: called with the arguments; what it returns identifies the call. Not together with `ignore`.
         serializer: ``"pickle"``, ``"json"``, ``"arrow"`` (extra ``arrow``), ``"bytes"``, or an object with `name`,
-            `dumps` and `loads`.
-        cache_if: predicate on the result; what it refuses is returned, not stored.
-        single_flight: one worker of the whole fleet computes, the others wait for its result.
-        wait_timeout: how long to wait for another's result before computing without storing. Default: as long as
-            whoever computes lives.
-        stale_if_error: how long beyond its expiry a value is kept, to be returned when recomputing raises.
+            `dumps` and `loads`, see `Serializer`. Default: ``"pickle"``.
+        cache_if: predicate on the result; what it refuses is returned, not stored. Default: all is stored.
+        single_flight: one worker of the whole fleet computes, the others wait for its result. Default: True.
+        wait_timeout: how long, a duration, to wait for another's result before computing without storing. Default: as
+            long as whoever computes lives.
+        stale_if_error: how long beyond its expiry, a duration, a value is kept, to be returned when recomputing raises.
+            Default: not at all.
         refresh_ahead: the last part (between 0 and 1) of an entry's life up to its `ttl` in which one worker recomputes
-            it in the background while all others hit.
+            it in the background while all others hit. Default: none.
         on_error: what a broken store or broken stored bytes do: ``"compute"`` (log once, go on) or ``"raise"``.
+            Default: ``"compute"``.
 
     Returns:
         A `CachedFunction` (or `AsyncCachedFunction`): the function with `cache_info`, `cache_clear`,
-        `cache_parameters`, `cache_key`, `invalidate`, `recompute`, `entry`, `explain` and ``__wrapped__``.
+        `cache_parameters`, `cache_key`, `invalidate`, `recompute`, `entry`, `explain`, `map`, `starmap`, `warm` and
+        ``__wrapped__``.
 
     Raises:
         InvalidOptionError: at decoration, for an option that is not allowed.
@@ -285,6 +298,13 @@ def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
 @short_tracebacks
 def clear(function_or_name: Callable[..., Any] | str | None = None) -> None:
     """Forget all entries of a function, in every process.
+
+    Example:
+        >>> forecast("SEA")[0]
+        12.5
+        >>> dynmemo.clear(forecast)
+        >>> forecast.entry("SEA") is None
+        True
 
     Args:
         function_or_name: a decorated function (its own cache is cleared), the name of one in the default cache
@@ -320,6 +340,12 @@ def purge(
     Without `expired`, `superseded` and `orphans` everything goes; of several, what any of them names. What
     other programs or `Cache.set` stored stays. Computations under way go on; where everything goes, their results are
     forgotten, too.
+
+    Example:
+        >>> forecast("SEA")[0]
+        12.5
+        >>> dynmemo.purge(forecast, dry_run=True).rows
+        1
 
     Args:
         function_or_name: a decorated function (in its own cache), the name of one in the default cache, or None for

@@ -90,6 +90,10 @@ class SyncMany(Generic[P, R]):
         meanwhile: that is put off, and waited for when nothing else is left. By then every result is stored that was
         computed, and none is computed twice, also if many workers do this with the same items.
 
+        Example:
+            >>> [days[0] for days in forecast.map(["SEA", "PDX"])]
+            [12.5, 12.5]
+
         Args:
             items: what the function is called with, as its one positional argument.
             executor: a `concurrent.futures.Executor` whose workers compute. Default: this thread does.
@@ -156,7 +160,12 @@ class SyncMany(Generic[P, R]):
         progress: Report = False,
         on_item_error: OnItemError = "raise",
     ) -> Any:
-        """`map` for several arguments: each row is a tuple of them, or a dict of keyword arguments."""
+        """`map` for several arguments: each row is a tuple of them, or a dict of keyword arguments.
+
+        Example:
+            >>> forecast.starmap([("SEA", 1), {"city": "PDX", "horizon": 2}])
+            [[12.5], [12.5, 12.5]]
+        """
         return _Options(progress=progress, on_item_error=on_item_error, executor=executor).results(
             self, rows, _spread(rows), lazy=lazy
         )
@@ -170,7 +179,12 @@ class SyncMany(Generic[P, R]):
         progress: Report = False,
         on_item_error: OnItemError = "raise",
     ) -> int:
-        """`map` that keeps no results: see that the cache holds them. Returns how many had to be computed here."""
+        """`map` that keeps no results: see that the cache holds them. Returns how many had to be computed here.
+
+        Example:
+            >>> forecast.warm(["SEA", "PDX"]), forecast.warm(["SEA", "PDX"])
+            (2, 0)
+        """
         options = _Options(progress=progress, on_item_error=on_item_error, executor=executor)
         with options.tally(items) as tally:
             options.sweep(self, _single(items), tally, keeps=False)

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 
 class Progress(NamedTuple):
-    """What has become of the calls of a `map`, `starmap` or `warm` so far."""
+    """What has become so far of the calls of a `map`, `starmap` or `warm`; a function given as ``progress=`` gets it.
+
+    Example:
+        >>> told = []
+        >>> computed = forecast.warm(["SEA", "PDX"], progress=told.append)
+        >>> told[-1].computed, told[-1].left
+        (2, 0)
+    """
 
     found: int
     """Calls answered from the cache at once, and calls equal to another one of the same sweep."""
@@ -27,7 +34,7 @@ class Progress(NamedTuple):
     left: int | None
     """Calls that have no result yet; None while nobody knows how many items there are."""
     seconds_left: float | None
-    """How long these will take if it goes on like this; None while there is no telling."""
+    """How long these will take, in seconds, if it goes on like this; None while there is no telling."""
 
     def __str__(self) -> str:
         names = ("found", "computed", "elsewhere", "failed", "left")

@@ -92,7 +92,7 @@ class _Plain(Generic[P, R]):
         return self.__wrapped__
 
     def cache_info(self) -> CacheInfo:
-        """Counts of this process since it started or since the last `cache_clear`."""
+        """Counts of this process since it started or since the last `cache_clear`, as a `CacheInfo`."""
         return self._self_memo.stats.info()
 
     def cache_parameters(self) -> dict[str, Any]:
@@ -152,12 +152,12 @@ class _Sync(_Plain[P, R], SyncMany[P, R]):
 
     @short_tracebacks
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Forget one call. Raises as `cache_clear` and `cache_key`."""
+        """Forget one call, in every process. Raises as `cache_clear` and `cache_key`."""
         self._self_memo.invalidate(self._self_with_owner(args), kwargs)
 
     @short_tracebacks
     def recompute(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Compute, store and return, whatever is stored now."""
+        """Compute, store and return, whatever is stored now. Raises what the function raises; then nothing changes."""
         memo, given = self._self_memo, self._self_with_owner(args)
         result: R = memo.play(memo.story_anew(given, kwargs), given, kwargs)
         return result
@@ -203,7 +203,7 @@ class _Async(_Plain[P, R], AsyncMany[P, R]):
 
     @short_tracebacks
     async def recompute(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Compute, store and return, whatever is stored now."""
+        """Compute, store and return, whatever is stored now. Raises what the function raises; then nothing changes."""
         memo, given = self._self_memo, self._self_with_owner(args)
         result: R = await memo.play_async(memo.story_anew(given, kwargs), given, kwargs)
         return result
@@ -281,7 +281,23 @@ class _BoundAsync(_Async[P, R], BoundCachedFunction):
 
 
 class CachedFunction(_Sync[P, R], _Wrapper):
-    """A plain function decorated with `dynamo_cached`."""
+    """A plain function decorated with `dynamo_cached`: it is called, bound and inspected like the function itself.
+
+    The methods below take the arguments of a call and are about that call; `map` and its like are about many.
+
+    Example:
+        >>> forecast("SEA") == forecast(city="SEA", horizon=14)
+        True
+        >>> forecast.cache_info().hits, forecast.cache_info().computed
+        (1, 1)
+        >>> forecast.entry("SEA").size < 1_000  # bytes
+        True
+        >>> forecast.explain("SEA", 7).differences
+        ('argument `horizon` differs',)
+        >>> forecast.invalidate("SEA")
+        >>> forecast.entry("SEA") is None
+        True
+    """
 
     __annotations__ = _Annotations()
     __bound_function_wrapper__ = _BoundSync
@@ -298,7 +314,18 @@ class CachedFunction(_Sync[P, R], _Wrapper):
 
 
 class AsyncCachedFunction(_Async[P, R], _Wrapper):
-    """An ``async def`` function decorated with `dynamo_cached`."""
+    """An ``async def`` function decorated with `dynamo_cached`: as `CachedFunction`, with coroutines.
+
+    `cache_info`, `cache_parameters` and `cache_key` stay plain; calls and all other methods are awaited.
+
+    Example:
+        >>> import asyncio
+        >>> @dynamo_cached
+        ... async def slow(x: int) -> int:
+        ...     return x + 1
+        >>> asyncio.run(slow(1)), asyncio.run(slow.map([1, 2]))
+        (2, [2, 3])
+    """
 
     __annotations__ = _Annotations()
     __bound_function_wrapper__ = _BoundAsync

@@ -36,7 +36,21 @@ _JSON_ATOMS = (str, int, bool, type(None))
 
 
 class Serializer(Protocol):
-    """What `serializer=` takes beside the built-in names."""
+    """What `serializer=` takes beside the built-in names.
+
+    Example:
+        >>> class Text:
+        ...     name = "text"
+        ...     def dumps(self, value: str) -> bytes:
+        ...         return value.encode()
+        ...     def loads(self, data: bytes) -> str:
+        ...         return data.decode()
+        >>> @dynamo_cached(serializer=Text())
+        ... def title(city: str) -> str:
+        ...     return city.title()
+        >>> title("seattle"), title("seattle")
+        ('Seattle', 'Seattle')
+    """
 
     name: str
     """1 to 64 printable ASCII characters, stored with every value: entries of another name are not read."""

@@ -18,10 +18,18 @@ _MARKS = {True: "good", False: "BAD", None: "-"}
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Diagnosis:
-    """What `doctor` found."""
+    """What `doctor` found; `print` its `table`, or let a notebook show it.
+
+    Example:
+        >>> diagnosis = dynmemo.doctor("sqlite:///cache.db")
+        >>> diagnosis.is_good, diagnosis.table()[0]
+        (True, ['what', '', 'found', 'what to do'])
+    """
 
     location: str
+    """A path, or table, region and endpoint."""
     findings: tuple[Finding, ...]
+    """In the order in which they were tried."""
 
     @property
     def is_good(self) -> bool:

@@ -33,6 +33,11 @@ class Explanation:
     """What the key of a call is made of and what the cache holds for it; `print` it, or let a notebook show it.
 
     It holds names, types and digests, never the content of an argument or of a global.
+
+    Example:
+        >>> explanation = forecast.explain("SEA")
+        >>> explanation.state, [argument.name for argument in explanation.arguments]
+        ('absent', ['city', 'horizon'])
     """
 
     name: str

@@ -18,7 +18,15 @@ T = TypeVar("T", bound="ListedEntry | ListedFunction")
 
 @dataclass(frozen=True, slots=True)
 class ListedEntry:
-    """One entry of a function or region, as `ls` finds it. Nothing of its value is unpickled or verified."""
+    """One entry of a function or region, as `ls` finds it. Nothing of its value is unpickled or verified.
+
+    Example:
+        >>> forecast("SEA", 1)
+        [12.5]
+        >>> [entry] = dynmemo.ls(forecast)
+        >>> entry.state, entry.key == forecast.cache_key("SEA", 1)
+        ('live', True)
+    """
 
     key: str
     """As `Cache.get` takes it."""
@@ -32,7 +40,7 @@ class ListedEntry:
     expires_at: datetime | None
     """When it expires unless it is used before (UTC); None for never."""
     seconds: float | None
-    """How long computing it took; None where that cannot be told without reading the value."""
+    """How long computing it took, in seconds; None where that cannot be told without reading the value."""
     origin: Origin | None = None
     """Where it comes from; None where that is not told, or cannot be without reading the value."""
 
@@ -56,9 +64,18 @@ class ListedEntry:
 
 @dataclass(frozen=True, slots=True)
 class ListedFunction:
-    """The entries of one function or region together, as `ls` finds them."""
+    """The entries of one function or region together, as `ls` finds them.
+
+    Example:
+        >>> forecast.warm(["SEA", "PDX"])
+        2
+        >>> [function] = dynmemo.ls()
+        >>> function.entries, function.codes
+        (2, 1)
+    """
 
     name: str
+    """Of the function, as in keys, or of the region."""
     entries: int
     """Live ones."""
     others: int
@@ -66,7 +83,9 @@ class ListedFunction:
     size: int | None
     """Bytes of all as stored, as far as known; None where nothing is."""
     oldest: datetime | None
+    """When the oldest was stored (UTC); None in DynamoDB, whose rows do not say."""
     newest: datetime | None
+    """The same of the newest."""
     next_expiry: datetime | None
     """When the first of the live ones expires unless it is used before (UTC)."""
     codes: int
@@ -91,10 +110,19 @@ class ListedFunction:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Listing(Generic[T]):
-    """What `ls` found, as a sequence and as a table."""
+    """What `ls` found, as a sequence and as a table.
+
+    Example:
+        >>> forecast.warm(["SEA", "PDX"])
+        2
+        >>> len(dynmemo.ls(forecast)), dynmemo.ls().table()[0][:2]
+        (2, ['function', 'entries'])
+    """
 
     location: str
+    """A path, or table, region and endpoint."""
     rows: tuple[T, ...]
+    """In the order that was asked for."""
     listed_at: float
     """Unix seconds."""
 
@@ -133,12 +161,22 @@ class Listing(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class ShownEntry:
-    """One row, as `show` finds it: nothing is unpickled, and nobody has verified what it says."""
+    """One row, as `show` finds it: nothing is unpickled, and nobody has verified what it says.
+
+    Example:
+        >>> forecast("SEA", 1)
+        [12.5]
+        >>> shown = dynmemo.show(forecast, "SEA", 1)
+        >>> shown.state, shown.serializer, shown.lies_in
+        ('live', 'pickle', 'row')
+    """
 
     key: str
+    """As `Cache.get` takes it."""
     function: str | None
     """Of which it is, or the region; None for what `Cache.set` and other programs stored."""
     state: str
+    """As of a `ListedEntry`."""
     size: int | None
     """Bytes as stored; None without a value."""
     lies_in: str
@@ -146,6 +184,7 @@ class ShownEntry:
     computed_at: datetime | None
     """When computing it began (UTC); None where there is no envelope, for this and what follows."""
     seconds: float | None
+    """How long computing it took, in seconds."""
     expires_at: datetime | None
     """When it expires unless it is used before (UTC); None for never."""
     deadline: datetime | None
@@ -153,13 +192,17 @@ class ShownEntry:
     window: str | None
     """The sliding window, ``hh:mm:ss``."""
     serializer: str | None = None
+    """The name of it."""
     length: int | None = None
     """Bytes before compression and encryption."""
     python: str | None = None
     """The version that alone can load it, since it contains code."""
     is_compressed: bool = False
+    """By zstd."""
     is_signed: bool = False
+    """With a secret."""
     is_encrypted: bool = False
+    """With a secret, too."""
     origin: Origin | None = None
     """Where it comes from, if it says so."""
 
@@ -189,15 +232,25 @@ class ShownEntry:
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """All of a cache together, as `stats` finds it."""
+    """All of a cache together, as `stats` finds it.
+
+    Example:
+        >>> forecast.warm(["SEA", "PDX"])
+        2
+        >>> found = dynmemo.stats()
+        >>> found.functions[0].entries, found.orphans, found.max_bytes
+        (2, 0, 5000000000)
+    """
 
     location: str
+    """A path, or table, region and endpoint."""
     size: int | None
     """Bytes on disk without free pages, or of the table as DynamoDB last counted (some hours ago); None where it does
     not tell."""
     max_bytes: int | None
     """Beyond which a write also removes expired entries, then the least recently stored ones; None for no limit."""
     functions: Listing[ListedFunction]
+    """By name."""
     orphans: int
     """Parts or files of large values to which no entry leads. `purge` with orphans deletes them an hour after they were
     written."""

@@ -83,13 +83,22 @@ def lease_key(key: str) -> str:
 
 
 class Argument(NamedTuple):
-    """One parameter of a call, as `explain()` tells of it."""
+    """One parameter of a call, as `explain()` tells of it.
+
+    Example:
+        >>> city, horizon = forecast.explain("SEA").arguments
+        >>> horizon.name, horizon.type_name
+        ('horizon', 'int')
+    """
 
     name: str
+    """Of the parameter."""
     type_name: str
+    """Of the argument."""
     digest: str | None
     """Of its value alone; None where it was not taken."""
     note: str = ""
+    """What else there is to say, such as that it does not count."""
     unordered: str | None = None
     """The same without the order of dicts; equal where there is none in it."""
     parts: tuple[tuple[str, str], ...] = ()

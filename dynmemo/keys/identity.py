@@ -49,14 +49,22 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Ingredient:
-    """One thing that a code fingerprint was made of, or that was left out of it on purpose."""
+    """One thing that a code fingerprint was made of, or that was left out of it on purpose.
+
+    Example:
+        >>> function, *others = forecast.explain("SEA").ingredients
+        >>> function.kind, function.name, others[0].kind
+        ('function', 'forecast', 'default')
+    """
 
     kind: Kind
+    """``function``, ``class``, ``global`` and the like."""
     name: str
     """As the user would say it: ``smooth``, ``Model.predict``, ``settings.SCALE``."""
     digest: str | None
     """The first digits of the digest of this thing alone; None if it has none."""
     note: str = ""
+    """What else there is to say."""
 
 
 class Watching:

@@ -268,6 +268,14 @@ _registered: Final[dict[type, Callable[[Any], object]]] = {}
 def register_digest(type_: type, function: Callable[[Any], object]) -> None:
     """Let `function` say what stands for an object of `type_` in the key of a call.
 
+    Example:
+        >>> class City:
+        ...     def __init__(self, code: str, visits: int):
+        ...         self.code, self.visits = code, visits
+        >>> dynmemo.register_digest(City, lambda city: city.code)
+        >>> forecast.cache_key(City("SEA", 1)) == forecast.cache_key(City("SEA", 2))
+        True
+
     Args:
         type_: the class; its subclasses are included unless they have a digest of their own.
         function: is called with the object and returns something that has a digest, such as a

@@ -36,7 +36,14 @@ _PYTHON = ".".join(map(str, sys.version_info[:3]))
 
 
 class Origin(NamedTuple):
-    """Where an entry comes from. What is not known is empty or None."""
+    """Where an entry comes from. What is not known is empty or None.
+
+    Example:
+        >>> forecast("SEA", 1)
+        [12.5]
+        >>> forecast.entry("SEA", 1).origin.dynmemo == dynmemo.__version__
+        True
+    """
 
     user: str = ""
     """Who ran the program, as the system calls them."""
