@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dynmemo.codec import Codec, Decoded, Opened
     from dynmemo.expiry import Lifetime
     from dynmemo.failures import Breaker, Trouble
+    from dynmemo.generations import Generation
     from dynmemo.item import Content, Item
     from dynmemo.leases import Spot
     from dynmemo.near import Reading
@@ -130,6 +131,7 @@ class Entries:
         stale_for: int | None = None,
         lifetime: Lifetime | None = None,
         reach: Callable[[], Reach] | None = None,
+        program: str = "",
     ) -> None:
         self.lifetime = lifetime
         """Of every result, where it is known beforehand."""
@@ -138,6 +140,7 @@ class Entries:
         self.store = cache.store.metered(trouble.stats)
         self.leases = Leases(self.store, fn, seconds=cache.lease_seconds, tells=cache.origin, clock=cache.clock)
         self._fn = fn
+        self._program = program
         self._codec = codec
         self._stale_for = stale_for
         self._generations = cache.generations
@@ -217,7 +220,7 @@ class Entries:
             now >= until
             or moment >= believed_until
             or moment >= fresh_until
-            or row.gen != generation
+            or (row.gen != generation and not generation.covers(row.gen, key, self._program))
             or codec is not self._codec
         ):
             return None
@@ -244,7 +247,7 @@ class Entries:
 
     def look_up(self, key: str) -> Looked:
         """What a call finds for which there was no near entry that may be used. A hit moves its sliding window."""
-        if key in self._near_entries and self._last_generation() is None:
+        if key in self._near_entries and self.known_generation() is None:
             self.generation()
             looked = self.near(key)
             if looked is not None:
@@ -258,7 +261,7 @@ class Entries:
     def look_up_many(self, keys: Sequence[str]) -> dict[str, Looked]:
         """`look_up` of many keys, with as few reads as the store can do it with."""
         near: dict[str, Looked] = {}
-        if self._near_entries and self._last_generation() is None:
+        if self._near_entries and self.known_generation() is None:
             self.generation()
             near = self.near_many(keys)
         reading = self._near.reading(self._version(), self._generations.clock())
@@ -322,7 +325,7 @@ class Entries:
         if date is not None and now > date:
             return Looked(row)
         is_kept = date is not None and row.stale_for is not None and now > date - row.stale_for
-        if (is_kept and not kept) or (row.gen != self._last_generation() and row.gen != self.generation(row)):
+        if (is_kept and not kept) or not self.counts(key, row):
             return Looked(row)
         if row.value is None:
             message = "the value lies outside of its row, and is missing there or is not the one that was written"
@@ -391,14 +394,13 @@ class Entries:
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def known_generation(self, row: Item | None = None) -> str | None:
-        """The generation if it is known without a read, else None."""
-        known = self._last_generation()
-        if row is None or row.gen in (None, known) or row.gen in self._generations.superseded:
-            return known
-        return None
+    def known_generation(self, row: Item | None = None) -> Generation | None:
+        """The generation if it, and whether `row` is of it, is known without a read, else None."""
+        last = self._generations.last.get(self._fn)
+        known = last[0] if last is not None and last[1] > self._generations.clock() else None
+        return None if known is None or self._is_doubtful(row, known) else known
 
-    def generation(self, row: Item | None = None, *, grace: float = 0.0) -> str:
+    def generation(self, row: Item | None = None, *, grace: float = 0.0) -> Generation:
         """The generation in which the function is, with which a result is stamped as known before computing it.
 
         It is read anew when `row` is of another one. A process that still believes an old generation would otherwise
@@ -408,15 +410,33 @@ class Entries:
             grace: seconds by which it may be older than usual.
         """
         known = self._generations.known(self.store, self._fn, grace=grace)
-        if row is None or row.gen in (None, known) or row.gen in self._generations.superseded:
+        if row is None or not self._is_doubtful(row, known):
             return known
         return self._generations.confirmed(self.store, self._fn, doubted=row.gen)
 
-    def begin(self) -> str:
+    def _is_doubtful(self, row: Item | None, known: Generation) -> bool:
+        """Whether it takes a read to say that the row is of the generation known, or of none that counts."""
+        gen = None if row is None else row.gen
+        return gen is not None and not known.can_tell(gen) and gen not in self._generations.superseded
+
+    def counts(self, key: str, row: Item, generation: Generation | None = None) -> bool:
+        """Whether a row under `key` is of the generation given, or of the present one, for which it may be read."""
+        if generation is None:
+            last = self._generations.last.get(self._fn)
+            if last is not None and row.gen == last[0] and last[1] > self._generations.clock():
+                return True
+            generation = self.generation(row)
+        return generation.covers(row.gen, key, self._program)
+
+    def stamp(self, generation: Generation) -> str:
+        """For the rows that are stored in this generation."""
+        return generation.stamp(self._program)
+
+    def begin(self) -> Generation:
         """The generation, its missing rows written."""
         return self._generations.ensured(self.store, self._fn)
 
-    def row(self, lifetime: Lifetime, generation: str) -> Item | None:
+    def row(self, lifetime: Lifetime, stamp: str) -> Item | None:
         """The row, without its value, of a result that is stored now; None if its time has run out.
 
         The time for which errors keep it is part of its dates.
@@ -424,7 +444,7 @@ class Entries:
         row = lifetime.row(self._clock())
         if row is None:
             return None
-        row, stale_for = row._replace(fn=self._fn, gen=generation), self._stale_for
+        row, stale_for = row._replace(fn=self._fn, gen=stamp), self._stale_for
         if stale_for is None or row.ttl_date is None:
             return row
         later = None if row.ttl_deadline is None else min(row.ttl_deadline + stale_for, LATEST_TIME)
@@ -469,10 +489,6 @@ class Entries:
             return do(*args)
         finally:  # it may have done so though it raises
             self._near.drop(key)
-
-    def _last_generation(self) -> str | None:
-        last = self._generations.last.get(self._fn)
-        return last[0] if last is not None and last[1] > self._generations.clock() else None
 
 
 class Throttled(Exception):  # noqa: N818 - it never leaves this library

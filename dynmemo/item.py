@@ -391,8 +391,8 @@ class Store(Protocol):
         """
         return None
 
-    def remove_all(self, prefix: str = "") -> int | None:
-        """Where that is cheap, delete the rows that `scan` finds and that were stored before.
+    def remove_all(self, prefix: str = "", *, ends: str = "") -> int | None:
+        """Where that is cheap, delete the rows that `scan` finds, that were stored before, and whose `gen` ends so.
 
         Generation rows and leases stay. How many were deleted; None where that is not cheap.
         """

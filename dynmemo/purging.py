@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dynmemo.cache import Cache
+    from dynmemo.generations import Generation, OfProgram
     from dynmemo.item import Item, Store
 
 _PART_UNITS = 400
@@ -77,15 +78,15 @@ def detach_computations(cache: Cache, fn: str = ALL) -> None:
     flights.detach_all(lambda key: key[0] is cache and key[1].startswith(keys_of(fn)))
 
 
-def clear_functions(cache: Cache, fn: str = ALL) -> int | None:
-    """Forget all entries of the function with the key name `fn`, or of all functions, everywhere.
+def clear_functions(cache: Cache, fn: str = ALL, own: OfProgram | None = None) -> int | None:
+    """Forget all entries of the function with the key name `fn`, or what is `own` of them, or of all functions.
 
-    How many that were; None where it is done by one write and nobody counts.
+    That holds in every process. How many that were; None where it is done by one write and nobody counts.
 
     Raises:
         StoreUnavailableError, InvalidTableError: nothing was forgotten.
     """
-    forgotten = cache.generations.forget(cache.store, fn)
+    forgotten = cache.generations.forget(cache.store, fn, own)
     tell(INFO, "%s: cleared", f"{fn}()" if fn else "all functions")
     detach_computations(cache, fn)
     return forgotten
@@ -98,6 +99,7 @@ def purge(
     expired: bool = False,
     superseded: bool = False,
     code: str | None = None,
+    own: OfProgram | None = None,
     orphans: bool = False,
     dry_run: bool = False,
     progress: Callable[[Purged], None] | None = None,
@@ -110,6 +112,7 @@ def purge(
         expired: those whose date has passed, for `stale_if_error` the one up to which they are kept.
         superseded: those of another generation than the present one, and with `code` of another code part.
         code: the present code part of the function's keys.
+        own: only what is of this notebook or script; parts that no row points to are nobody's.
         orphans: parts that no row points to and whose write began more than an hour ago.
         dry_run: delete nothing, count and estimate; on DynamoDB this reads some of the rows for their size.
         progress: called with the counts so far after each row.
@@ -120,11 +123,14 @@ def purge(
     if not cache.store.exists():
         return Purged()
     everything = not (expired or superseded or orphans)
-    choice = _Choice(cache, everything=everything, expired=expired, superseded=superseded, code=code)
+    choice = _Choice(cache, everything=everything, expired=expired, superseded=superseded, code=code, own=own)
     done = _Purge(cache, choice, dry_run=dry_run, progress=progress).run(fn, orphans=orphans or everything)
     if everything and not dry_run:
         for computed in choice.held:
-            cache.generations.renew(cache.store, computed)
+            if own is None:
+                cache.generations.renew(cache.store, computed)
+            else:
+                cache.generations.renew_own(cache.store, computed, own)
         detach_computations(cache, fn or ALL)
     return done
 
@@ -132,20 +138,30 @@ def purge(
 class _Choice:
     """Which rows are to go."""
 
-    def __init__(self, cache: Cache, *, everything: bool, expired: bool, superseded: bool, code: str | None) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        *,
+        everything: bool,
+        expired: bool,
+        superseded: bool,
+        code: str | None,
+        own: OfProgram | None,
+    ) -> None:
         self._cache = cache
+        self._own = own
         self._everything = everything
         self._expired = expired
         self._superseded = superseded
         self._code = code
-        self._present: dict[str, str] = {}
-        self._dead: set[tuple[str, str | None]] = set()
+        self._present: dict[str, Generation] = {}
+        self._dead: set[tuple[str, str]] = set()
         self.held: set[str] = set()
         """The functions for which something is being computed."""
 
     def takes(self, key: str, row: Item) -> bool:
         over = is_expired(row._replace(stale_for=None), self._cache.clock())
-        if key.endswith(GENERATION_SUFFIX):
+        if key.endswith(GENERATION_SUFFIX) or (self._own is not None and not self._own.has(key, row.gen)):
             return False
         if row.lease_owner is not None and not over:
             if row.fn is not None:
@@ -155,19 +171,18 @@ class _Choice:
             return True
         # Without a code part it is of a region of that name.
         is_of_other_code = self._code is not None and key.split(":")[1:2] not in ([self._code], [""])
-        return self._superseded and (is_of_other_code or self._is_of_dead_generation(row))
+        return self._superseded and (is_of_other_code or self._is_of_dead_generation(key, row))
 
-    def _is_of_dead_generation(self, row: Item) -> bool:
+    def _is_of_dead_generation(self, key: str, row: Item) -> bool:
         """Asked anew for each generation first seen: it may have begun during this purge. A dead one stays dead."""
-        fn = row.fn or ""
-        if (fn, row.gen) in self._dead:
+        fn, gen = row.fn or "", row.gen or ""
+        if (fn, gen) in self._dead:
             return True
-        if row.gen != self._present.get(fn):
+        if fn not in self._present or not self._present[fn].can_tell(gen):
             self._present[fn] = self._cache.generations.confirmed(self._cache.store, fn)
-        if row.gen == self._present[fn]:
-            return False
-        self._dead.add((fn, row.gen))
-        return True
+        if not self._present[fn].can_tell(gen):
+            self._dead.add((fn, gen))
+        return not self._present[fn].covers(gen, key)
 
 
 class _Purge:

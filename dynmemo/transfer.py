@@ -11,6 +11,7 @@ from dynmemo import expiry, views
 from dynmemo._process import Backlog, logger
 from dynmemo.codec import Codec
 from dynmemo.errors import UnreadableValueError, ValueTooLargeError
+from dynmemo.generations import Stamp
 from dynmemo.item import SEGMENTS, Expect, Refused
 from dynmemo.keys import GENERATION_SUFFIX, keys_of
 from dynmemo.parts import bytes_of, owner
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dynmemo.cache import Cache
+    from dynmemo.generations import Generation
     from dynmemo.item import Content, Item
 
 _ATTRIBUTES_BYTES = 300
@@ -127,7 +129,8 @@ class _Move:
         self._replace, self._dry_run = replace, dry_run
         self._opening = Codec(secrets=source.secrets, encrypt=source.encrypt)
         self._sealing = Codec(secrets=target.secrets, encrypt=target.encrypt, compress=target.compress)
-        self._generations: dict[str, str] = {}
+        self._generations: dict[str, Generation | None] = {}
+        """Of the target, by function; None where nothing is written."""
         self.counts: Counter[str] = Counter()
 
     def takes(self, key: str, row: Item) -> bool:
@@ -139,11 +142,11 @@ class _Move:
         if row.fn not in self._generations:
             self._source.generations.confirmed(self._from, row.fn)
             # Before anything is read: what is cleared in the target meanwhile stays forgotten.
-            new = "" if self._dry_run else self._target.generations.ensured(self._to, row.fn)
+            new = None if self._dry_run else self._target.generations.ensured(self._to, row.fn)
             self._generations[row.fn] = new
         # Known for some seconds: what is cleared in the source meanwhile is not copied any more.
         present = self._source.generations.known(self._from, row.fn)
-        return row.gen == present and not expiry.is_expired(row, self._source.clock())
+        return present.covers(row.gen, key) and not expiry.is_expired(row, self._source.clock())
 
     def one(self, key: str) -> Counter[str]:
         """Copy an entry: what is to be counted for it."""
@@ -176,7 +179,9 @@ class _Move:
 
     def _put(self, key: str, row: Item, computed_at: float) -> bool:
         """Whether the row was put: nothing that is as new or newer stood there."""
-        row = row._replace(gen=self._generations[row.fn or ""])
+        generation, stamp = self._generations[row.fn or ""], Stamp.of(row.gen)
+        if generation is not None:
+            row = row._replace(gen=generation.stamp(stamp.program if stamp is not None else ""))
         answer = self._to.write(key, row, Expect())
         there = answer.row if isinstance(answer, Refused) else None
         if there is not None and not self._stays(key, there, row, computed_at):
@@ -187,8 +192,10 @@ class _Move:
         if standing.lease_owner is not None:
             return not expiry.is_expired(standing, self._target.clock())
         if standing.gen != row.gen:
+            present = self._target.generations.confirmed(self._to, row.fn or "")
             # Cleared since this began? Then what stands there may be new, and what comes is forgotten already.
-            return self._target.generations.confirmed(self._to, row.fn or "") != row.gen
+            if not present.covers(row.gen, key) or not present.covers(standing.gen, key):
+                return not present.covers(row.gen, key)
         if standing.value is None or expiry.is_expired(standing, self._target.clock()):
             return False
         if computed_at == 0:

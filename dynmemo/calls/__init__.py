@@ -307,9 +307,10 @@ def clear(function_or_name: Callable[..., Any] | str | None = None) -> None:
         True
 
     Args:
-        function_or_name: a decorated function (its own cache is cleared), the name of one in the default cache
-            (``"module.function"`` or its ``name=``) or of a region, or None for all functions and regions in the
-            default cache. What other programs or `Cache.set` stored stays.
+        function_or_name: a decorated function (its own cache is cleared; of a function of a notebook or script what
+            that one has stored, and what others have of the same code), the name of one in the default cache
+            (``"module.function"`` or its ``name=``) or of a region, for all entries of that name, or None for all
+            functions and regions in the default cache. What other programs or `Cache.set` stored stays.
 
     Raises:
         InvalidOptionError: neither a decorated function nor a name.
@@ -348,8 +349,8 @@ def purge(
         1
 
     Args:
-        function_or_name: a decorated function (in its own cache), the name of one in the default cache, or None for
-            all functions in the default cache.
+        function_or_name: a decorated function (in its own cache; of a notebook or script what `clear` forgets of it),
+            the name of one in the default cache for all entries of that name, or None for all functions there.
         expired: entries whose time has run out, with `stale_if_error` the time for which they are kept beyond it.
         superseded: entries that were cleared; of a function that is given itself, also those of other versions of its
             code, be they in use elsewhere or not.
@@ -392,7 +393,8 @@ class RowsOf(NamedTuple):
         from dynmemo.purging import purge as purge_rows
 
         code = self.memo.identity.current() if superseded and self.memo is not None else None
-        return purge_rows(cache, fn=self.fn, superseded=superseded, code=code, **options)
+        own = None if self.memo is None else self.memo.own()
+        return purge_rows(cache, fn=self.fn, superseded=superseded, code=code, own=own, **options)
 
 
 def rows_of(function_or_name: Callable[..., Any] | str | None, doing: str = "purge") -> RowsOf:

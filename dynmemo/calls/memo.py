@@ -12,17 +12,20 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self
 
 from dynmemo import defaults, views
+from dynmemo._process import MAIN_MODULES
 from dynmemo.calls.miss import Compute, Failed, Miss, Sleep, Wait, Work, compute
 from dynmemo.codec import Codec, Own
 from dynmemo.counters import Stats
 from dynmemo.defaults import DISABLE, default_cache, environment, is_disabled
 from dynmemo.entries import Computed, Entries, Looked, Throttled, insist, is_first
-from dynmemo.errors import InvalidOptionError
+from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
 from dynmemo.explain import Known, explain, history, in_short, is_small
 from dynmemo.failures import OutOfOrder, Trouble
+from dynmemo.generations import OfProgram
 from dynmemo.keys import ArgumentKeys, function_name, key_name
 from dynmemo.keys.identity import CodeIdentity
 from dynmemo.leases import led
+from dynmemo.origin import program_id
 from dynmemo.purging import clear_functions
 from dynmemo.telling import DEBUG, INFO, tell, tells
 
@@ -41,12 +44,15 @@ if TYPE_CHECKING:
 class Memo:
     """One decorated function: its options, which were checked, its counters and keys, and what its calls do."""
 
-    def __init__(self, function: Callable[..., Any], options: Options) -> None:
+    def __init__(self, function: Callable[..., Any], options: Options, program: str | None = None) -> None:
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function)
         self.options = options
         self.name = options.name or _name(function)
         self.fn = key_name(self.name)
+        is_of_program = options.name is None and getattr(function, "__module__", "") in MAIN_MODULES
+        self.program = (program_id() if is_of_program else "") if program is None else program
+        """The notebook or script to which it belongs, whose name is that of many others; empty for any other."""
         self.stats = Stats()
         self._trouble = Trouble(self.name, self.stats, raises=options.on_error == "raise")
         self._history = history(self.fn)
@@ -326,9 +332,18 @@ class Memo:
     # -- beside the call --------------------------------------------------------------------------
 
     def clear(self) -> None:
-        """Forget all calls, everywhere."""
-        clear_functions(self.entries().cache, self.fn)
+        """Forget all calls, everywhere; of a notebook or script those that are its own."""
+        clear_functions(self.entries().cache, self.fn, self.own())
         self.stats.reset()
+
+    def own(self) -> OfProgram | None:
+        """What of the entries is the notebook's or script's own to which the function belongs; None for all of them."""
+        if not self.program:
+            return None
+        codes = dict.fromkeys(self._history.codes())
+        with contextlib.suppress(UnhashableArgumentError):  # it has no key now
+            codes[self.identity.current()] = None
+        return OfProgram(self.program, tuple(codes))
 
     def invalidate(self, args: Arguments, kwargs: Keywords) -> None:
         """Forget one call."""
@@ -378,6 +393,7 @@ class Memo:
                 stale_for=self.options.stale_for(),
                 lifetime=self.options.fixed_lifetime(cache),
                 reach=self.identity.reach,
+                program=self.program,
             )
         return known
 

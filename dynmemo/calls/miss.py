@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from dynmemo.calls import Options
     from dynmemo.entries import Entries, Looked
+    from dynmemo.generations import Generation
     from dynmemo.item import Content, Item
     from dynmemo.leases import Flight, Leading
 
@@ -320,13 +321,13 @@ class Miss:
         spot, row = yield from self._spot()
         waiting: list[Flight[object]] = []
         watch: Watch | None = None
-        generation = ""
+        generation: Generation | None = None
         with ExitStack() as stack, Notice(self._trouble.name) as notice:
             while True:
                 generation = yield from self._generation(row, believed=generation)
                 expect: Expect | None = Expect()
                 if row is not None:
-                    found, expect = Verdict.of(row, self._entries.cache.clock(), generation), Expect.seen(row)
+                    found, expect = self._verdict(spot, row, generation), Expect.seen(row)
                     if found is Verdict.NO_STORE:
                         return expect
                     if found is Verdict.HELD:
@@ -349,9 +350,11 @@ class Miss:
                         continue
                 else:
                     generation = yield from self._generation(row)
-                    claimed: Lease | Refused = yield Work(self._writing, self._claim, spot, generation, expect)
+                    stamp = self._entries.stamp(generation)
+                    claimed: Lease | Refused = yield Work(self._writing, self._claim, spot, stamp, expect)
                     if isinstance(claimed, Lease):
-                        if row is not None and row.lease_owner is not None and row.gen == generation:
+                        is_lease = row is not None and row.lease_owner is not None
+                        if row is not None and is_lease and self._entries.counts(spot.key, row, generation):
                             by = told_holder(row.lease_by)
                             tell(INFO, "%s(): taken over, without a sign of life; it was %s", self._trouble.name, by)
                         return claimed
@@ -371,8 +374,8 @@ class Miss:
 
     def _spot(self) -> Steps[tuple[Spot, Item | None]]:
         """Where to claim, and the row there: beside a value that is kept or computed anew there, else in its place."""
-        row = self._looked.row
-        if row is None or row.value is None or self._entries.known_generation() not in (None, row.gen):
+        row, known = self._looked.row, self._entries.known_generation()
+        if row is None or row.value is None or not (known is None or self._entries.counts(self._key, row, known)):
             return Spot.at(self._key), row
         beside = Spot.beside(self._key, row)
         kept: Looked = yield Work(self._reading, self._entries.judge, self._key, row, kept=True)
@@ -381,17 +384,21 @@ class Miss:
         # Who began before it expired, or before the time ended for which it is kept, computes beside it still.
         lease_row: Item | None = yield Work(self._reading, self._entries.store.read, beside.key)
         generation = yield from self._generation(lease_row)
-        is_held = Verdict.of(lease_row, self._entries.cache.clock(), generation) is Verdict.HELD
+        is_held = lease_row is not None and self._verdict(beside, lease_row, generation) is Verdict.HELD
         return (beside, lease_row) if is_held else (Spot.at(self._key), row)
 
-    def _generation(self, row: Item | None = None, *, believed: str = "") -> Steps[str]:
+    def _verdict(self, spot: Spot, row: Item, generation: Generation) -> Verdict:
+        return Verdict.of(row, self._entries.cache.clock(), counts=self._entries.counts(spot.key, row, generation))
+
+    def _generation(self, row: Item | None = None, *, believed: Generation | None = None) -> Steps[Generation]:
         """The generation to stamp a result with; its rows are written where they are missing.
 
         A call that only waits for a lease, under the generation `believed`, seldom asks for it. Where the row is of
         another one, or no lease, it is known for sure before it means anything.
         """
-        known: str | None = self._entries.known_generation(row)
-        if known is None and row is not None and row.lease_owner is not None and row.gen == believed:
+        known = self._entries.known_generation(row)
+        lease_row = None if row is None or row.lease_owner is None else row
+        if known is None and lease_row and believed and self._entries.counts(self._key, lease_row, believed):
             ask = Work(self._reading, self._entries.generation, row, grace=WAITING_SECONDS, gives_way=True)
             known = (yield ask) or believed
         elif known is None:
@@ -411,7 +418,7 @@ class Miss:
         """A lease beside the value, if nobody has one."""
         spot = Spot.beside(self._key, self._looked.row)
         generation = yield from self._generation(self._looked.row)
-        claim = Work(self._writing, self._claim, spot, generation, is_needed=False)
+        claim = Work(self._writing, self._claim, spot, self._entries.stamp(generation), is_needed=False)
         claimed: Lease | Refused | None = yield Work(claim, Expect())
         if isinstance(claimed, Refused) and claimed.row is not None:
             expect = Watch().expect_if_dead(claimed.row)
@@ -428,7 +435,8 @@ class Miss:
         looked: Looked = yield Work(self._reading, self._entries.read, self._key, consistent=True, kept=True)
         is_kept = looked.decoded is not None
         spot = Spot.beside(self._key, looked.row, insists=True) if is_kept else Spot.at(self._key)
-        claimed: Lease | Refused = yield Work(self._writing, self._claim, spot, generation, None)
+        stamp = self._entries.stamp(generation)
+        claimed: Lease | Refused = yield Work(self._writing, self._claim, spot, stamp, None)
         return claimed if isinstance(claimed, Lease) else None
 
     # -- computing ----------------------------------------------------------------------------------
@@ -443,10 +451,10 @@ class Miss:
     def _compute_unled(self, over: Expect | None) -> Steps[Landed]:
         """Compute without waiting or being waited for, and store over the row expected (None: whatever is there)."""
         try:
-            generation = yield from self._generation()
+            stamp = self._entries.stamp((yield from self._generation()))
         except OutOfOrder:
             return Landed((yield Compute()), is_known=False)
-        return (yield from self._publish((yield Compute()), generation, over=over))
+        return (yield from self._publish((yield Compute()), stamp, over=over))
 
     def _compute_under(self, lease: Lease) -> Steps[Landed | None]:
         """Compute under a lease. None if it lies beside a value that others no longer find there: then start over."""
@@ -463,15 +471,15 @@ class Miss:
                     yield Work(self._writing, lease.give_up, is_needed=False)
                     self._looked = looked
                     return None
-            return (yield from self._publish((yield Compute()), lease.generation, lease))
+            return (yield from self._publish((yield Compute()), lease.stamp, lease))
 
     def _publish(
-        self, outcome: Outcome, generation: str, lease: Lease | None = None, over: Expect | None = None
+        self, outcome: Outcome, stamp: str, lease: Lease | None = None, over: Expect | None = None
     ) -> Steps[Landed]:
         """Store a result, or do what is to be done instead."""
         if not isinstance(outcome, Computed):
             return (yield from self._failed(outcome, lease))
-        form: Form = yield Work(self._form, outcome, generation)
+        form: Form = yield Work(self._form, outcome, stamp)
         if form.row is None:
             return (yield from self._kept_back(outcome, form, lease))
         try:
@@ -488,7 +496,7 @@ class Miss:
             tell(INFO, "%s(): not stored, since it was forgotten or taken over meanwhile", self._trouble.name)
         return Landed(outcome, form.content, is_for_all=is_stored)
 
-    def _form(self, computed: Computed, generation: str) -> Form:
+    def _form(self, computed: Computed, stamp: str) -> Form:
         """What a result is stored as, if it is."""
         options, entries, value = self._options, self._entries, computed.value
         reason = self._not_stored or computed.not_stored
@@ -503,7 +511,7 @@ class Miss:
         except Exception as error:  # noqa: BLE001 - the result is there, and worth more than a word on storing it
             kind = type(error).__name__
             return Form(cause=f"raised {kind}", reason=f"cache_if= or ttl= raised {kind} for it")
-        row = None if lifetime is None else entries.row(lifetime, generation)
+        row = None if lifetime is None else entries.row(lifetime, stamp)
         if row is None:
             return Form(cause="ttl", reason="its ttl has run out")
         try:
@@ -514,7 +522,7 @@ class Miss:
 
     def _store(self, row: Item, lease: Lease | None, over: Expect | None) -> Steps[bool]:
         """Write the row of a result; False if it was forgotten or taken over while it was computed."""
-        if row.gen != (yield from self._generation()):
+        if not self._entries.counts(self._key, row, (yield from self._generation())):
             if lease is not None:
                 yield Work(self._writing, lease.give_up, is_needed=False)
             return False

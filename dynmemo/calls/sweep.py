@@ -475,11 +475,13 @@ class Sweep:
     def is_held(self, call: Call) -> bool:
         """Whether the last look says that somebody else computes the call."""
         entries, row = self._entries, None if call.looked is None else call.looked.row
-        if entries is None or row is None or row.gen is None or row.gen != entries.known_generation():
+        generation = None if entries is None else entries.known_generation()
+        if entries is None or row is None or generation is None:
             return False
         if call.waits or self.is_late(call):
             return False
-        is_held = Verdict.of(row, entries.cache.clock(), row.gen) is Verdict.HELD
+        counts = entries.counts(call.key, row, generation)
+        is_held = Verdict.of(row, entries.cache.clock(), counts=counts) is Verdict.HELD
         return is_held and Watch().expect_if_dead(row) is None
 
 

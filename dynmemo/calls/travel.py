@@ -133,9 +133,14 @@ def _pickler() -> Any:
             if not issubclass(type(thing), Traveller) or _is_importable(thing):
                 return super().reducer_override(thing)
             # In circles too: the shell is there before its content is read.
-            return _shell, (type(thing),), (thing.__wrapped__, _sent(thing._self_memo)), None, None, _fill
+            return _shell, (type(thing),), _content(thing), None, None, _fill
 
     return Pickler
+
+
+def _content(wrapper: Any) -> tuple[Any, Options, str]:
+    memo: Memo = wrapper._self_memo
+    return wrapper.__wrapped__, _sent(memo), memo.program
 
 
 def _sent(memo: Memo) -> Options:
@@ -154,10 +159,10 @@ def _shell(kind: Any) -> Any:
     return kind.__new__(kind)
 
 
-def _fill(shell: Any, content: tuple[Any, Options]) -> None:
-    function, options = content
+def _fill(shell: Any, content: tuple[Any, Options, str]) -> None:
+    function, options, program = content
     inner = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
-    type(shell).__init__(shell, function, Memo(inner, options))
+    type(shell).__init__(shell, function, Memo(inner, options, program))
 
 
 def _arrive(

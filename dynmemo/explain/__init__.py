@@ -95,18 +95,20 @@ def _standing(entries: Entries, call: Known, looked: Looked, history: History) -
         return _live(looked, looked.row, looked.decoded, entries.cache.near.seconds)
     if looked.unreadable is not None:
         return _Standing("unreadable", str(looked.unreadable))
-    generation = entries.cache.generations.known(entries.store, call.fn)
+    generation = entries.generation()
     now = entries.cache.clock()
     lease_row = looked.row
-    held = Verdict.of(lease_row, now, generation)
+    counts = lease_row is not None and entries.counts(call.key, lease_row, generation)
+    held = Verdict.of(lease_row, now, counts=counts)
     if held is Verdict.CLAIMABLE and looked.row is not None and looked.row.value is not None:
         lease_row = entries.store.read(lease_key(call.key))
-        held = Verdict.of(lease_row, now, generation)
+        is_of_now = lease_row is not None and entries.counts(call.key, lease_row, generation)
+        held = Verdict.of(lease_row, now, counts=is_of_now)
     if held is Verdict.HELD and lease_row is not None:
         return _Standing("computing", f"{told_holder(lease_row.lease_by)}; a call waits for the result")
     if held is Verdict.NO_STORE and looked.row is not None:
         return _Standing("not shareable", f"{looked.row.no_store}; so calls compute without waiting")
-    return _gone(looked, now, generation, called_before=history.was_called(call.code, call.arguments))
+    return _gone(looked, now, counts=counts, called_before=history.was_called(call.code, call.arguments))
 
 
 def _live(looked: Looked, row: Item, decoded: Decoded, near: float | None) -> _Standing:
@@ -134,12 +136,12 @@ def _outside(row: Item) -> str:
     return f" {place}{', read from the copy on this machine' if is_copy else ''}"
 
 
-def _gone(looked: Looked, now: float, generation: str, *, called_before: bool) -> _Standing:
+def _gone(looked: Looked, now: float, *, counts: bool, called_before: bool) -> _Standing:
     row = looked.row
     if row is None or (row.value is None and row.parts is None):
         before = "; this process has called it, so it was removed since, or never stored" if called_before else ""
         return _Standing("absent", f"nothing is stored under this key{before}")
-    if row.gen != generation:
+    if not counts:
         return _Standing("cleared", "what is stored was computed before the function, or the whole cache, was cleared")
     end = expiry.expires_at(row)
     if end is not None and expiry.is_expired(row, now):

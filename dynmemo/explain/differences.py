@@ -212,6 +212,11 @@ class History:
         with self._lock:
             return self._codes.get(code)
 
+    def codes(self) -> list[str]:
+        """The fingerprints that this process has taken, of late."""
+        with self._lock:
+            return list(self._codes)
+
     def was_called(self, code: str, arguments: str) -> bool:
         """Whether this process has computed, or tried to compute, that very call."""
         with self._lock:

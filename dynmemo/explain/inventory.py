@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from dynmemo.cache import Cache
     from dynmemo.codec.envelope import Header
+    from dynmemo.generations import Generation
     from dynmemo.item import Found, Item
 
 SORTS = ("name", "size", "age", "saved")
@@ -97,11 +98,11 @@ def show_entry(cache: Cache, key: str) -> ShownEntry | None:
     if found is None:
         return None
     row, header = found
-    generation = "" if row.fn is None else cache.generations.confirmed(cache.store, row.fn)
+    counts = row.fn is None or cache.generations.confirmed(cache.store, row.fn).covers(row.gen, key)
     shown = ShownEntry(
         key=key,
         function=row.fn,
-        state=_state(row, row.gen if row.fn is None else generation, cache.clock()),
+        state=_state(row, cache.clock(), counts=counts),
         size=None if row.value is None else len(row.value),
         lies_in=_place(row),
         computed_at=None if header is None else views.utc_or_none(header.computed_at),
@@ -174,7 +175,7 @@ def _survey(cache: Cache, fn: str | None, *, values: bool = False) -> Iterator[F
 
 
 def _entries(cache: Cache, survey: Iterable[Found]) -> Iterator[tuple[str, ListedEntry]]:
-    present: dict[str, str] = {}
+    present: dict[str, Generation] = {}
     for found in survey:
         owned_by = found.row.fn
         if owned_by is None or found.key.endswith(GENERATION_SUFFIX) or owner(found.key) is not None:
@@ -193,15 +194,15 @@ def _functions(cache: Cache, survey: Iterable[Found], sort: str) -> Listing[List
     return Listing(cache.store.location, tuple(rows), cache.clock())
 
 
-def _entry(found: Found, generation: str, now: float) -> ListedEntry:
+def _entry(found: Found, generation: Generation, now: float) -> ListedEntry:
     header = header_told(found.front)
-    state = _state(found.row, generation, now)
+    state = _state(found.row, now, counts=generation.covers(found.row.gen, found.key))
     stored, expires = (views.utc_or_none(seconds) for seconds in (found.stored_at, expiry.expires_at(found.row)))
     origin = read_origin(origin_told(found.front))
     return ListedEntry(found.key, state, found.size, stored, expires, header and header.seconds, origin)
 
 
-def _state(row: Item, generation: str | None, now: float) -> str:
+def _state(row: Item, now: float, *, counts: bool) -> str:
     end = expiry.expires_at(row)
     if row.lease_owner is not None:
         return "computing"
@@ -209,7 +210,7 @@ def _state(row: Item, generation: str | None, now: float) -> str:
         return "not shared"
     if end is not None and now > end:
         return "expired"
-    return "live" if row.gen == generation else "superseded"
+    return "live" if counts else "superseded"
 
 
 def _place(row: Item) -> str:

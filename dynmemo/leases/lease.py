@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from dynmemo._process import at_fork
 from dynmemo.cache import LEASE_SECONDS
 from dynmemo.errors import StoreUnavailableError
+from dynmemo.generations import is_no_later
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.keys import lease_key
 from dynmemo.leases.inflight import running_here, witness
@@ -108,9 +109,7 @@ class Leases:
         self.monotonic = monotonic
         self.keeper = keeper
 
-    def claim(
-        self, spot: Spot, generation: str, expect: Expect | None, *, took: float | None = None
-    ) -> Lease | Refused:
+    def claim(self, spot: Spot, stamp: str, expect: Expect | None, *, took: float | None = None) -> Lease | Refused:
         """Take the lease if the row at `spot.key` is as expected (whatever it is, for None); one write.
 
         Who waits is told that the same call `took` so many seconds last time, where that is known.
@@ -122,7 +121,7 @@ class Leases:
         row = Item(
             ttl_date=lease_date(now, self.seconds),
             fn=self.fn,
-            gen=generation,
+            gen=stamp,
             lease_owner=hold.owner,
             lease_seconds=self.seconds,
             lease_beat=0,
@@ -137,7 +136,7 @@ class Leases:
         if isinstance(answer, Refused):
             return answer
         hold.etag = answer.etag
-        return Lease(self, spot, generation, hold)
+        return Lease(self, spot, stamp, hold)
 
 
 class Lease:
@@ -147,9 +146,10 @@ class Lease:
     They raise as the store does; leaving `renewed()` then gives it up in the background.
     """
 
-    def __init__(self, leases: Leases, spot: Spot, generation: str, hold: Hold) -> None:
+    def __init__(self, leases: Leases, spot: Spot, stamp: str, hold: Hold) -> None:
         self.spot = spot
-        self.generation = generation
+        self.stamp = stamp
+        """Of its row, and of the result."""
         self._leases = leases
         self._hold = hold
         hold.keeper.add(hold)
@@ -205,7 +205,7 @@ class Lease:
             reason: for people who look at the row; names no argument and no value.
         """
         ttl_date = math.floor(self._leases.clock() + self._leases.seconds)
-        row = Item(ttl_date=ttl_date, fn=self._leases.fn, gen=self.generation, no_store=reason)
+        row = Item(ttl_date=ttl_date, fn=self._leases.fn, gen=self.stamp, no_store=reason)
         return self._hold.is_ours and self._replace(row)
 
     def give_up(self) -> bool:
@@ -228,7 +228,7 @@ class Lease:
                 return False
             answer = hold.store.write(spot.value_key, item, over)
             standing = answer.row if isinstance(answer, Refused) else None
-            if standing is None or not spot.insists or standing.gen not in (None, self.generation):
+            if standing is None or not spot.insists or not is_no_later(standing.gen, self.stamp):
                 break
             over = Expect.seen(standing)
         written = isinstance(answer, Written)

@@ -45,16 +45,16 @@ class Verdict(enum.Enum):
     NO_STORE = "the result cannot be shared: compute at once, and store over this very row only"
 
     @classmethod
-    def of(cls, row: Item | None, now: float, generation: str) -> Verdict:
+    def of(cls, row: Item | None, now: float, *, counts: bool) -> Verdict:
         """What to do about a row that is no hit.
 
         Args:
             row: as read, or as a refused claim returned it.
             now: Unix seconds.
-            generation: the present one; read anew when the row has another, or a process that knows an old generation
-                would take over a live lease of the new one.
+            counts: whether the row is of the present generation. That is read anew when the row has another, or a
+                process that knows an old generation would take over a live lease of the new one.
         """
-        if row is None or row.value is not None or row.gen != generation:
+        if row is None or row.value is not None or not counts:
             return cls.CLAIMABLE
         if row.ttl_date is not None and now > row.ttl_date:
             return cls.CLAIMABLE

@@ -14,8 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import blake3
+
 from dynmemo import views
-from dynmemo._process import at_fork
+from dynmemo._process import at_fork, new_token
 from dynmemo._version import __version__
 
 if TYPE_CHECKING:
@@ -173,14 +175,39 @@ def _user() -> str:
             return str(os.geteuid())
 
 
+def program_id() -> str:
+    """By what the entries of the notebook or script that this process runs are told from those of others: its path.
+
+    Where that is not known, as in a terminal, it is this process with those that are forked from it.
+    """
+    notebook, module, file = _main()
+    return _id_of(notebook or (file if module is None else None) or os.environ.get("JPY_SESSION_NAME", ""))
+
+
+@functools.lru_cache(maxsize=100)
+def _id_of(path: str) -> str:
+    with suppress(OSError, RuntimeError):
+        path = path and str(Path(path).resolve())
+    return blake3.blake3(path.encode(errors="surrogateescape")).hexdigest(4) if path else new_token()[:8]
+
+
 def _program() -> str:
-    """The name of the notebook or script. Jupyter's server tells a notebook's in that variable, VS Code in a global."""
-    main = getattr(sys.modules.get("__main__"), "__dict__", {})
-    notebook, module, file = (main.get(name) for name in ("__vsc_ipynb_file__", "__spec__", "__file__"))
+    """The name of the notebook or script."""
+    notebook, module, file = _main()
     if module is not None:  # run by ``python -m``, as the workers of a notebook may be that know its name
-        file = os.environ.get("JPY_SESSION_NAME") or str(module.name).removesuffix(".__main__")
-    found = notebook or file or os.environ.get("JPY_SESSION_NAME", "")
-    return Path(found).name if isinstance(found, str) else ""
+        file = os.environ.get("JPY_SESSION_NAME") or module.removesuffix(".__main__")
+    return Path(notebook or file or os.environ.get("JPY_SESSION_NAME", "")).name
+
+
+def _main() -> tuple[str | None, str | None, str | None]:
+    """Of the main module: the notebook that VS Code names in it, the name by which ``python -m`` ran it, and its file.
+
+    Jupyter's server names a notebook in the environment.
+    """
+    main = getattr(sys.modules.get("__main__"), "__dict__", {})
+    notebook, spec, file = (main.get(name) for name in ("__vsc_ipynb_file__", "__spec__", "__file__"))
+    module = None if spec is None else str(spec.name)
+    return notebook if isinstance(notebook, str) else None, module, file if isinstance(file, str) else None
 
 
 @functools.cache

@@ -36,7 +36,7 @@ def lost_lease_writes() -> None:
 def clear_is_ignored() -> None:
     """Clearing does nothing."""
     Generations.renew = lambda *_: None  # type: ignore[method-assign]
-    SqliteStore.remove_all = lambda *_: 0  # type: ignore[method-assign]
+    SqliteStore.remove_all = lambda *_, **__: 0  # type: ignore[method-assign]
 
 
 def never_renewed() -> None:

@@ -26,6 +26,11 @@ START = float(int(time.time()))
 """The present, because DynamoDB Local deletes what has expired by its own clock."""
 
 
+def verdict_of(row: Item | None, now: float, generation: str = GENERATION) -> Verdict:
+    """What the row means for a function that is in this generation."""
+    return Verdict.of(row, now, counts=row is not None and row.gen == generation)
+
+
 class Trips:
     """A store that writes down what is asked of it, fails when told to, and passes everything on."""
 
@@ -131,7 +136,7 @@ def lead(leases: Leases, key: str, row: Item | None, compute: Callable[[], bytes
     """What the one call of this process does that speaks for all of them."""
     watch = Watch()
     while row is None or row.value is None:
-        verdict = Verdict.of(row, leases.clock(), GENERATION)
+        verdict = verdict_of(row, leases.clock())
         if verdict is Verdict.NO_STORE:
             return compute()
         expect = Expect.seen(row) if row is None or verdict is Verdict.CLAIMABLE else watch.expect_if_dead(row)

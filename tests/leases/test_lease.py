@@ -15,7 +15,7 @@ from dynmemo.leases import Lease, Spot, Verdict, Watch
 from dynmemo.leases.lease import BEATS_PER_LEASE, TRIES_PER_BEAT
 from dynmemo.leases.owner import owner_name
 from dynmemo.origin import holder_text
-from tests.leases.helpers import DOWN, FN, GENERATION, START, Bench, held, read, value
+from tests.leases.helpers import DOWN, FN, GENERATION, START, Bench, held, read, value, verdict_of
 from tests.waiting import at_once
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ REFUSED = Item(etag="e", fn=FN, gen=GENERATION, ttl_date=int(START), no_store="t
     ],
 )
 def test_a_row_that_is_no_hit_means(row: Item | None, verdict: Verdict) -> None:
-    assert Verdict.of(row, START + 0.5 if row is None or row.ttl_date != START else START, GENERATION) is verdict
+    assert verdict_of(row, START + 0.5 if row is None or row.ttl_date != START else START) is verdict
 
 
 # --- claiming ---
@@ -151,8 +151,8 @@ def test_a_result_that_cannot_be_shared_is_said_so_for_one_lease(store: Store) -
     assert lease.no_store("cache_if refused it")
     row = read(store)
     assert row == Item(etag=row.etag, ttl_date=int(START) + 30, fn=FN, gen=GENERATION, no_store="cache_if refused it")
-    assert Verdict.of(row, START + 30, GENERATION) is Verdict.NO_STORE
-    assert Verdict.of(row, START + 31, GENERATION) is Verdict.CLAIMABLE
+    assert verdict_of(row, START + 30) is Verdict.NO_STORE
+    assert verdict_of(row, START + 31) is Verdict.CLAIMABLE
 
 
 ENDINGS = [
@@ -391,7 +391,7 @@ def test_wall_clocks_an_hour_apart_keep_a_living_lease_alive(store: Store, ahead
         leader.go_on(10)
         watcher.go_on(10)
         row = read(store)
-        assert Verdict.of(row, watcher.wall(), GENERATION) is Verdict.HELD
+        assert verdict_of(row, watcher.wall()) is Verdict.HELD
         assert watch.expect_if_dead(row) is None
         assert row.ttl_date is not None
         assert row.ttl_date > watcher.wall() + DAY / 2  # the engine's clock may be that one
@@ -402,7 +402,7 @@ def test_a_generation_begun_during_the_computation_lets_the_next_one_claim_at_on
     old, new = Bench(store), Bench(store)
     lease = old.claim(generation="g1")
     row = read(store)
-    assert Verdict.of(row, START, "g2") is Verdict.CLAIMABLE
+    assert verdict_of(row, START, "g2") is Verdict.CLAIMABLE
     successor = new.claim(expect=Expect.seen(row), generation="g2")
     assert not lease.finish(value(generation="g1"))
     assert successor.finish(value(generation="g2"))

@@ -62,6 +62,29 @@ def test_in_two_kernels(first: Kernel, second: Kernel, scenario: str) -> None:
     play(second, other)
 
 
+@pytest.mark.parametrize("where", ["on paths of their own", "nobody knows where"])
+def test_a_clear_and_a_purge_leave_the_same_name_in_another_notebook(first: Kernel, second: Kernel, where: str) -> None:
+    offset = len(where)  # other code each time
+    for running, name, own in ((first, "anna", 1), (second, "ben", 2)):
+        session = f"/home/{name}/Untitled.ipynb" if where == "on paths of their own" else ""
+        running.run(f"import os; os.environ['JPY_SESSION_NAME'] = {session!r}")
+        running.run(f"@cached\ndef load(x):\n    print('computing')\n    return x + {own} - {offset} + {offset}")
+        running.run(f"@cached\ndef same(x):\n    print('computing')\n    return x - {offset} + {offset}")
+    assert (first.ask("load(1)"), second.ask("load(1)")) == (Answer("2", 1), Answer("3", 1))
+    assert (first.ask("same(1)"), second.ask("same(1)")) == (Answer("1", 1), Answer("1", 0))
+    first.run("from dynmemo import purge; load.cache_clear(); same.cache_clear()")
+    later = "known = load._self_memo.entries().cache.generations; known.clock = lambda now=known.clock() + 6: now"
+    second.run(later)  # than the seconds for which a generation is believed
+    assert (first.ask("load(1)"), second.ask("load(1)")) == (Answer("2", 1), Answer("3", 0))
+    assert (second.ask("same(1)"), first.ask("same(1)")) == (Answer("1", 1), Answer("1", 0))
+    assert first.ask("purge(load, superseded=True).rows") == Answer("0", 0)
+    assert first.ask("purge(load).rows") == Answer("1", 0)
+    assert (second.ask("load(1)"), first.ask("load(1)")) == (Answer("3", 0), Answer("2", 1))
+    first.run("import dynmemo; dynmemo.clear('__main__.load')")
+    second.run(later)
+    assert second.ask("load(1)") == Answer("3", 1)
+
+
 def test_explain_is_a_table_in_a_notebook_and_names_the_edit(first: Kernel) -> None:
     first.run("def halved(x):\n    return x / 2\n@cached\ndef explained(x):\n    return halved(x)\nexplained(1)")
     first.run("def halved(x):\n    return x // 2")

@@ -287,7 +287,8 @@ def test_claims_and_renewals_cost_one_write_unit_whatever_the_names(
         fn = key_name("f" * 500)
         key = f"{fn}:v{'1' * 100}:{'a' * 32}#lease"
         store.open()
-        lease = Leases(store.metered(meter), fn).claim(Spot.at(key), f"{'g' * 16}.{'g' * 16}", Expect(), took=1e6 / 7)
+        stamp = f"{'g' * 16}.{'g' * 16}.999.{'p' * 8}"
+        lease = Leases(store.metered(meter), fn).claim(Spot.at(key), stamp, Expect(), took=1e6 / 7)
         assert isinstance(lease, Lease)
         assert (meter.requests, meter.write_units) == (1, 1)
         assert lease._hold.renew()

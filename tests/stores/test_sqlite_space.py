@@ -183,6 +183,15 @@ def test_remove_all_of_all_functions_leaves_generations_and_rows_of_nobody(path:
     assert keys_of(path) == {"session", "f#gen", "#gen"}
 
 
+def test_remove_all_leaves_generations_that_end_otherwise(path: Path, store: SqliteStore) -> None:
+    for key, gen in [("f:a:1", "g.g.0.mine"), ("f:b:1", "g.g.0.theirs"), ("f:c:1", "g.g"), ("f:d:1", None)]:
+        put(store, key, Item(value=b"v", fn="f", gen=gen))
+    put(store, "e:b:1", Item(value=b"v", fn="e", gen="g.g.0.mine"))
+    assert store.remove_all("f:", ends=".mine") == 1
+    assert keys_of(path) == {"f:b:1", "f:c:1", "f:d:1", "e:b:1"}
+    assert store.remove_all("f:b:") == 1
+
+
 def test_remove_all_leaves_leases(store: SqliteStore) -> None:
     store.write("f:1", Item(fn="f", lease_owner="me", lease_seconds=30.0, lease_beat=0))
     assert store.remove_all("f:") == store.remove_all() == 0
