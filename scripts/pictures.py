@@ -1,6 +1,6 @@
 """Make what the README and GitHub show: the picture of the demo, the notebooks with their outputs, and the tables.
 
-python scripts/pictures.py [--only-tables]          needs the extra `notebook` and nbclient; takes a minute
+python scripts/pictures.py [--only-tables]    needs the extra `notebook`, nbclient and DynamoDB Local; takes a minute
 
 The tables are lines of those that benchmarks/peers.py and benchmarks/values.py write into docs/explanation.
 """
@@ -21,6 +21,10 @@ from dynmemo import demo
 from dynmemo.demo import report
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests import engine  # noqa: E402
+
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PICTURE = ROOT / "docs" / "images" / "demo.svg"
 README = ROOT / "README.md"
@@ -33,7 +37,9 @@ def main() -> None:
     tables()
     if "--only-tables" in sys.argv:
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, engine.run() as running:
+        os.environ |= {"AWS_ENDPOINT_URL_DYNAMODB": running.endpoint}
+        os.environ |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
         picture(f"sqlite:///{(Path(folder) / 'demo.db').as_posix()}")
         for file in NOTEBOOKS:
             notebook(file, f"sqlite:///{(Path(folder) / f'{file.stem}.db').as_posix()}")
@@ -68,10 +74,16 @@ def picture(url: str) -> None:
 
 
 def notebook(file: Path, url: str) -> None:
-    """Run a notebook and keep its outputs, without times and versions that differ from run to run."""
+    """Run a notebook and keep its outputs, without times and versions that differ from run to run.
+
+    Of a line that has gone away nothing is left.
+    """
     os.environ["DYNMEMO_URL"] = url
     book = nbformat.read(file, as_version=4)
     NotebookClient(book, timeout=300, record_timing=False, resources={"metadata": {"path": str(file.parent)}}).execute()
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if any(output.get("data", {"text": True}).values())]
     book.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

@@ -108,3 +108,18 @@ def test_two_kernels_and_a_pool_compute_each_result_once(monkeypatch: pytest.Mon
         assert reader.ask("here + there") == 40
         assert reader.ask("int(counts.sum())") == 60
         reader.run(is_told_to_forget)
+
+
+@pytest.mark.dynamodb
+def test_what_is_pushed_to_a_table_is_hit_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dynamodb_endpoint: str
+) -> None:
+    monkeypatch.setenv("DYNMEMO_URL", f"sqlite:///{(tmp_path / 'cache.db').as_posix()}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_endpoint)
+    client = opened("03_dynamodb.ipynb")
+    with client.setup_kernel():
+        reader = Reader(client)
+        reader.run(lambda cell: not is_told_to_forget(cell))
+        assert reader.ask("(counted.hits, counted.computed, would.copied, are_equal)") == (6, 6, 6, True)
+        reader.run(is_told_to_forget)
+        assert reader.ask("climate.entry('Oslo') is None")
