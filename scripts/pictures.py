@@ -86,7 +86,7 @@ def notebook(file: Path, url: str) -> None:
             cell.outputs = [output for output in cell.outputs if any(output.get("data", {"text": True}).values())]
     book.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
+        "language_info": {"name": "python", "pygments_lexer": "ipython3"},
     }
     file.write_text(nbformat.writes(book) + "\n", encoding="utf-8")
 
