@@ -83,14 +83,11 @@ class Memo:
     # -- the call ---------------------------------------------------------------------------------
 
     def call(self, args: Arguments, kwargs: Keywords) -> tuple[Decoded | None, Steps[Outcome | None] | None]:
-        """One call of a plain function: the hit, or the story to be played. A story that comes with a hit has begun."""
+        """One call of a plain function: a hit, a story that computes the result, or a hit and one that refreshes it."""
         if DISABLE in environment and is_disabled():
             return None, self._uncached()
-        key, not_stored = self.key_and_reason(args, kwargs)
-        found = self._look_up(key, not_stored, args, kwargs)
-        if found[1] is not None and found[0] is not None:
-            self.begin([(found[1], args, kwargs)])
-        return found
+        key, not_stored = self.arguments.key(self.fn, self.identity.current(), args, kwargs)
+        return self._look_up(key, not_stored, args, kwargs)
 
     async def call_async(self, args: Arguments, kwargs: Keywords) -> Any:
         """One call of an async function."""
@@ -109,7 +106,7 @@ class Memo:
     def _look_up(
         self, key: str, not_stored: str, args: Arguments, kwargs: Keywords
     ) -> tuple[Decoded | None, Steps[Outcome | None] | None]:
-        """A hit, a story that computes the result, or a hit with a story that refreshes it."""
+        """`call` with its key."""
         try:
             entries = self.entries_in_force()
             looked: Looked = entries.near(key) or entries.ask(entries.cache.breaker, entries.look_up, key)

@@ -60,6 +60,8 @@ class _Annotations(dict[str, Any]):
 class _Plain(Generic[P, R]):
     """What both kinds have and never waits for a store."""
 
+    _is_bound = False
+
     if TYPE_CHECKING:
         # Not annotated, or `f.__annotations__` would be those of this class and not those of the function.
         _self_memo = cast("Memo", None)
@@ -121,13 +123,16 @@ class _Sync(_Plain[P, R], SyncMany[P, R]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The result: stored, or computed and stored."""
-        memo, given = self._self_memo, self._self_with_owner(args)
+        memo = self._self_memo
+        given = self._self_with_owner(args) if type(self)._is_bound else args  # wrapt takes long to look up the method
         # The frames of `Memo.play` and `short_tracebacks` would be more of them for each level of a recursive function.
         try:
             hit, story = memo.call(given, kwargs)
-            if hit is not None or story is None:
-                result: R = hit.value  # type: ignore[union-attr, assignment]  # one of them is there
-                return result
+            if hit is not None:
+                if story is not None:
+                    memo.begin([(story, given, kwargs)])
+                return hit.value  # type: ignore[return-value]
+            assert story is not None
             with closing(story):
                 outcome = memo.go_on(story)
                 while isinstance(outcome, Compute):
@@ -274,6 +279,7 @@ class BoundCachedFunction(_BoundFunction):
 
 class _BoundSync(_Sync[P, R], BoundCachedFunction):
     __annotations__ = _Annotations()
+    _is_bound = True
 
 
 class _BoundAsync(_Async[P, R], BoundCachedFunction):
