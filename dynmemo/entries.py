@@ -213,26 +213,25 @@ class Entries:
         entry, last = self._near_entries.get(key), self._generations.last.get(self._fn)
         if entry is None or last is None:
             return None
-        row, opened, of, fresh_until, until, _, found, codec = entry
-        generation, believed_until = last
+        row, (generation, believed_until) = entry.row, last
         now, moment = self._clock(), self._generations.clock()
         if (
-            now >= until
+            now >= entry.until
             or moment >= believed_until
-            or moment >= fresh_until
+            or moment >= entry.fresh_until
             or (row.gen != generation and not generation.covers(row.gen, key, self._program))
-            or codec is not self._codec
+            or entry.codec is not self._codec
         ):
             return None
-        if of is not None:
+        if entry.version is not None:
             if version is ASK and not self._breaker.is_open:
                 version = self._version()
                 self._stats.count()
-            if version is not of:
+            if version is not entry.version:
                 return None
         try:
             self._near_entries.move_to_end(key)
-            return found or Looked(row, self._decode(opened, now=now), True)
+            return entry.found or Looked(row, self._decode(entry.opened, now=now), True)
         except (KeyError, UnreadableValueError):  # another thread has removed it, or it can no longer be read here
             return None
 
@@ -332,7 +331,8 @@ class Entries:
             return Looked(row, unreadable=UnreadableValueError(message, cause="missing"))
         try:
             opened = self._open(row.value, key=self._partition_key(key))
-            looked = Looked(row, self._decode(opened, now=now), is_kept=is_kept)
+            looked = Looked(row, self._decode(opened, now=now))
+            looked.is_kept = is_kept
         except UnreadableValueError as error:
             # The deadline that the envelope swears to has passed, though the row says otherwise: a plain miss.
             return Looked(row, unreadable=None if error.cause == "expired" else error)
@@ -347,12 +347,11 @@ class Entries:
             return
         until = usable_until(row, opened.header.deadline, self._refresh_after)
         size = len(row.value) * (2 if opened.header.encrypted else 1)  # and decrypted
-        entry = NearEntry(row, opened, reading.version, reading.fresh_until, until, size, codec=self._codec)
         beside = footprint(decoded.value)
-        if beside is not None:
-            found = Looked(row, decoded, is_near=True)
-            entry = entry._replace(size=size + beside, found=found)
-        self._near.put(key, entry, reading.drops)
+        found = None if beside is None else Looked(row, decoded, True)
+        version, fresh_until, drops = reading
+        entry = NearEntry(row, opened, version, fresh_until, until, size + (beside or 0), found, self._codec)
+        self._near.put(key, entry, drops)
 
     def decode(self, key: str, content: bytes | Content) -> Decoded:
         """An object of its own from stored bytes. Raises `UnreadableValueError`."""

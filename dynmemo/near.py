@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dynmemo import expiry
@@ -34,6 +35,10 @@ _MOST_DROPPED = 1_000
 """Keys of which it is remembered when they were dropped. Of others no row is kept whose reading began before that."""
 
 
+_HOLDERS = frozenset({tuple, frozenset})
+"""Exact types that nothing can change but what they hold."""
+
+
 class Reading(NamedTuple):
     """What was known when the reading of a row began that may become a near entry."""
 
@@ -45,7 +50,8 @@ class Reading(NamedTuple):
     """How often something had been dropped."""
 
 
-class NearEntry(NamedTuple, Generic[T]):
+@dataclass(slots=True)  # as `Decoded`
+class NearEntry(Generic[T]):
     """A row as it was read, with what came of it."""
 
     row: Item
@@ -133,12 +139,17 @@ def usable_until(row: Item, deadline: int | None, refresh_after: float) -> float
 
     Then it, or its value by the deadline that was signed with it, has expired, or use is to move its sliding window.
     """
-    ends = (expiry.expires_at(row), deadline, expiry.refresh_due(row, refresh_after))
-    return min(end for end in (*ends, math.inf) if end is not None)
+    until = math.inf if deadline is None else deadline
+    if row.ttl_date is None:  # then nothing moves, either
+        return until
+    ends = (expiry.expires_at(row), expiry.refresh_due(row, refresh_after))
+    return min(until, *(end for end in ends if end is not None))
 
 
 def footprint(value: object) -> int | None:
     """Bytes in memory of a value that nobody can change; None if somebody could, or if it takes more than `LARGEST`."""
+    if type(value) not in LEAVES and type(value) not in _HOLDERS:  # most are a dict or a frame
+        return None
     size, seen, waiting = 0, set[int](), [value]
     while waiting:
         one: Any = waiting.pop()
@@ -148,7 +159,7 @@ def footprint(value: object) -> int | None:
         size += sys.getsizeof(one)
         if size > LARGEST:
             return None
-        if type(one) in {tuple, frozenset}:
+        if type(one) in _HOLDERS:
             waiting.extend(one)
         elif type(one) not in LEAVES:
             return None

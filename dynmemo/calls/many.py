@@ -392,9 +392,8 @@ class _Options:
         first, size = 0, SIZES[-1]
         try:
             with self.tally(items, lazy=True) as tally:
-                while window := list(islice(rows, size)):
-                    sweep = self.sweep(function, window, tally, first=first)
-                    first, size = first + len(window), sweep.size
+                while (sweep := self.sweep(function, islice(rows, size), tally, first=first)).results:
+                    first, size = first + len(sweep.results), sweep.size
                     yield from _popped(sweep.results)
         except BaseException as error:
             shorten(error)
@@ -404,9 +403,8 @@ class _Options:
         first, size = 0, SIZES[-1]
         try:
             with self.tally(items, lazy=True) as tally:
-                while window := list(islice(rows, size)):
-                    sweep = await self.sweep_async(function, window, tally, first=first)
-                    first, size = first + len(window), sweep.size
+                while (sweep := await self.sweep_async(function, islice(rows, size), tally, first=first)).results:
+                    first, size = first + len(sweep.results), sweep.size
                     for result in _popped(sweep.results):
                         yield result
         except BaseException as error:

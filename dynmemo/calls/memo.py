@@ -370,12 +370,9 @@ class Memo:
         """The key of a call, as `Cache.get` takes it."""
         return self.key_and_reason(args, kwargs)[0]
 
-    def key_and_reason(self, args: Arguments, kwargs: Keywords, code: str | None = None) -> tuple[str, str]:
-        """The key of a call, and why its result must not be stored; empty where it may be.
-
-        `code` is the code part, for who has asked for it just now.
-        """
-        return self.arguments.key(self.fn, self.identity.current() if code is None else code, args, kwargs)
+    def key_and_reason(self, args: Arguments, kwargs: Keywords) -> tuple[str, str]:
+        """The key of a call, and why its result must not be stored; empty where it may be."""
+        return self.arguments.key(self.fn, self.identity.current(), args, kwargs)
 
     def entries(self) -> Entries:
         """The entries of this function in the cache that is in force now."""

@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from dynmemo._process import chance
@@ -23,7 +23,7 @@ from dynmemo.calls.miss import Elsewhere, Failed, Sleep, Work, compute
 from dynmemo.codec import CannotSerialize
 from dynmemo.defaults import is_disabled
 from dynmemo.entries import Computed
-from dynmemo.errors import UnhashableArgumentError, UnreadableValueError, ValueTooLargeError
+from dynmemo.errors import InvalidOptionError, UnhashableArgumentError, UnreadableValueError, ValueTooLargeError
 from dynmemo.expiry import parse_wait
 from dynmemo.failures import OutOfOrder
 from dynmemo.item import settled
@@ -79,6 +79,12 @@ class Call:
     """Since when (monotonic) the sweep has had nothing to do but to wait for calls such as this."""
     waits: bool = False
     """Whether to wait for who computes it, as a call by itself does."""
+
+    def has_arguments_of(self, other: Call) -> bool:
+        """Whether both are made with the very same objects."""
+        if not all(map(is_, self.args, other.args)) or len(self.args) != len(other.args):
+            return False
+        return self.kwargs.keys() == other.kwargs.keys() and all(map(is_, self.kwargs.values(), other.kwargs.values()))
 
 
 class Sweep:
@@ -486,27 +492,31 @@ class Sweep:
 
 
 def _calls(function: Any, rows: Iterable[Row], first: int) -> tuple[list[Call], int]:
-    """The calls of a sweep, equal ones once, and how many rows there are."""
+    """The calls of a sweep, equal ones once, and how many rows there are. Each has its key before the next is drawn."""
     memo: Memo = function._self_memo
+    with_owner = function._self_with_owner
     calls: dict[str, Call] = {}
-    place, rows = 0, iter(rows)
-    # Nothing that could change the code runs between the items of one portion.
-    while portion := list(islice(rows, SIZES[0])):
-        code = memo.identity.current()
-        for args, kwargs in portion:
-            given = function._self_with_owner(args)
-            try:
-                key, not_stored = memo.key_and_reason(given, kwargs, code)
-            except Exception as error:
-                if type(error) not in (TypeError, UnhashableArgumentError):
-                    error.add_note(f"This was item {first + place}.")
-                    raise
-                raise type(error)(f"item {first + place}: {error}") from None
-            if key in calls:
-                calls[key].others.append((place, (given, kwargs)))
-            else:
-                calls[key] = Call(key, not_stored, given, kwargs, place)
-            place += 1
+    before: Call | None = None
+    place = 0
+    for args, kwargs in rows:
+        given = with_owner(args)
+        try:
+            call = Call(*memo.key_and_reason(given, kwargs), given, kwargs, place)
+        except Exception as error:
+            if type(error) not in (TypeError, UnhashableArgumentError):
+                error.add_note(f"This was item {first + place}.")
+                raise
+            raise type(error)(f"item {first + place}: {error}") from None
+        known = calls.setdefault(call.key, call)
+        if known is not call:
+            known.others.append((place, (given, kwargs)))
+        if before is not None and before.key != call.key and before.has_arguments_of(call):
+            raise InvalidOptionError(
+                f"item {first + place} has the very objects of the item before, and they, or what the function reads, "
+                "were changed in between. Items are drawn before they are computed: let each have objects of its own"
+            )
+        before = call
+        place += 1
     return list(calls.values()), place
 
 

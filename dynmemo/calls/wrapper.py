@@ -128,11 +128,10 @@ class _Sync(_Plain[P, R], SyncMany[P, R]):
         # The frames of `Memo.play` and `short_tracebacks` would be more of them for each level of a recursive function.
         try:
             hit, story = memo.call(given, kwargs)
-            if hit is not None:
+            if hit is not None or story is None:
                 if story is not None:
                     memo.begin([(story, given, kwargs)])
-                return hit.value  # type: ignore[return-value]
-            assert story is not None
+                return hit.value  # type: ignore[union-attr, return-value]  # one of them is there
             with closing(story):
                 outcome = memo.go_on(story)
                 while isinstance(outcome, Compute):

@@ -348,13 +348,15 @@ class Codec:
             identity: Hashable = None
             if isinstance(data, _IN_MEMORY):
                 view, is_own = memoryview(data), False
+                header = read_header(data)
                 body: Iterable[Bytes] = [view[:-TRAILER_SIZE]]
             else:
                 view, is_own = data.load(mapped=not self._mode), True
+                header = read_header(view)
                 identity = None if self._mode else data.identity
                 # What may be a map is not read through it: all of the file would count as memory of this process.
                 body = [view[:-TRAILER_SIZE]] if identity is None else data.pieces(len(view) - TRAILER_SIZE)
-            header, place = read_header(view), key.encode()
+            place = key.encode()
             if identity is not None and (key, identity) in self._verified:
                 seal = self._seals[0]
             else:
@@ -409,11 +411,13 @@ class Codec:
         """The seal under which an envelope was written for `key`; nothing may be decoded before this."""
         if header.flags & _MODE != self._mode:
             raise self._wrong_mode(header)
-        known = [seal for seal in self._seals if seal.key_id == header.key_id]
-        for seal in known:
-            if seal.equals(seal.trailer(key, body, is_large=header.length >= THREADS_FROM), trailer):
-                return seal
-        if known:
+        is_known = False
+        for seal in self._seals:
+            if seal.key_id == header.key_id:
+                is_known = True
+                if seal.equals(seal.trailer(key, body, is_large=header.length >= THREADS_FROM), trailer):
+                    return seal
+        if is_known:
             raise UnreadableValueError(
                 "the stored bytes are damaged, or were written under another key", cause="digest"
             )

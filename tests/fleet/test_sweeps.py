@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynmemo import Progress, UnhashableArgumentError, clear
+from dynmemo import InvalidOptionError, Progress, UnhashableArgumentError, clear
 from dynmemo.calls import sweep
 from dynmemo.calls.sweep import SIZES
 from dynmemo.leases import flights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tests.fleet.helpers import Worker
 
@@ -90,6 +90,41 @@ def test_a_lazy_sweep_takes_few_items_ahead_and_few_at_first(worker: Callable[..
     assert ahead[0] < SIZES[-1]
     assert max(ahead) < SIZES[0]
     assert function.cache_info().computed == 7
+
+
+def test_an_item_is_what_it_was_when_it_was_drawn(worker: Callable[..., Worker]) -> None:
+    one = worker()
+    function = one.decorate(lambda row: sum(row))
+    function.warm([[0], [1], [2]])
+    one.trips.clear()
+
+    def rows() -> Iterator[list[int]]:
+        for x in range(3):
+            row = [x]
+            yield row
+            row[0] = 7
+
+    assert function.map(rows()) == list(function.map(rows(), lazy=True)) == [0, 1, 2]
+    assert set(one.trips) == {"read_many"}
+    assert function.cache_info().computed == 3
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_one_object_again_and_again_is_refused(worker: Callable[..., Worker], *, lazy: bool) -> None:
+    function = worker().decorate(lambda row, scale=1: sum(row) * scale)
+    row = [0]
+
+    def rows(values: Iterable[int]) -> Iterator[list[int]]:
+        for x in values:
+            row[0] = x
+            yield row
+
+    assert list(function.map(rows([4, 4]), lazy=lazy)) == [4, 4]
+    with pytest.raises(InvalidOptionError, match="item 2 has the very objects of the item before"):
+        list(function.map(rows([4, 4, 5]), lazy=lazy))
+    with pytest.raises(InvalidOptionError, match="item 1 has"):
+        list(function.starmap(({"row": each, "scale": 2} for each in rows([4, 5])), lazy=lazy))
+    assert function.cache_info().computed == 1
 
 
 def test_values_outside_of_their_rows_come_whole(worker: Callable[..., Worker]) -> None:

@@ -224,8 +224,8 @@ class SqliteStore(Store):
             found: dict[str, Item] = {}
             for start in range(0, len(keys), BATCH):
                 batch = [PREFIX + key for key in keys[start : start + BATCH]]
-                for key, *row in cursor.execute(_READ_MANY % ", ".join("?" * len(batch)), batch):
-                    found[key[len(PREFIX) :]] = Item(*row) if row[_PARTS] is None else _item(row)
+                for row in cursor.execute(_READ_MANY % ", ".join("?" * len(batch)), batch):
+                    found[row[0][len(PREFIX) :]] = _item(row[1:])
             return found
 
         found = self._run(act, "read_many")
