@@ -219,10 +219,13 @@ class Entries:
             now >= entry.until
             or moment >= believed_until
             or moment >= entry.fresh_until
-            or (row.gen != generation and not generation.covers(row.gen, key, self._program))
             or entry.codec is not self._codec
         ):
             return None
+        if entry.generation is not generation:  # the one for which it was found to count
+            if not generation.covers(row.gen, key, self._program):
+                return None
+            entry.generation = generation
         if entry.version is not None:
             if version is ASK and not self._breaker.is_open:
                 version = self._version()

@@ -68,6 +68,8 @@ class NearEntry(Generic[T]):
     """What a look-up gives, where everybody may be given the same: nobody can change the value."""
     codec: object = None
     """Who has read it; another one may read the same bytes otherwise, or not at all."""
+    generation: str | None = None
+    """The last one for which it was found to count."""
 
 
 class Near(Generic[T]):
