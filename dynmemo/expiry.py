@@ -20,6 +20,9 @@ from dynmemo.item import LATEST_TIME, Item
 Duration = float | timedelta | str
 Ttl = Duration | datetime
 
+NEVER = "never"
+"""As `ttl`: without a hard deadline, whatever the cache's default is."""
+
 DURATIONS = "seconds, a timedelta, or text such as '90s', '5min', '1h30m', '24 hours', '7d' or '1w'"
 _SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _UNITS = {
@@ -106,7 +109,7 @@ class Lifetime(NamedTuple):
             window = round(parse_lasting(sliding, "sliding", now) * TICKS_PER_SECOND)
         if isinstance(ttl, datetime):
             return cls(absolute=_absolute(ttl, now), window=window)
-        if ttl is None:
+        if ttl is None or (isinstance(ttl, str) and ttl == NEVER):
             return cls(window=window)
         return cls(relative=parse_lasting(ttl, "ttl", now), window=window)
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from dynmemo.counters import Meter
     from dynmemo.expiry import Duration, Ttl
     from dynmemo.item import Item, Store
 
@@ -263,23 +264,35 @@ class Cache(ByKey):
 
     @classmethod
     @short_tracebacks
-    def from_url(cls, url: str) -> Cache:
-        """The cache of a URL; equal URLs share one cache per process.
+    def from_url(cls, url: str, **options: Any) -> Cache:
+        """The cache of a URL; equal URLs with equal options share one cache per process.
 
         ``dynamodb://weather_cache?region=eu-west-1&create_table_if_not_exists=true`` or
         ``sqlite:////absolute/path.db``; every plain option of the constructors can stand there.
+
+        Args:
+            options: of the constructor, in place of those in the URL.
 
         Example:
             >>> Cache.from_url("sqlite:///cache.db") is Cache.from_url("sqlite:///cache.db")
             True
 
         Raises:
-            InvalidOptionError: for a URL that is not of this form.
+            InvalidOptionError: for a URL that is not of this form, and for an option that there is not.
         """
         kind, arguments = parse_url(url)
         if kind == "sqlite":
             arguments["path"] = checked_path(arguments["path"])
-        return _shared(kind, arguments)
+        for name in options:
+            if name not in parameters_of(CONSTRUCTORS[kind]) or name in {"path", "table_name"}:
+                raise InvalidOptionError(f"{name!r} is no option of a {kind} cache, see help(dynmemo.Cache.{kind})")
+        return _shared(kind, {**arguments, **options})
+
+    def metered(self, meter: Meter) -> Cache:
+        """The same cache, connections included, that also counts its requests in `meter`."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__, store=self.store.metered(meter), _pool=None)
+        return twin
 
     def region(self, name: str) -> Region:
         """The part of this cache with that name: its keys are its own, and it can be forgotten by one write.

@@ -59,7 +59,8 @@ class ByKey:
 
     All of them raise `StoreUnavailableError` when the store does not answer, `InvalidTableError` when the DynamoDB
     table cannot serve, and `InvalidOptionError` for keys, values and times of a wrong kind. Times are seconds, a
-    `timedelta`, or text such as ``"90s"`` and ``"24h"``; `ttl`, the hard deadline, may be an aware `datetime`, too.
+    `timedelta`, or text such as ``"90s"`` and ``"24h"``; `ttl`, the hard deadline, may be an aware `datetime`, too, or
+    ``"never"``, which counts also where the cache has a `default_ttl`.
     """
 
     @property
@@ -79,6 +80,10 @@ class ByKey:
     def _gen(self, row: Item | None = None) -> str | None:
         """The generation of which a live row is, None where that does not matter. May ask the store about `row`."""
         return None
+
+    def partition_key(self, key: str) -> str:
+        """The key as it stands in the table."""
+        return self._cache.store.partition_key(self._row_key(key))
 
     def get(self, key: str) -> bytes | None:
         """The value, or None; a sliding window starts anew. Where that fails it is logged, and the value given."""

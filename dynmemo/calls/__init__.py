@@ -246,7 +246,7 @@ def dynamo_cached(func: Any = None, /, **options: Any) -> Any:
 
     Args:
         ttl: hard deadline: seconds, a `timedelta`, text such as ``"90s"``, ``"1h30m"``, ``"24h"``, ``"7d"``, an aware
-            `datetime`, or a callable of the result that returns one of these or None. Default: the cache's
+            `datetime`, ``"never"``, or a callable of the result that returns one of these or None. Default: the cache's
             `default_ttl`, which is "never expires". A result whose time has run out is returned and not stored.
         sliding: idle window, a duration as `ttl`: the entry lives on while it is used, never past `ttl`. Default: none.
         cache: a `Cache` or a URL. Default: the one given to `configure`, else ``DYNMEMO_URL``, else one SQLite file

@@ -319,6 +319,11 @@ def test_a_region_has_keys_of_its_own(cache: Cache) -> None:
     assert (sessions.get("a"), others.get("a"), cache.get("a")) == (b"mine", None, b"plain")
 
 
+def test_the_partition_key_is_the_one_in_the_table(cache: Cache) -> None:
+    assert cache.partition_key("a#1") == "dc:a#1"
+    assert cache.region("web:sessions").partition_key("a#1") == "dc:web%3Asessions::a%231"
+
+
 def test_the_rows_of_a_region_say_whose_they_are(cache: Cache) -> None:
     cache.region("web:sessions").set("a", b"x", ttl=60)
     row = cache.store.read("web%3Asessions::a")

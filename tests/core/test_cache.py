@@ -162,6 +162,28 @@ def test_default_ttl_is_used_where_no_ttl_is_given(make: MakeCache) -> None:
     assert [row(cache, key).ttl_deadline for key in "abc"] == [1_700_003_600, 1_700_003_600, 1_700_000_010]
 
 
+def test_never_is_said_also_where_there_is_a_default_ttl(make: MakeCache) -> None:
+    cache = make(default_ttl="1h")
+    cache.set("a", b"x", ttl="never")
+    cache.set("b", b"x", ttl="never", sliding=60)
+    assert [(row(cache, key).ttl_date, row(cache, key).ttl_deadline) for key in "ab"] == [
+        (None, None),
+        (1_700_000_060, None),
+    ]
+    assert cache.touch("b", ttl="never")
+    assert row(cache, "b") == row(cache, "a")._replace(etag=row(cache, "b").etag)
+    calls = []
+
+    @dynamo_cached(cache=cache, ttl="never")
+    def function() -> None:
+        calls.append(1)
+
+    function()
+    entry = function.entry()
+    assert entry is not None
+    assert entry.expires_at is None
+
+
 def test_a_value_over_the_limit_is_refused_and_the_old_one_stays(make: MakeCache) -> None:
     cache = make(max_value_bytes=3)
     cache.set("a", b"abc")

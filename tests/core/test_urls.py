@@ -167,6 +167,17 @@ def test_equal_urls_share_one_cache(tmp_path: Path) -> None:
     assert Cache.from_url("dynamodb://tab?region=a&profile=b") is Cache.from_url("dynamodb://tab?profile=b&region=a")
 
 
+def test_options_take_the_place_of_those_in_a_url(tmp_path: Path) -> None:
+    url = f"sqlite:///{(tmp_path / 'a.db').as_posix()}?default_ttl=1h"
+    made = Cache.from_url(url, default_ttl="2h", secret=["one" * 8, "two" * 8], refresh_after=None)
+    assert (made.default_ttl, len(made.secrets), made.refresh_after) == (7200, 2, None)
+    assert made is Cache.from_url(url, default_ttl="2h", secret=("one" * 8, "two" * 8))
+    assert made is not Cache.from_url(url, default_ttl="2h")
+    for name in ("path", "near", "max_size"):
+        with pytest.raises(InvalidOptionError, match=rf"'{name}' is no option of a sqlite cache"):
+            Cache.from_url(url, **{name: "x"})
+
+
 def test_times_of_every_form_survive_in_a_url(tmp_path: Path) -> None:
     made = Cache.sqlite(tmp_path / "cache.db", default_ttl=timedelta(hours=1), lease_seconds="20s")
     assert made.url is not None
