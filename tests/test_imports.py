@@ -38,6 +38,7 @@ ROOMS = [
     "generations",
     "cache",
     "defaults",
+    "integrations",
     "leases",
     "purging",
     "transfer",
@@ -67,6 +68,7 @@ KNOWN_ONLY_TO = {
     "typer": {"cli", "__main__"},
     # Whoever shows something in a notebook asks it for its display.
     "IPython": {"magics", "calls.display"},
+    **{name: {f"integrations.{name}"} for name in ("django", "cachelib", "litestar", "starsessions", "key_value")},
 }
 
 HEAVY = ("boto3", "botocore", "numpy", "pandas", "cloudpickle", "IPython")
