@@ -18,8 +18,8 @@ from dynmemo.item import LATEST_TIME, Item, Parts
 from dynmemo.purging import purge
 from dynmemo.stores.sqlite import SqliteStore
 from dynmemo.testing import Clock
+from dynmemo.testing.together import at_once
 from tests.proxy import denied
-from tests.waiting import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

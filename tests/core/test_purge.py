@@ -17,8 +17,8 @@ from dynmemo.item import SEGMENTS, Item, Parts, Written
 from dynmemo.parts import new_write_id, owner, part_key
 from dynmemo.purging import SAMPLE_ROWS, purge
 from dynmemo.stores.sqlite import PAGE
+from dynmemo.testing.together import until
 from tests.proxy import Proxy, denied, error
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,8 @@ from dynmemo.failures import FAILURES, LONGEST_COOL_DOWN, PROBE_SECONDS, WRITING
 from dynmemo.item import Item
 from dynmemo.keys import lease_key
 from dynmemo.stores.sqlite import SqliteStore
+from dynmemo.testing.together import until
 from tests.proxy import Proxy, denied
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

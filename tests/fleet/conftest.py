@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dynmemo.testing.together import until
 from tests.fleet.helpers import Fleet, SpiedDynamoDB, SpiedSqlite, Worker
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,7 +20,7 @@ from dynmemo import Cache, dynamo_cached
 from dynmemo.cache.options import parse_url
 from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.sqlite import SqliteStore
-from tests.waiting import until
+from dynmemo.testing.together import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

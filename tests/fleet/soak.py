@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynmemo import dynamo_cached
-from tests.waiting import until
+from dynmemo.testing.together import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from dynmemo.testing import Clock
+from dynmemo.testing.together import until
 from tests.fleet.helpers import Work
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

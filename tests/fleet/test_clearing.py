@@ -13,8 +13,8 @@ import dynmemo
 from dynmemo.generations import RECHECK_SECONDS, Generations
 from dynmemo.item import Item
 from dynmemo.testing import Clock
+from dynmemo.testing.together import until
 from tests.fleet.helpers import Work, done, notes
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

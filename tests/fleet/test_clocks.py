@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynmemo.item import Item
+from dynmemo.testing.together import until
 from tests.fleet.helpers import Work
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from dynmemo.testing.together import until
 from tests.fleet.helpers import ROOT, Work, done
 from tests.fleet.worker import KEYS, THREADS
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

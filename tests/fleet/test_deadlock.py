@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynmemo.leases import is_deadlock
+from dynmemo.testing.together import until
 from tests.fleet.helpers import done, notes
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

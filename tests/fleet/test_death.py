@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from dynmemo.item import Item
+from dynmemo.testing.together import until
 from tests.fleet.helpers import Work, can_fork, done, notes, on_posix
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,9 @@ from dynmemo.calls import miss
 from dynmemo.generations import RECHECK_SECONDS, WAITING_SECONDS
 from dynmemo.leases import Watch
 from dynmemo.stores.dynamodb.connection import CONNECTIONS
+from dynmemo.testing.together import until
 from tests.fleet.helpers import Work
 from tests.fleet.test_clearing import clocked
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Item
 from dynmemo.stores.sqlite import SqliteStore
 from dynmemo.testing import Clock
+from dynmemo.testing.together import until
 from tests.fleet.helpers import Work
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

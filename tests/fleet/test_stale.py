@@ -13,8 +13,8 @@ import pytest
 from dynmemo import Cache, dynamo_cached, expiry
 from dynmemo.stores.sqlite import SqliteStore
 from dynmemo.testing import Clock
+from dynmemo.testing.together import until
 from tests.fleet.helpers import Work
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

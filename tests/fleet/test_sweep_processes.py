@@ -12,11 +12,11 @@ import pytest
 
 from dynmemo import Cache, StoreUnavailableError, dynamo_cached
 from dynmemo.purging import clear_functions
+from dynmemo.testing.together import until
 from tests.fleet.helpers import ROOT, Fleet, done, on_posix
 from tests.fleet.worker import ITEMS
 from tests.notebooks.kernels import kernel
 from tests.proxy import Proxy, denied
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

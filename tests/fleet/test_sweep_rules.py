@@ -12,7 +12,7 @@ from dynmemo.entries import Entries
 from dynmemo.item import Item
 from dynmemo.leases import watch
 from dynmemo.testing import Clock
-from tests.waiting import until
+from dynmemo.testing.together import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynmemo import clear, configure, dynamo_cached, generations
+from dynmemo.testing.together import until
 from tests.fleet.helpers import note, patient
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynmemo.leases import Flights, Waited, led
-from tests.waiting import at_once, until
+from dynmemo.testing.together import at_once, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

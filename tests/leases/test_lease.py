@@ -15,8 +15,8 @@ from dynmemo.leases import Lease, Spot, Verdict, Watch
 from dynmemo.leases.lease import BEATS_PER_LEASE, TRIES_PER_BEAT
 from dynmemo.leases.owner import owner_name
 from dynmemo.origin import holder_text
+from dynmemo.testing.together import at_once
 from tests.leases.helpers import DOWN, FN, GENERATION, START, Bench, held, read, value, verdict_of
-from tests.waiting import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable

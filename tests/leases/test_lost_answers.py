@@ -11,9 +11,9 @@ from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Refused
 from dynmemo.leases import Leases, Spot
 from dynmemo.stores.dynamodb import DynamoDBStore
+from dynmemo.testing.together import until
 from tests.leases.helpers import FN, GENERATION, held, read, value
 from tests.proxy import LoseAnswer, error
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

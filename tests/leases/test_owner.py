@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynmemo.leases.owner import is_gone, owner_name, settle
+from dynmemo.testing.together import until
 from tests.pythons import printed
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,8 @@ import pytest
 from dynmemo.item import Expect
 from dynmemo.leases import Flights, Leases, Spot
 from dynmemo.stores.sqlite import SqliteStore
+from dynmemo.testing.together import at_once, until
 from tests.leases.helpers import FN, GENERATION, Bench, Trips, call, held, read, value
-from tests.waiting import at_once, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

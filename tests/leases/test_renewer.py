@@ -14,8 +14,8 @@ from dynmemo.item import Expect
 from dynmemo.leases import Leases, Spot
 from dynmemo.leases.lease import Renewer, renewer
 from dynmemo.parts import DAY
+from dynmemo.testing.together import at_once, until
 from tests.leases.helpers import DOWN, FN, GENERATION, START, Bench, Trips, held, read, value
-from tests.waiting import at_once, until
 
 if TYPE_CHECKING:
     from pathlib import Path

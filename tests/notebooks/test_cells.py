@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynmemo import Cache
+from dynmemo.testing.together import until
 from tests.notebooks.kernels import kernel
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from dynmemo.item import Item
 from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.dynamodb.rows import encode
-from tests.stores.contract import StoreContract
+from dynmemo.testing import StoreContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +21,15 @@ if TYPE_CHECKING:
 
 
 class TestDynamoDBStore(StoreContract):
+    PREFIX: str | None = None
+
+    @pytest.fixture
+    def open_store(self, dynamodb_table: str, dynamodb_endpoint: str) -> Callable[[], Store]:
+        return partial(DynamoDBStore, dynamodb_table, endpoint_url=dynamodb_endpoint, partition_key_prefix=self.PREFIX)
+
     @pytest.fixture
     def store(self, dynamodb_table: str, own_client: DynamoDBClient) -> Store:
+        # A client that is made once for all tests, because that takes longer than a test.
         return DynamoDBStore(dynamodb_table, client_factory=lambda: own_client)
 
     @pytest.fixture
@@ -39,10 +47,12 @@ class TestDynamoDBStore(StoreContract):
 class TestDynamoDBStoreWithPrefix(TestDynamoDBStore):
     """Rows without prefix and with a longer one lie in the same table, and must not show."""
 
+    PREFIX = "session"
+
     @pytest.fixture
     def store(self, dynamodb_table: str, own_client: DynamoDBClient) -> Store:
         for prefix in (None, "sessions", "my:session"):
             neighbour = DynamoDBStore(dynamodb_table, partition_key_prefix=prefix, client_factory=lambda: own_client)
             for key in ("k", "a:1", "session:dc:k"):
                 neighbour.write(key, Item(value=b"another's", fn="f"))
-        return DynamoDBStore(dynamodb_table, partition_key_prefix="session", client_factory=lambda: own_client)
+        return DynamoDBStore(dynamodb_table, partition_key_prefix=self.PREFIX, client_factory=lambda: own_client)

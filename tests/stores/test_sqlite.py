@@ -10,6 +10,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,8 +19,9 @@ from dynmemo.counters import Meter
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Expect, Item
 from dynmemo.stores.sqlite import SqliteStore, schema
+from dynmemo.testing import StoreContract
+from dynmemo.testing.contract.helpers import existing, put
 from tests.pythons import printed
-from tests.stores.contract import StoreContract, existing, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,10 +45,8 @@ def store(path: Path) -> Iterator[SqliteStore]:
 
 class TestContract(StoreContract):
     @pytest.fixture
-    def store(self, path: Path) -> Iterator[SqliteStore]:
-        store = SqliteStore(path)
-        yield store
-        store.close()
+    def open_store(self, path: Path) -> Callable[[], SqliteStore]:
+        return partial(SqliteStore, path, busy_timeout=60)
 
     @pytest.fixture
     def put_foreign(self, path: Path, store: SqliteStore) -> Callable[[str, Item], None]:

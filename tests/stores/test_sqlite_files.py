@@ -21,7 +21,7 @@ from dynmemo.stores import sqlite
 from dynmemo.stores.sqlite import FILE_FROM, SqliteStore
 from dynmemo.stores.sqlite.file import Cursor
 from dynmemo.testing import Clock
-from tests.stores.contract import existing, put
+from dynmemo.testing.contract.helpers import existing, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,7 +18,7 @@ from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused, Written
 from dynmemo.parts import bytes_of
 from dynmemo.stores.sqlite import SqliteStore, file, schema
-from tests.stores.contract import existing, put
+from dynmemo.testing.contract.helpers import existing, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ import dynmemo.stores.sqlite as statements
 from dynmemo.item import Item
 from dynmemo.stores.sqlite import SqliteStore, file, upkeep
 from dynmemo.testing import Clock
-from tests.stores.contract import existing, put
+from dynmemo.testing.contract.helpers import existing, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,9 +22,9 @@ from dynmemo.calls.display import Display, Notice
 from dynmemo.item import Item
 from dynmemo.leases.owner import owner_name
 from dynmemo.origin import holder_text
+from dynmemo.testing.together import until
 from tests.fleet.helpers import ROOT, on_posix
 from tests.notebooks.kernels import kernel
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

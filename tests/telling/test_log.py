@@ -16,8 +16,8 @@ import dynmemo
 from dynmemo import InvalidOptionError, dynamo_cached, telling
 from dynmemo.item import Item
 from dynmemo.leases import flights
+from dynmemo.testing.together import until
 from tests.pythons import ran
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
