@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.literals import ScalarAttributeTypeType
 
 # A busy machine must fail no test: generating examples has no deadline, and none is too slow.
 hypothesis.settings.register_profile("dynmemo", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -134,20 +135,29 @@ def dynamodb_client(dynamodb_endpoint: str) -> Iterator[DynamoDBClient]:
 
 
 @pytest.fixture(scope="session")
-def dynamodb_new_table(dynamodb_client: DynamoDBClient) -> Callable[[], str]:
-    """Makes a table with the partition key `id` and the TTL attribute `ttl_date`, and gives its name."""
+def dynamodb_new_table(dynamodb_client: DynamoDBClient) -> Callable[..., str]:
+    """Makes a table, and gives its name."""
 
-    def create() -> str:
-        name = f"dynmemo-{uuid.uuid4().hex}"
+    def create(
+        name: str | None = None,
+        key: str = "id",
+        *,
+        kind: ScalarAttributeTypeType = "S",
+        sort_key: str | None = None,
+        ttl: str | None = "ttl_date",
+    ) -> str:
+        name = name or f"dynmemo-{uuid.uuid4().hex}"
+        names = [key, sort_key] if sort_key else [key]
         dynamodb_client.create_table(
             TableName=name,
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": each, "AttributeType": kind} for each in names],
+            KeySchema=[{"AttributeName": each, "KeyType": "RANGE" if each == sort_key else "HASH"} for each in names],
             BillingMode="PAY_PER_REQUEST",
         )
-        dynamodb_client.update_time_to_live(
-            TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl_date"}
-        )
+        if ttl:
+            dynamodb_client.update_time_to_live(
+                TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": ttl}
+            )
         return name
 
     return create

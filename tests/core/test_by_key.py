@@ -16,35 +16,15 @@ from dynmemo.cache import by_key
 from dynmemo.generations import Generations
 from dynmemo.item import LATEST_TIME, Item, Parts
 from dynmemo.purging import purge
-from dynmemo.stores.sqlite import SqliteStore
 from dynmemo.testing import Clock
 from dynmemo.testing.together import at_once
 from tests.proxy import denied
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from dynmemo.item import Store
     from tests.proxy import Proxy
-
-
-@pytest.fixture(params=["sqlite", "dynamodb"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store
-    if request.param == "sqlite":
-        made = SqliteStore(tmp_path / "cache.db")
-    else:
-        from dynmemo.stores.dynamodb import DynamoDBStore
-
-        made = DynamoDBStore(
-            request.getfixturevalue("dynamodb_table"),
-            endpoint_url=request.getfixturevalue("dynamodb_endpoint"),
-            partition_key_name="id",
-            ttl_attribute_name="expires",  # not the table's own: its engine would delete what lies in the clock's past
-        )
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from dynmemo.stores.sqlite import SqliteStore
 from dynmemo.testing import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from dynmemo.item import Store
@@ -31,24 +30,6 @@ NOW = 1_700_000_000.25
 @pytest.fixture
 def clock() -> Clock:
     return Clock(NOW)
-
-
-@pytest.fixture(params=["sqlite", "dynamodb"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store
-    if request.param == "sqlite":
-        made = SqliteStore(str(tmp_path / "cache.db"))
-    else:
-        from dynmemo.stores.dynamodb import DynamoDBStore
-
-        made = DynamoDBStore(
-            request.getfixturevalue("dynamodb_table"),
-            endpoint_url=request.getfixturevalue("dynamodb_endpoint"),
-            partition_key_name="id",
-            ttl_attribute_name="expires",  # not the table's own: its engine would delete what lies in the clock's past
-        )
-    yield made
-    made.close()
 
 
 MakeCache = Callable[..., Cache]

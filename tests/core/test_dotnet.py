@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,16 +42,9 @@ MakeCache = Callable[..., Cache]
 
 
 @pytest.fixture
-def table(dynamodb_client: DynamoDBClient) -> str:
+def table(dynamodb_new_table: Callable[..., str]) -> str:
     """A table whose engine deletes nothing by itself: most dates in the files lie in the past."""
-    name = f"dotnet-{uuid.uuid4().hex}"
-    dynamodb_client.create_table(
-        TableName=name,
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    return name
+    return dynamodb_new_table(ttl=None)
 
 
 @pytest.fixture

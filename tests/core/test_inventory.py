@@ -17,29 +17,8 @@ from dynmemo.stores.sqlite import SqliteStore
 RANDOM = random.Random(1)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from dynmemo.item import Store
     from dynmemo.testing import Clock
-
-
-@pytest.fixture(params=["sqlite", "dynamodb"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    made: Store
-    if request.param == "sqlite":
-        made = SqliteStore(tmp_path / "cache.db", clock=clock)
-    else:
-        from dynmemo.stores.dynamodb import DynamoDBStore
-
-        made = DynamoDBStore(
-            request.getfixturevalue("dynamodb_table"),
-            endpoint_url=request.getfixturevalue("dynamodb_endpoint"),
-            partition_key_name="id",
-            ttl_attribute_name="expires",
-        )
-    yield made
-    made.close()
 
 
 @pytest.fixture

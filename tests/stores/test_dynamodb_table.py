@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.literals import ScalarAttributeTypeType
 
     from tests.proxy import Proxy
 
@@ -35,24 +35,8 @@ def unused_name(dynamodb_client: DynamoDBClient) -> Iterator[str]:
 
 
 @pytest.fixture
-def new_table(dynamodb_client: DynamoDBClient, unused_name: str) -> NewTable:
-    def create(
-        key: str = "id", kind: ScalarAttributeTypeType = "S", sort_key: str | None = None, ttl: str | None = None
-    ) -> str:
-        names = [key, sort_key] if sort_key else [key]
-        dynamodb_client.create_table(
-            TableName=unused_name,
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": kind} for name in names],
-            KeySchema=[{"AttributeName": name, "KeyType": "RANGE" if name == sort_key else "HASH"} for name in names],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        if ttl:
-            dynamodb_client.update_time_to_live(
-                TableName=unused_name, TimeToLiveSpecification={"Enabled": True, "AttributeName": ttl}
-            )
-        return unused_name
-
-    return create
+def new_table(dynamodb_new_table: NewTable, unused_name: str) -> NewTable:
+    return partial(dynamodb_new_table, unused_name, ttl=None)
 
 
 @pytest.fixture

@@ -63,13 +63,16 @@ class TestContract(StoreContract):
         return put
 
 
+def opened_on_a_network_filesystem(path: Path) -> SqliteStore:
+    schema.is_remote = lambda path: True
+    return SqliteStore(path, busy_timeout=60)
+
+
 class TestContractOnANetworkFilesystem(TestContract):
     @pytest.fixture
-    def store(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqliteStore]:
-        monkeypatch.setattr(schema, "is_remote", lambda path: True)
-        store = SqliteStore(path)
-        yield store
-        store.close()
+    def open_store(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], SqliteStore]:
+        monkeypatch.setattr(schema, "is_remote", schema.is_remote)  # to be put back afterwards
+        return partial(opened_on_a_network_filesystem, path)
 
     def test_there_is_no_log_that_machines_would_have_to_share(self, store: SqliteStore, path: Path) -> None:
         put(store, "k", Item(value=b"v"))
