@@ -14,7 +14,7 @@ from django.conf import settings
 from dynmemo.integrations import django, key_value, litestar, starsessions
 from dynmemo.integrations.cachelib import DynmemoCache
 from dynmemo.testing import Clock
-from tests.waiting import at_once
+from dynmemo.testing.together import at_once
 
 SECRET = "s" * 32
 

@@ -15,8 +15,8 @@ from dynmemo.integrations import sealed
 from dynmemo.integrations.sealed import MISSING, Sealed
 from dynmemo.item import Item
 from dynmemo.testing import Clock
+from dynmemo.testing.together import at_once
 from tests.pythons import printed
-from tests.waiting import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
