@@ -293,7 +293,8 @@ class Entries:
         """Look up while another process computes: read the lease row, and the entry once that row is gone.
 
         A look that may be behind is good enough to see that the lease still stands: to claim it is conditional. What it
-        shows instead may be older than that lease, such as a value that was forgotten before, and is read as ever.
+        shows instead may be older than that lease, such as a value that was forgotten before, and is read as ever; so
+        the look brings no parts of it.
         """
         lease_row = self._look(spot.key)
         if lease_row is not None and lease_row.lease_owner is not None:

@@ -368,7 +368,7 @@ class Store(Protocol):
         return self
 
     def eventual(self) -> Self:
-        """The same store for looks at rows that may be some moments behind, where that costs less."""
+        """The same store for looks at rows, which may be some moments behind and without what lies outside of them."""
         return self
 
     def exists(self) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynmemo import StoreUnavailableError, entries
+from dynmemo import Cache, StoreUnavailableError, dynamo_cached, entries
 from dynmemo.calls import miss
 from dynmemo.generations import RECHECK_SECONDS, WAITING_SECONDS
 from dynmemo.leases import Watch
@@ -54,6 +55,29 @@ def test_a_look_that_is_behind_serves_no_value_that_was_forgotten_before(worker:
         until(lambda: len(looks) >= 3)
         work.go.set()
         assert [first.result(), second.result()] == ["new", "new"]
+
+
+def test_the_last_look_reads_no_parts_that_are_read_then(
+    dynamodb_table: str, dynamodb_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watch, "next_delay", lambda *_: 0.05)
+    place: dict[str, Any] = {"partition_key_name": "id", "ttl_attribute_name": "ttl_date", "copies_max_bytes": 0}
+    leader, waiter = (Cache.dynamodb(dynamodb_table, endpoint_url=dynamodb_endpoint, **place) for _ in range(2))
+    work = Work(random.Random(1).randbytes(1_000_000), hold=True)
+    computing = dynamo_cached(cache=leader, name="fleet", version=1)(work)
+    waiting = dynamo_cached(cache=waiter, name="fleet", version=1)(Work("never"))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(computing)
+        until(lambda: work.runs)
+        second = pool.submit(waiting)
+        until(lambda: waiting.cache_info().requests > 5)
+        work.go.set()
+        assert first.result() == second.result()
+    read = waiting.cache_info()
+    # Half a unit for 4 KB of the parts; a look, or a read of row or generation, is one at most.
+    assert read.read_units < 1_000_000 / 8_192 + 10 + read.requests
+    for cache in (leader, waiter):
+        cache.close()
 
 
 def test_throttled_looks_neither_fail_the_call_nor_open_the_circuit_and_become_fewer(

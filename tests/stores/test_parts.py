@@ -215,6 +215,16 @@ def test_writing_and_reading_cost_no_more_than_the_parts_and_the_row(store: Dyna
     assert reads.requests == 3
 
 
+def test_a_look_that_may_be_behind_reads_the_row_alone(store: DynamoDBStore) -> None:
+    put(store, Item(NEW))
+    meter = Meter()
+    row = store.metered(meter).eventual().read("k")
+    assert row is not None
+    assert row.parts == existing(store).parts
+    assert row.value is None
+    assert (meter.requests, meter.read_units) == (1, 0.5)
+
+
 def test_touching_and_renewing_cost_one_unit_whatever_the_size(store: DynamoDBStore) -> None:
     etag = put(store, Item(NEW, 1_000, 9_000, "00:10:00", lease_beat=0))
     meter = Meter()

@@ -104,6 +104,8 @@ class DynamoDBStore(Store):
         self._pace, self._bulk_pace = connection.QUICK, connection.BULK
         self._overflow = overflow
         self._copies = Copies(copies_max_bytes)
+        self._fetches = True
+        """Whether values that lie outside of their rows are read with these."""
         self._meters: tuple[Meter, ...] = ()
 
     @property
@@ -229,7 +231,7 @@ class DynamoDBStore(Store):
 
     def eventual(self) -> Self:
         twin = copy.copy(self)
-        twin._consistent = False
+        twin._consistent = twin._fetches = False
         return twin
 
     def connect(self) -> None:
@@ -315,7 +317,7 @@ class DynamoDBStore(Store):
 
     def _whole(self, key: str, item: Item | None) -> Item | None:
         """The row with its value, wherever that lies."""
-        if item is None or item.parts is None:
+        if item is None or item.parts is None or not self._fetches:
             return item
         fetch = partial(of.whole, self._places, key, item, partial(self._read, key, consistent=True))
         return self._copies.whole(item, fetch, self._meters)
