@@ -3,7 +3,8 @@
 python benchmarks/sweeps.py [--endpoint-url URL]
 
 Loop and `map` take turns in new processes, as who opens a notebook has them, and do the same again there: then SQLite's
-entries are near. Beside them stands what the same rows cost without this library. The lines on DynamoDB need an
+entries are near. Beside them stands what the same rows cost without this library. Of the processes that share a sweep
+one is killed in the middle: how long after that another begins the item that it was at. The lines on DynamoDB need an
 endpoint, for example that of `scripts/dynamodb_local.py run`.
 """
 
@@ -17,21 +18,30 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rich.console import Console
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 CALLS, TURNS = 1_000, 3
 WORKERS, ITEMS, SECONDS = 4, 40, 0.25
+LEASE_SECONDS = 10
 
 PROGRAM = """
-import sys, time
+import socket, sys, time
 from dynmemo import dynamo_cached
 
-@dynamo_cached(cache=sys.argv[1], name="bench.sweep", version=1)
+url, name, *host = sys.argv[1:]
+if host:  # then nobody here knows whether a process of ours has ended
+    socket.gethostname = lambda: host[0]
+
+@dynamo_cached(cache=url, name=name, version=1)
 def item(x):
+    print(x, time.time(), flush=True)
     time.sleep({seconds})
     return x
 
@@ -39,7 +49,6 @@ item.cache_key(0), item.entry(-1)  # the store is open
 print("ready", flush=True)
 sys.stdin.readline()
 assert item.map(range({items})) == list(range({items}))
-print(item.cache_info().computed, flush=True)
 """
 
 
@@ -86,24 +95,57 @@ print(seconds[0], sorted(seconds[1:])[1], requests)
 """
 
 
+class Fleet:
+    """Processes that map the same items, all at once.
+
+    Args:
+        url: of the cache.
+        name: of the function.
+        hosts: the name of its machine for each process, if it is to be on one of its own.
+    """
+
+    def __init__(self, url: str, name: str, hosts: Sequence[str | None]) -> None:
+        program = PROGRAM.format(seconds=SECONDS, items=ITEMS)
+        commands = [[sys.executable, "-c", program, url, name, *([host] if host else [])] for host in hosts]
+        self.workers: list[Any] = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for command in commands
+        ]
+        for worker in self.workers:
+            worker.stdout.readline()
+        for worker in self.workers:
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+
+    def begun(self) -> list[tuple[int, float]]:
+        """The items whose computation was begun from now on, and when, until all have ended."""
+        lines = [line.split() for worker in self.workers for line in worker.stdout]
+        for worker in self.workers:
+            worker.wait()
+        return [(int(item), float(at)) for item, at in lines]
+
+
 def together(url: str) -> tuple[float, int]:
     """Seconds in which processes map the same items, and how many computations that took."""
-    command = [sys.executable, "-c", PROGRAM.format(seconds=SECONDS, items=ITEMS), url]
-    workers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(WORKERS)
-    ]
-    pipes: list[tuple[Any, Any]] = [(worker.stdin, worker.stdout) for worker in workers]
-    for _, out in pipes:
-        out.readline()
+    fleet = Fleet(url, "bench.sweep", [None] * WORKERS)
     began = time.perf_counter()
-    for into, _ in pipes:
-        into.write("go\n")
-        into.flush()
-    computed = sum(int(out.readline()) for _, out in pipes)
-    lasted = time.perf_counter() - began
-    for worker in workers:
-        worker.wait()
-    return lasted, computed
+    computed = len(fleet.begun())
+    return time.perf_counter() - began, computed
+
+
+def with_one_killed(url: str, host: str | None) -> tuple[float, int]:
+    """Seconds from when one is killed until another one begins its item, and how many items were begun twice."""
+    fleet = Fleet(
+        f"{url}{'&' if '?' in url else '?'}lease_seconds={LEASE_SECONDS}",
+        f"bench.killed.{host}",
+        [host, *[None] * (WORKERS - 1)],
+    )
+    mine = [fleet.workers[0].stdout.readline().split()[0] for _ in range(3)]
+    time.sleep(SECONDS / 2)
+    fleet.workers[0].kill()
+    killed = time.time()
+    begun = fleet.begun()
+    [again] = [at for item, at in begun if item == int(mine[-1])]
+    return again - killed, len(begun) + len(mine) - ITEMS
 
 
 def in_a_new_process(way: str, url: str) -> tuple[float, float, int]:
@@ -149,6 +191,11 @@ def main() -> None:
             ideal = SECONDS * ITEMS / WORKERS
             what = f"{WORKERS} processes, {ITEMS} items of {SECONDS} s, {name} ({computed} computed)"
             shown.add_row(what, f"{lasted:.2f} s", f"ideal {ideal:.2f} s", f"{lasted / ideal:.2f}")
+            for host in (None, "elsewhere"):
+                seconds, twice = with_one_killed(url, host)
+                where = "on this machine" if host is None else "on another machine"
+                what = f"the same, one killed {where}, {name}: its item begun again ({twice} twice)"
+                shown.add_row(what, f"{seconds:.2f} s", f"lease {LEASE_SECONDS} s", f"{seconds / LEASE_SECONDS:.2f}")
     Console().print(shown)
 
 
