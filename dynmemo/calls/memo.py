@@ -12,16 +12,17 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self
 
 from dynmemo import defaults, views
+from dynmemo._process import MAIN_MODULES
 from dynmemo.calls.miss import Compute, Failed, Miss, Sleep, Wait, Work, compute
 from dynmemo.codec import Codec, Own
 from dynmemo.counters import Stats
 from dynmemo.defaults import DISABLE, default_cache, environment, is_disabled
 from dynmemo.entries import Computed, Entries, Looked, Throttled, insist, is_first
 from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
-from dynmemo.explain import Known, explain, history, in_short, is_small
+from dynmemo.explain import Call, Known, explain, history, in_short, is_small
 from dynmemo.failures import OutOfOrder, Trouble
 from dynmemo.generations import OfProgram
-from dynmemo.keys import ArgumentKeys, function_name, key_name, main_of
+from dynmemo.keys import ArgumentKeys, function_name, key_name
 from dynmemo.keys.identity import CodeIdentity
 from dynmemo.leases import led
 from dynmemo.origin import program_id
@@ -49,7 +50,8 @@ class Memo:
         self.options = options
         self.name = options.name or _name(function)
         self.fn = key_name(self.name)
-        self.program = _program(function, options) if program is None else program
+        is_of_program = options.name is None and getattr(function, "__module__", "") in MAIN_MODULES
+        self.program = (program_id() if is_of_program else "") if program is None else program
         """The notebook or script to which it belongs, whose name is that of many others; empty for any other."""
         self.stats = Stats()
         self._trouble = Trouble(self.name, self.stats, raises=options.on_error == "raise")
@@ -179,7 +181,7 @@ class Memo:
         """Tell why a call that was looked up is a hit, or of one that is `given` why it is none."""
         with contextlib.suppress(Exception):  # it is no part of the call
             ingredients = self._history.ingredients(key.rsplit(":", 2)[1]) or ()  # without another walk
-            call = Known(key, ingredients, () if given is None else self.arguments.each(*given, is_small))
+            call = Known(key, ingredients, () if given is None else self.arguments.each(*given, is_small)())
             tell(DEBUG, "%s(): %s", self.name, in_short(call, looked, self._history, self.entries()))
 
     def _uncached(self) -> Story:
@@ -206,7 +208,8 @@ class Memo:
     def _remember(self, key: str, args: Arguments, kwargs: Keywords) -> None:
         _, code, arguments = key.rsplit(":", 2)
         with contextlib.suppress(Exception):  # it serves explain() only, and objects may do anything when looked at
-            self._history.saw_call(code, arguments, self.arguments.each(args, kwargs, is_small))
+            call = Call(code, arguments, self.arguments.each(args, kwargs, is_small))
+            self._history.saw_call(call, is_fixed=self.arguments.are_fixed(args, kwargs))
 
     # -- its steps --------------------------------------------------------------------------------
 
@@ -351,7 +354,7 @@ class Memo:
     def explain(self, args: Arguments, kwargs: Keywords) -> Explanation:
         """What the key of a call is made of and what the cache holds for it."""
         key = self.key(args, kwargs)
-        call = Known(key, self.identity.ingredients(), self.arguments.each(args, kwargs))
+        call = Known(key, self.identity.ingredients(), self.arguments.each(args, kwargs)())
         return explain(self.name, call, self._history, self.entries)
 
     def parameters(self) -> dict[str, Any]:
@@ -420,11 +423,6 @@ def value_of(outcome: Outcome | None) -> Any:
         outcome.error.__context__ = context  # `raise` put what the caller is handling in its place
 
 
-def _program(function: Callable[..., Any], options: Options) -> str:
-    main = main_of(function) if options.name is None else None
-    return "" if main is None or main.get("__spec__") is not None else program_id(main)
-
-
 def _name(function: Callable[..., Any]) -> str:
     try:
         return function_name(function)
@@ -462,7 +460,8 @@ class Computation:
         not_stored = self._watching.end()
         if error is None:
             self.outcome = Computed(self.value, self._began, seconds, not_stored)
-            tell(INFO, "%s(): computed in %s", self._name, views.duration(seconds))
+            if tells(INFO):
+                tell(INFO, "%s(): computed in %s", self._name, views.duration(seconds))
         else:
             self.outcome = Failed(error, None if traceback is None else traceback.tb_next)
             kind = type(error).__name__

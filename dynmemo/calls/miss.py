@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynmemo import views
 from dynmemo.calls.display import Notice
@@ -35,7 +34,7 @@ from dynmemo.leases import (
     waiting_here,
 )
 from dynmemo.origin import told_holder
-from dynmemo.telling import INFO, tell
+from dynmemo.telling import INFO, tell, tells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,7 +115,8 @@ def compute() -> Story:
     return outcome
 
 
-class Landed(NamedTuple):
+@dataclass(slots=True)  # not frozen for the reason of `Computed`
+class Landed:
     """What the leader of this process hands to those who wait in memory."""
 
     outcome: Outcome
@@ -130,7 +130,8 @@ class Landed(NamedTuple):
     """False when the store did not answer, so that nobody knows whether the call was forgotten meanwhile."""
 
 
-class Form(NamedTuple):
+@dataclass(slots=True)
+class Form:
     """What a result is stored as."""
 
     content: bytes | Content | None = None
@@ -170,14 +171,13 @@ class Miss:
         patience: float | None = None,
     ) -> None:
         self._entries = entries
-        self._claim = partial(entries.leases.claim, took=entries.took(key, looked))
+        self._reading = Work(entries.ask, entries.cache.breaker)
+        self._writing = Work(entries.ask, entries.cache.write_breaker)
         self._key = key
         self._looked = looked
         self._options = options
         self._trouble = entries.trouble
         self._stats = entries.trouble.stats
-        self._reading = Work(entries.ask, entries.cache.breaker)
-        self._writing = Work(entries.ask, entries.cache.write_breaker)
         self._blocks_thread = blocks_thread
         self._not_stored = not_stored
         self._waits = waits
@@ -274,8 +274,7 @@ class Miss:
             return landed.outcome
         # Now, since the leader's caller may do with the result what it likes as soon as it has it.
         if landed.content is None and isinstance(landed.outcome, Computed) and flight.is_awaited:
-            content: bytes | None = yield Work(self._copy, landed.outcome)
-            landed = landed._replace(content=content)
+            landed.content = yield Work(self._copy, landed.outcome)
         flight.land(landed)
         return landed.outcome
 
@@ -319,49 +318,54 @@ class Miss:
         (`Expect`). Where this call must not wait, it stores nothing (None).
         """
         spot, row = yield from self._spot()
-        waiting: list[Flight[object]] = []
         watch: Watch | None = None
-        generation: Generation | None = None
-        with ExitStack() as stack, Notice(self._trouble.name) as notice:
-            while True:
-                generation = yield from self._generation(row, believed=generation)
-                expect: Expect | None = Expect()
-                if row is not None:
-                    found, expect = self._verdict(spot, row, generation), Expect.seen(row)
-                    if found is Verdict.NO_STORE:
-                        return expect
-                    if found is Verdict.HELD:
-                        if watch is None:
-                            watch, waiting = Watch(), waiting_here(blocks_thread=self._blocks_thread)
-                            stack.enter_context(waiting_for_row(waiting, self._entries.store, spot.key))
-                        expect = watch.expect_if_dead(row)
-                        if expect is None:
-                            if not self._waits:
-                                raise Elsewhere(row=row)
-                            if not (yield from self._may_wait(watch, row, waiting)):
-                                return None
-                            notice.look(row)
-                if watch is not None and row is not None and expect is None:
-                    delay, left = watch.next_delay(row), self._time_left()
-                    yield Sleep(delay if left is None else min(delay, left))
-                    looked: Looked | None = yield Work(self._reading, self._entries.look_up_at, spot, gives_way=True)
+        while True:
+            generation = yield from self._generation(row)
+            found = Verdict.CLAIMABLE if row is None else self._verdict(spot, row, generation)
+            expect = Expect.seen(row)
+            if found is Verdict.NO_STORE:
+                return expect
+            looked: Looked | None = None
+            if found is Verdict.HELD and row is not None:
+                watch = watch or Watch()
+                if watch.expect_if_dead(row) is None:
+                    looked = yield from self._wait(watch, spot, row, generation)
                     if looked is None:
-                        watch.throttled()
-                        continue
-                else:
-                    generation = yield from self._generation(row)
-                    stamp = self._entries.stamp(generation)
-                    claimed: Lease | Refused = yield Work(self._writing, self._claim, spot, stamp, expect)
-                    if isinstance(claimed, Lease):
-                        is_lease = row is not None and row.lease_owner is not None
-                        if row is not None and is_lease and self._entries.counts(spot.key, row, generation):
-                            by = told_holder(row.lease_by)
-                            tell(INFO, "%s(): taken over, without a sign of life; it was %s", self._trouble.name, by)
-                        return claimed
-                    looked = yield Work(self._reading, self._entries.judge_at, spot, claimed.row)
-                if looked.decoded is not None:
+                        return None
+            if looked is None:
+                claimed: Lease | Refused = yield self._claim(spot, generation, expect)
+                if isinstance(claimed, Lease):
+                    if row is not None and row.lease_owner and self._entries.counts(spot.key, row, generation):
+                        by = told_holder(row.lease_by)
+                        tell(INFO, "%s(): taken over, without a sign of life; it was %s", self._trouble.name, by)
+                    return claimed
+                looked = yield Work(self._reading, self._entries.judge_at, spot, claimed.row)
+            if looked.decoded is not None:
+                return looked
+            row = looked.row
+
+    def _wait(self, watch: Watch, spot: Spot, row: Item, generation: Generation) -> Steps[Looked | None]:
+        """Wait as long as the lease `row` lives: what is there then. None where this call must not wait any longer."""
+        if not self._waits:
+            raise Elsewhere(row=row)
+        waiting = waiting_here(blocks_thread=self._blocks_thread)
+        with waiting_for_row(waiting, self._entries.store, spot.key), Notice(self._trouble.name) as notice:
+            while (yield from self._may_wait(watch, row, waiting)):
+                notice.look(row)
+                delay, left = watch.next_delay(row), self._time_left()
+                yield Sleep(delay if left is None else min(delay, left))
+                looked: Looked | None = yield Work(self._reading, self._entries.look_up_at, spot, gives_way=True)
+                if looked is None:
+                    watch.throttled()
+                    continue
+                if looked.row is None or looked.decoded is not None:
                     return looked
                 row = looked.row
+                generation = yield from self._generation(row, believed=generation)
+                is_held = self._verdict(spot, row, generation) is Verdict.HELD
+                if not is_held or watch.expect_if_dead(row) is not None:
+                    return looked
+        return None
 
     def _may_wait(self, watch: Watch, row: Item, waiting: Sequence[Flight[object]]) -> Steps[bool]:
         """Whether to go on waiting: there is time left, and the holder of the lease `row` does not wait for us."""
@@ -414,16 +418,20 @@ class Miss:
         self._stats.add("waited", looked.decoded.seconds)
         return Landed(looked.decoded, looked.row.value)
 
+    def _claim(self, spot: Spot, generation: Generation, expect: Expect | None, *, is_needed: bool = True) -> Work[Any]:
+        claim, stamp = self._entries.leases.claim, self._entries.stamp(generation)
+        took = self._entries.took(self._key, self._looked)
+        return Work(self._writing, claim, spot, stamp, expect, took=took, is_needed=is_needed)
+
     def _claim_ahead(self) -> Steps[Lease | None]:
         """A lease beside the value, if nobody has one."""
         spot = Spot.beside(self._key, self._looked.row)
         generation = yield from self._generation(self._looked.row)
-        claim = Work(self._writing, self._claim, spot, self._entries.stamp(generation), is_needed=False)
-        claimed: Lease | Refused | None = yield Work(claim, Expect())
+        claimed: Lease | Refused | None = yield self._claim(spot, generation, Expect(), is_needed=False)
         if isinstance(claimed, Refused) and claimed.row is not None:
             expect = Watch().expect_if_dead(claimed.row)
             if expect is not None:
-                claimed = yield Work(claim, expect)
+                claimed = yield self._claim(spot, generation, expect, is_needed=False)
         return claimed if isinstance(claimed, Lease) else None
 
     def _claim_anew(self) -> Steps[Lease | None]:
@@ -435,8 +443,7 @@ class Miss:
         looked: Looked = yield Work(self._reading, self._entries.read, self._key, consistent=True, kept=True)
         is_kept = looked.decoded is not None
         spot = Spot.beside(self._key, looked.row, insists=True) if is_kept else Spot.at(self._key)
-        stamp = self._entries.stamp(generation)
-        claimed: Lease | Refused = yield Work(self._writing, self._claim, spot, stamp, None)
+        claimed: Lease | Refused = yield self._claim(spot, generation, None)
         return claimed if isinstance(claimed, Lease) else None
 
     # -- computing ----------------------------------------------------------------------------------
@@ -489,11 +496,11 @@ class Miss:
         except ValueTooLargeError as error:
             form = Form(form.content, cause=type(error).__name__, reason=str(error))
             return (yield from self._kept_back(outcome, form, lease))
-        if is_stored:
-            tell(INFO, "%s(): stored %s", self._trouble.name, views.size(len(form.content or b"")))
-        else:
+        if not is_stored:
             self._stats.add("bypassed")
             tell(INFO, "%s(): not stored, since it was forgotten or taken over meanwhile", self._trouble.name)
+        elif tells(INFO):
+            tell(INFO, "%s(): stored %s", self._trouble.name, views.size(len(form.content or b"")))
         return Landed(outcome, form.content, is_for_all=is_stored)
 
     def _form(self, computed: Computed, stamp: str) -> Form:

@@ -9,7 +9,7 @@ from dynmemo import expiry, views
 from dynmemo.codec import origin_told
 from dynmemo.defaults import is_disabled
 from dynmemo.errors import InvalidOptionError, InvalidTableError, StoreUnavailableError
-from dynmemo.explain.differences import History, Known, history, is_small
+from dynmemo.explain.differences import Call, History, Known, history, is_small
 from dynmemo.explain.explanation import Explanation, headline
 from dynmemo.item import Content
 from dynmemo.keys import keys_of, lease_key
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dynmemo.item import Item
     from dynmemo.origin import Origin
 
-__all__ = ["Explanation", "History", "Known", "explain", "history", "in_short", "is_small"]
+__all__ = ["Call", "Explanation", "History", "Known", "explain", "history", "in_short", "is_small"]
 
 MOST_ROWS = 10_000
 """Rows of a local store that are looked at for the nearest call."""

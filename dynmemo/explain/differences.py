@@ -1,11 +1,12 @@
 """What this process knows of recent calls, and in what a call differs from them, in words.
 
-Only digests and names are kept. A call is noted when it misses, never on the way of a hit.
+Only digests and names are kept, and small scalars whose digest nobody has asked for. A call is noted when it misses,
+never on the way of a hit.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from dynmemo._process import Once, new_lock
@@ -168,13 +169,24 @@ def is_small(value: object) -> bool:
     return type(value) in _SMALL or size_of(value) < LARGE
 
 
-@dataclass(frozen=True, slots=True)
 class Call:
-    """The code part and the arguments part of a key, with each argument whose digest was taken."""
+    """The code part and the arguments part of a key, with each argument.
 
-    code: str
-    arguments: str
-    each: Mapping[str, Argument]
+    Args:
+        code: the one part.
+        arguments: the other one.
+        each: gives the arguments.
+    """
+
+    def __init__(self, code: str, arguments: str, each: Callable[[], Iterable[Argument]]) -> None:
+        self.code = code
+        self.arguments = arguments
+        self._each = each
+
+    @cached_property
+    def each(self) -> Mapping[str, Argument]:
+        """The arguments whose digest was taken."""
+        return {one.name: one for one in self._each() if one.digest is not None}
 
 
 class History:
@@ -197,10 +209,13 @@ class History:
         with self._lock:
             _put(self._codes, fingerprint, found, MOST_CODES)
 
-    def saw_call(self, code: str, arguments: str, each: Iterable[Argument]) -> None:
-        """A call is about to be computed."""
-        call = Call(code, arguments, {one.name: one for one in each if one.digest is not None})
-        may_differ_in_order = any(one.unordered != one.digest for one in call.each.values())
+    def saw_call(self, call: Call, *, is_fixed: bool) -> None:
+        """A call is about to be computed. Where it `is_fixed`, its arguments are looked at when somebody asks.
+
+        Else they are looked at now: before anything changes them, and for those that are others only by their order.
+        """
+        code, arguments = call.code, call.arguments
+        may_differ_in_order = not is_fixed and any(one.unordered != one.digest for one in call.each.values())
         with self._lock:
             before = [one for one in self._calls.values() if one.code == code] if may_differ_in_order else []
             _put(self._calls, (code, arguments), call, MOST_CALLS)

@@ -6,7 +6,6 @@ import contextlib
 import inspect
 import marshal
 import re
-import sys
 from collections.abc import Collection
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -16,8 +15,6 @@ import blake3
 from dynmemo._process import Once
 from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
 from dynmemo.keys.digest import NoStableContent, digest, digest_arguments, digests_of_parts, is_immutable
-from dynmemo.keys.own import importable_name as importable_name
-from dynmemo.keys.own import main_of as main_of
 from dynmemo.keys.own import module_name as module_name
 from dynmemo.keys.own import type_name
 from dynmemo.keys.snapshots import by_snapshot, class_identity
@@ -55,17 +52,9 @@ def function_name(function: Callable[..., object]) -> str:
     """``module.qualname``, the same in every process that runs this function.
 
     ``__mp_main__`` (a spawned child's copy of the main module) is ``__main__``, and the main module of
-    ``python -m pkg.mod`` is ``pkg.mod``, as that of ``python path/mod.py`` is ``mod`` where `import` would find it.
+    ``python -m pkg.mod`` is ``pkg.mod``.
     """
-    main = main_of(function)
-    module = module_name(function.__module__) if main is None else importable_name(main) or "__main__"
-    return f"{module}.{function.__qualname__}"
-
-
-def name_here(name: str) -> str:
-    """The name of a function as the notebook or script that runs says it: without module if it is its own."""
-    module = importable_name(getattr(sys.modules.get("__main__"), "__dict__", {})) or "__main__"
-    return name.removeprefix(f"{module}.")
+    return f"{module_name(getattr(function, '__module__', None) or '__main__')}.{function.__qualname__}"
 
 
 def key_name(name: str) -> str:
@@ -215,12 +204,18 @@ class ArgumentKeys:
 
     def each(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], wanted: Callable[[object], bool] = lambda value: True
-    ) -> list[Argument]:
-        """The parameters of a call one by one; those whose value is not `wanted` come without digest.
+    ) -> Callable[[], list[Argument]]:
+        """What gives the parameters of a call one by one; those whose value is not `wanted` come without digest.
 
         With ``key=`` none has a digest: what it returns is digested as a whole, and it is not called again here.
         """
-        return [self._one(name, value, wanted) for name, value in self._pairs(args, kwargs)]
+        pairs = self._pairs(args, kwargs)
+        return lambda: [self._one(name, value, wanted) for name, value in pairs]
+
+    def are_fixed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """Whether nothing can change the arguments of a call, which are small; seldom False for others that are."""
+        spelled = _spelling(args, kwargs) if self._by_spelling else None
+        return spelled is not None and len(spelled) <= _LONGEST_SPELLED
 
     def _one(self, name: str, value: object, wanted: Callable[[object], bool]) -> Argument:
         cls = type(value)
@@ -244,18 +239,19 @@ class ArgumentKeys:
     ) -> Callable[[], None]:
         """For one computation; to be called after it: notes, and logs once, what it changed of the arguments."""
         before: list[tuple[str, object, str]] = []
-        with contextlib.suppress(Exception):  # objects may do anything when looked at
-            for name, value in [] if self._key is not None else self._pairs(args, kwargs):
-                if not is_immutable(value) and name not in self._ignore and wanted(value):
-                    before.append((name, value, self._alone(value)))
+        if self._key is None and not self.are_fixed(args, kwargs):
+            with contextlib.suppress(Exception):  # objects may do anything when looked at
+                for name, value in self._pairs(args, kwargs):
+                    if not is_immutable(value) and name not in self._ignore and wanted(value):
+                        before.append((name, value, self._alone(value)))
         return lambda: self._look_again(before)
 
     def _alone(self, value: object) -> str:
         return digest_arguments([("", value)], self._code)[0]
 
     def _look_again(self, before: list[tuple[str, object, str]]) -> None:
-        with contextlib.suppress(Exception):
-            for name, value, then in before:
+        for name, value, then in before:
+            with contextlib.suppress(Exception):
                 if (now := self._alone(value)) == then:
                     continue
                 unstable = self._alone(value) != now

@@ -310,10 +310,8 @@ def witness() -> Callable[[], bool]:
 def _task() -> asyncio.Task[Any] | None:
     import asyncio
 
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # no loop runs in this thread
-        return None
+    loop = asyncio._get_running_loop()  # None without one, where `get_running_loop` raises
+    return None if loop is None else asyncio.current_task(loop)
 
 
 def _of_thread(thread: threading.Thread) -> Callable[[], bool]:

@@ -6,6 +6,7 @@ import ast
 import io
 import sys
 from contextlib import closing, redirect_stderr, redirect_stdout, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -102,7 +103,7 @@ class Run:
                 reason = f"to look at what it made raised {type(error).__name__}"
         outcome = computation.outcome
         # What else was noticed is that names are bound anew, which is what a cell is for.
-        return outcome._replace(not_stored=reason) if isinstance(outcome, Computed) else outcome
+        return replace(outcome, not_stored=reason) if isinstance(outcome, Computed) else outcome
 
     def _execute(self, statements: Iterable[ast.stmt]) -> None:
         for statement in statements:

@@ -30,6 +30,7 @@ MOST_BYTES = 1_000
 
 MOST_LEASE_BYTES = 200
 """Of what a lease row says of its holder. With the longest names the row has less than 1 KB: that is one write unit."""
+_TIMES_BYTES = len(',"since":32503680000,"took":1.43e+05')
 
 _LATEST = 32_503_680_000  # the year 3000, up to which every system can tell local times
 _LONGEST_TEXT = 200
@@ -118,8 +119,14 @@ def holder_text(since: float, took: float | None) -> str:
     Args:
         took: seconds that the same call took last time, if that is known.
     """
-    known = _here()._asdict() | {"since": int(since)} | ({} if took is None else {"took": float(f"{took:.3g}")})
-    return _fitted(known, MOST_LEASE_BYTES).decode()
+    last = "" if _number(took) is None else f',"took":{took:.3g}'
+    return f'{_beginning(_here())},"since":{int(since)}{last}}}'
+
+
+@functools.lru_cache(maxsize=1)
+def _beginning(here: _Here) -> str:
+    """Of what a lease row says: the same for every claim of this process."""
+    return _fitted(here._asdict(), MOST_LEASE_BYTES - _TIMES_BYTES)[:-1].decode()
 
 
 def _commit(files: Sequence[str]) -> Commit:
@@ -175,12 +182,12 @@ def _user() -> str:
             return str(os.geteuid())
 
 
-def program_id(main: Mapping[str, Any]) -> str:
-    """By what the entries of a notebook or script, with these globals, are told from those of others: its path.
+def program_id() -> str:
+    """By what the entries of the notebook or script that this process runs are told from those of others: its path.
 
     Where that is not known, as in a terminal, it is this process with those that are forked from it.
     """
-    notebook, module, file = _program_of(main)
+    notebook, module, file = _main()
     return _id_of(notebook or (file if module is None else None) or os.environ.get("JPY_SESSION_NAME", ""))
 
 
@@ -193,17 +200,18 @@ def _id_of(path: str) -> str:
 
 def _program() -> str:
     """The name of the notebook or script."""
-    notebook, module, file = _program_of(getattr(sys.modules.get("__main__"), "__dict__", {}))
+    notebook, module, file = _main()
     if module is not None:  # run by ``python -m``, as the workers of a notebook may be that know its name
         file = os.environ.get("JPY_SESSION_NAME") or module.removesuffix(".__main__")
     return Path(notebook or file or os.environ.get("JPY_SESSION_NAME", "")).name
 
 
-def _program_of(main: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
-    """The notebook that VS Code names in the main module, the name by which ``python -m`` ran it, and its file.
+def _main() -> tuple[str | None, str | None, str | None]:
+    """Of the main module: the notebook that VS Code names in it, the name by which ``python -m`` ran it, and its file.
 
     Jupyter's server names a notebook in the environment.
     """
+    main = getattr(sys.modules.get("__main__"), "__dict__", {})
     notebook, spec, file = (main.get(name) for name in ("__vsc_ipynb_file__", "__spec__", "__file__"))
     module = None if spec is None else str(spec.name)
     return notebook if isinstance(notebook, str) else None, module, file if isinstance(file, str) else None

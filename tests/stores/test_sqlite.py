@@ -268,7 +268,7 @@ def test_a_write_notices_that_the_file_is_gone(path: Path, store: SqliteStore) -
 def test_a_read_notices_soon_that_the_file_is_another(
     path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dynmemo.stores.sqlite.LOOK_SECONDS", 0)
+    monkeypatch.setattr("dynmemo.stores.sqlite.file.LOOK_SECONDS", 0)
     put(store, "k", Item(value=b"old"))
     remove_file(path)
     assert store.read("k") is None

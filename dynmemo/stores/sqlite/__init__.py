@@ -57,11 +57,11 @@ FILE_FROM = 200_000
 """Bytes from which a value lies in a file: from there on mapping one takes less time than reading a row, and a smaller
 row is written faster than a row and a file (100 KB in 0.7 of the time)."""
 
+TIDY_SECONDS = 1.0
+"""How often a writer looks for files whose rows are gone."""
+
 SWEEP_SECONDS = 600.0
 """How often a process that makes room also looks for files that belong to no row."""
-
-LOOK_SECONDS = 1.0
-"""How long reads may go on in a file that was removed or replaced; writes notice at once."""
 
 BATCH = 300
 PAGE = 200
@@ -248,7 +248,7 @@ class SqliteStore(Store):
         return self._put(key, item, size, expect)
 
     def _put(self, key: str, item: Item, size: int, expect: Expect | None) -> Written | Refused:
-        before = self._outside(key)
+        before = None if self._overflow is None else self._outside(key)
         etag = new_token()
         values = self._values(key, item, size, etag)
         if expect is None:
@@ -268,7 +268,8 @@ class SqliteStore(Store):
             self._make_room(cursor, size, is_in_file=item.parts is not None)
             return Written(etag)
 
-        answer = self._run(act, "write", key)
+        # An etag was seen in the file that is open. In another one that has its place by now it would not be found.
+        answer = self._run(act, "write", key, looks=expect is None or expect.etag is None)
         if isinstance(answer, Refused):
             return Refused(self._whole(key, answer.row))
         self._delete_outside(key, before)
@@ -286,10 +287,14 @@ class SqliteStore(Store):
 
     def _make_room(self, cursor: sqlite3.Cursor, added: int, *, rows: int = 1, is_in_file: bool = False) -> None:
         """Evict what is too much after a write, which is done, so nothing fails any more: else the next writer does."""
+        file = self._file
+        is_known = not is_in_file and time.monotonic() < file.tidy_at
+        if is_known and file.size + file.size_beside <= self._max_bytes:
+            return
         with suppress(sqlite3.Error, OSError):
-            if is_in_file or time.monotonic() >= self._file.tidy_at:
-                self._file.size_beside = bytes_in_files(cursor)
-            if self._file.size + self._file.size_beside > self._max_bytes:
+            if not is_known:
+                file.size_beside = bytes_in_files(cursor)
+            if file.size + file.size_beside > self._max_bytes:
                 self._sweep(cursor)
                 make_room(cursor, self._max_bytes, added, self._clock(), rows)
 
@@ -441,8 +446,10 @@ class SqliteStore(Store):
         if self._overflow is not None:
             self._overflow.close()
 
-    def _run(self, act: Callable[[sqlite3.Cursor], T], operation: str, key: str | None = None) -> T:
-        """What `act` returns for a cursor of its own, in the file that has the path now.
+    def _run(
+        self, act: Callable[[sqlite3.Cursor], T], operation: str, key: str | None = None, *, looks: bool = True
+    ) -> T:
+        """What `act` returns for a cursor of its own, in the file that has the path now; if it `looks`, at this moment.
 
         Raises `StoreUnavailableError` for whatever SQLite or the system reports, after tries for which there is hope.
         """
@@ -450,18 +457,13 @@ class SqliteStore(Store):
         tries: Tries | None = None
         began = time.monotonic()
         while True:
-            identity = None
+            identity = file.identity
             try:
-                file.look_at = time.monotonic() + LOOK_SECONDS
-                try:
-                    status = os.stat(file.path)  # noqa: PTH116  the pathlib way takes longer
-                    identity, file.size = (status.st_dev, status.st_ino), status.st_size
-                except (FileNotFoundError, NotADirectoryError):
-                    pass
-                if identity != file.identity:
-                    file.close()
+                if looks or began >= file.look_at:
+                    identity = file.look()
                 return self._with_cursor(act)
             except (sqlite3.Error, OSError) as error:
+                looks = True
                 tries = tries or Tries(file, began, operation, key)
                 tries.after(error, identity)
 
@@ -522,14 +524,12 @@ class SqliteStore(Store):
         """
         now = time.monotonic()
         if now >= self._file.tidy_at or changes > 1:
-            self._file.tidy_at = now + LOOK_SECONDS
+            self._file.tidy_at = now + TIDY_SECONDS
             with suppress(sqlite3.Error, OSError):
                 delete_gone(cursor, self._folder)
 
     def _outside(self, key: str) -> Parts | None:
         """Where the value of the standing row lies, if that can be where nothing here notes it: in S3."""
-        if self._overflow is None:
-            return None
         rows = self._run(partial(_fetch_all, statement=_READ_PARTS, values=(PREFIX + key,)), "read", key)
         return _parts(rows[0][0]) if rows and rows[0][0] is not None else None
 

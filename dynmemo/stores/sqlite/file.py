@@ -30,6 +30,9 @@ Identity = tuple[int, int]
 LOG_BYTES = 16_000_000
 """To what size the write-ahead log is cut back after a large write."""
 
+LOOK_SECONDS = 1.0
+"""How long reads, and writes over an etag, may go on in a file that was removed or replaced; others notice at once."""
+
 _LOCK_SECONDS = 5.0
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL})
@@ -104,6 +107,19 @@ class SqliteFile:
         self._open: weakref.WeakValueDictionary[int, _Connection] = weakref.WeakValueDictionary()
         self._lost: list[_Connection] = []
         _files[id(self)] = self
+
+    def look(self) -> Identity | None:
+        """See which file has the path now, and close the connections to another one."""
+        identity = None
+        self.look_at = time.monotonic() + LOOK_SECONDS
+        try:
+            status = os.stat(self.path)  # noqa: PTH116  the pathlib way takes longer
+            identity, self.size = (status.st_dev, status.st_ino), status.st_size
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        if identity != self.identity:
+            self.close()
+        return identity
 
     def close(self) -> None:
         """Close the connections; those in use as soon as they are not."""
