@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dynmemo._process import in_notebook
+from dynmemo.keys import name_here
 from dynmemo.origin import told_holder
 from dynmemo.telling import INFO, tell
 
@@ -180,7 +181,7 @@ class Notice:
             tell(INFO, "waiting for %s(): %s", self._name, by)
         if by == self._shown or time.monotonic() - self._began < NOTICE_SECONDS:
             return
-        there, line = Display.shown, f"waiting for {self._name.removeprefix('__main__.')}(): {by}"
+        there, line = Display.shown, f"waiting for {name_here(self._name)}(): {by}"
         if threading.current_thread() is not threading.main_thread():
             return
         if there is not None and there.bar:

@@ -17,8 +17,8 @@ from dynmemo.leases import Watch
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
+    from dynmemo.calls.drawn import Call
     from dynmemo.calls.miss import Arguments
-    from dynmemo.calls.sweep import Call
     from dynmemo.entries import Looked
 
 PER_WORKER = 2

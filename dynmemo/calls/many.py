@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Sized
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
+from dynmemo.calls.drawn import single, spread
 from dynmemo.calls.executors import run_in
 from dynmemo.calls.progress import Shown, Tally
 from dynmemo.calls.sweep import SIZES, Sweep
@@ -14,11 +15,11 @@ from dynmemo.errors import InvalidOptionError
 from dynmemo.tracebacks import short_tracebacks, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Executor
 
+    from dynmemo.calls.drawn import Row
     from dynmemo.calls.progress import Progress
-    from dynmemo.calls.sweep import Row
 
     Report = bool | Callable[[Progress], object]
     OnItemError = Literal["raise", "return"]
@@ -107,7 +108,7 @@ class SyncMany(Generic[P, R]):
             InvalidOptionError: an option that is not allowed.
         """
         return _Options(progress=progress, on_item_error=on_item_error, executor=executor).results(
-            self, items, _single(items), lazy=lazy
+            self, items, single(items), lazy=lazy
         )
 
     @overload
@@ -167,7 +168,7 @@ class SyncMany(Generic[P, R]):
             [[12.5], [12.5, 12.5]]
         """
         return _Options(progress=progress, on_item_error=on_item_error, executor=executor).results(
-            self, rows, _spread(rows), lazy=lazy
+            self, rows, spread(rows), lazy=lazy
         )
 
     @short_tracebacks
@@ -187,7 +188,7 @@ class SyncMany(Generic[P, R]):
         """
         options = _Options(progress=progress, on_item_error=on_item_error, executor=executor)
         with options.tally(items) as tally:
-            options.sweep(self, _single(items), tally, keeps=False)
+            options.sweep(self, single(items), tally, keeps=False)
             return tally.counts["computed"]
 
 
@@ -253,7 +254,7 @@ class AsyncMany(Generic[P, R]):
             progress, on_item_error: as of a plain function.
         """
         return await _Options(progress=progress, on_item_error=on_item_error, concurrency=concurrency).results_async(
-            self, items, _single(items), lazy=lazy
+            self, items, single(items), lazy=lazy
         )
 
     @overload
@@ -308,7 +309,7 @@ class AsyncMany(Generic[P, R]):
     ) -> Any:
         """`map` for several arguments: each row is a tuple of them, or a dict of keyword arguments."""
         return await _Options(progress=progress, on_item_error=on_item_error, concurrency=concurrency).results_async(
-            self, rows, _spread(rows), lazy=lazy
+            self, rows, spread(rows), lazy=lazy
         )
 
     @short_tracebacks
@@ -323,7 +324,7 @@ class AsyncMany(Generic[P, R]):
         """`map` that keeps no results: see that the cache holds them. Returns how many had to be computed here."""
         options = _Options(progress=progress, on_item_error=on_item_error, concurrency=concurrency)
         with options.tally(items) as tally:
-            await options.sweep_async(self, _single(items), tally, keeps=False)
+            await options.sweep_async(self, single(items), tally, keeps=False)
             return tally.counts["computed"]
 
 
@@ -417,21 +418,3 @@ def _popped(results: list[Any]) -> Iterator[Any]:
     results.reverse()
     while results:
         yield results.pop()
-
-
-def _single(items: Iterable[Any]) -> Iterator[Row]:
-    __tracebackhide__ = True  # what is no iterable is the caller's error
-    return (((item,), {}) for item in items)
-
-
-def _spread(rows: Iterable[Any]) -> Iterator[Row]:
-    for place, row in enumerate(rows):
-        if isinstance(row, tuple):
-            yield row, {}
-        elif isinstance(row, Mapping):
-            yield (), dict(row)
-        else:
-            raise InvalidOptionError(
-                f"item {place} is a {type(row).__name__}; starmap takes tuples of arguments, or dicts of keyword "
-                "arguments. For functions of one argument there is map"
-            )

@@ -12,7 +12,6 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self
 
 from dynmemo import defaults, views
-from dynmemo._process import MAIN_MODULES
 from dynmemo.calls.miss import Compute, Failed, Miss, Sleep, Wait, Work, compute
 from dynmemo.codec import Codec, Own
 from dynmemo.counters import Stats
@@ -22,7 +21,7 @@ from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
 from dynmemo.explain import Call, Known, explain, history, in_short, is_small
 from dynmemo.failures import OutOfOrder, Trouble
 from dynmemo.generations import OfProgram
-from dynmemo.keys import ArgumentKeys, function_name, key_name
+from dynmemo.keys import ArgumentKeys, function_name, key_name, main_of
 from dynmemo.keys.identity import CodeIdentity
 from dynmemo.leases import led
 from dynmemo.origin import program_id
@@ -50,8 +49,7 @@ class Memo:
         self.options = options
         self.name = options.name or _name(function)
         self.fn = key_name(self.name)
-        is_of_program = options.name is None and getattr(function, "__module__", "") in MAIN_MODULES
-        self.program = (program_id() if is_of_program else "") if program is None else program
+        self.program = _program(function, options) if program is None else program
         """The notebook or script to which it belongs, whose name is that of many others; empty for any other."""
         self.stats = Stats()
         self._trouble = Trouble(self.name, self.stats, raises=options.on_error == "raise")
@@ -421,6 +419,11 @@ def value_of(outcome: Outcome | None) -> Any:
         raise outcome.error.with_traceback(outcome.traceback)
     finally:
         outcome.error.__context__ = context  # `raise` put what the caller is handling in its place
+
+
+def _program(function: Callable[..., Any], options: Options) -> str:
+    main = main_of(function) if options.name is None else None
+    return "" if main is None or main.get("__spec__") is not None else program_id(main)
 
 
 def _name(function: Callable[..., Any]) -> str:

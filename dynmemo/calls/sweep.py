@@ -12,18 +12,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
-from operator import is_
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dynmemo._process import chance
 from dynmemo.calls.display import Notice
+from dynmemo.calls.drawn import Call, drawn
 from dynmemo.calls.memo import value_of
 from dynmemo.calls.miss import Elsewhere, Failed, Sleep, Work, compute
 from dynmemo.codec import CannotSerialize
 from dynmemo.defaults import is_disabled
 from dynmemo.entries import Computed
-from dynmemo.errors import InvalidOptionError, UnhashableArgumentError, UnreadableValueError, ValueTooLargeError
+from dynmemo.errors import UnreadableValueError, ValueTooLargeError
 from dynmemo.expiry import parse_wait
 from dynmemo.failures import OutOfOrder
 from dynmemo.item import settled
@@ -32,6 +32,7 @@ from dynmemo.leases import Verdict, Watch, waiting_here
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from dynmemo.calls.drawn import Row
     from dynmemo.calls.memo import Memo
     from dynmemo.calls.miss import Arguments, Keywords, Outcome, Steps
     from dynmemo.calls.progress import Tally
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from dynmemo.entries import Entries, Looked
     from dynmemo.item import Content
 
-    Row = tuple[Arguments, Keywords]
     Attempt = Steps[Outcome | Elsewhere | None]
 
 SIZES = (300, 100, 30, 10)
@@ -53,38 +53,6 @@ BYTES_AT_ONCE = 16_000_000
 
 ASK_AGAIN_SECONDS = 15.0
 """Seconds for which a sweep goes on without a store that failed: each failure takes as long as all retries."""
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """One call of a sweep, and all others that are equal to it."""
-
-    key: str
-    not_stored: str
-    args: Arguments
-    kwargs: Keywords
-    place: int
-    """Where in the list of results its result goes."""
-    others: list[tuple[int, Row]] = field(default_factory=list)
-    """Places and arguments of the equal calls: what is no part of the key may differ."""
-    looked: Looked | None = None
-    """What the last look-up found; None where the store could not be asked."""
-    is_counted: bool = False
-    """Whether it has been counted as a miss."""
-    elsewhere: Elsewhere | None = None
-    """Why it was put off."""
-    joined: float = 0.0
-    """When (Unix seconds) it was put off."""
-    idle_since: float | None = None
-    """Since when (monotonic) the sweep has had nothing to do but to wait for calls such as this."""
-    waits: bool = False
-    """Whether to wait for who computes it, as a call by itself does."""
-
-    def has_arguments_of(self, other: Call) -> bool:
-        """Whether both are made with the very same objects."""
-        if not all(map(is_, self.args, other.args)) or len(self.args) != len(other.args):
-            return False
-        return self.kwargs.keys() == other.kwargs.keys() and all(map(is_, self.kwargs.values(), other.kwargs.values()))
 
 
 class Sweep:
@@ -119,7 +87,7 @@ class Sweep:
         self.memo: Memo = function._self_memo
         self.tally = tally
         self.keeps = keeps
-        self.calls, size = _calls(function, rows, first)
+        self.calls, size = drawn(function, rows, first)
         self.results: list[Any] = [None] * size if keeps else []
         self.free: deque[Call] = deque()
         """Misses that nobody is known to compute."""
@@ -489,35 +457,6 @@ class Sweep:
         counts = entries.counts(call.key, row, generation)
         is_held = Verdict.of(row, entries.cache.clock(), counts=counts) is Verdict.HELD
         return is_held and Watch().expect_if_dead(row) is None
-
-
-def _calls(function: Any, rows: Iterable[Row], first: int) -> tuple[list[Call], int]:
-    """The calls of a sweep, equal ones once, and how many rows there are. Each has its key before the next is drawn."""
-    memo: Memo = function._self_memo
-    with_owner = function._self_with_owner
-    calls: dict[str, Call] = {}
-    before: Call | None = None
-    place = 0
-    for args, kwargs in rows:
-        given = with_owner(args)
-        try:
-            call = Call(*memo.key_and_reason(given, kwargs), given, kwargs, place)
-        except Exception as error:
-            if type(error) not in (TypeError, UnhashableArgumentError):
-                error.add_note(f"This was item {first + place}.")
-                raise
-            raise type(error)(f"item {first + place}: {error}") from None
-        known = calls.setdefault(call.key, call)
-        if known is not call:
-            known.others.append((place, (given, kwargs)))
-        if before is not None and before.key != call.key and before.has_arguments_of(call):
-            raise InvalidOptionError(
-                f"item {first + place} has the very objects of the item before, and they, or what the function reads, "
-                "were changed in between. Items are drawn before they are computed: let each have objects of its own"
-            )
-        before = call
-        place += 1
-    return list(calls.values()), place
 
 
 def _without_value(looked: Looked) -> Looked:

@@ -19,7 +19,7 @@ from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dynmemo._process import MAIN_MODULES, new_lock
-from dynmemo.keys import module_name
+from dynmemo.keys import importable_name, module_name
 from dynmemo.keys.snapshots import class_code
 
 if TYPE_CHECKING:
@@ -42,9 +42,14 @@ class Own:
     def __init__(self, namespace: Mapping[str, Any] = MappingProxyType({}), *, by_name: bool = False) -> None:
         self._namespace = namespace
         self._by_name = by_name
-        self.program = module_name(_HERE)
-        """The name under which other programs import this one: that of a module with ``python -m``."""
+        is_main = namespace.get("__name__") in MAIN_MODULES
+        main = namespace if is_main else getattr(sys.modules.get(_HERE), "__dict__", {})
+        self.program = importable_name(main) or _HERE
+        """The name under which other programs import this one, that of a module with ``python -m`` for example."""
         self.importable = self.program != _HERE
+        named = re.compile(re.escape(self.program.encode()))
+        self.is_named_in: Callable[[Bytes], object] = named.search if self.importable else lambda stream: None
+        """Whether a stream may refer to this one as another program does; it would then be loaded twice."""
 
     def describe(self, thing: Any) -> tuple[str, str, str] | None:
         """Module, qualified name and digest (empty where the name is enough); None if no reader can have the same."""
@@ -54,7 +59,7 @@ class Own:
         if "." in qualname and not isinstance(thing, type):  # a method comes with its class
             return None
         if module in MAIN_MODULES:  # `python -m pkg.mod` defines pkg.mod, but not what came to it by value
-            module = self.program if found_here(_HERE, qualname) is thing else _HERE
+            module = module_name(_HERE) if found_here(_HERE, qualname) is thing else _HERE
         if not self._bears_its_own_name(module, qualname, thing):
             return None
         digest = "" if self._by_name else _digest(thing)
@@ -78,16 +83,18 @@ class Own:
                 return found
         return None
 
+    def came_along(self, qualname: str) -> Any:
+        """What of this name came by value with the decorated function, None if nothing did."""
+        first, _, rest = qualname.partition(".")
+        is_of_main = self._namespace.get("__name__") in MAIN_MODULES
+        return _attribute(self._namespace.get(first), rest) if is_of_main else None
+
     def _named(self, module: str, qualname: str) -> Iterator[Any]:
         """What the program has under this name, in the function's own globals and in its modules."""
         if module in {_HERE, module_name(str(self._namespace.get("__name__")))}:
             first, _, rest = qualname.partition(".")
             yield _attribute(self._namespace.get(first), rest)
         yield found_here(_HERE if module == self.program else module, qualname)
-
-    def is_named_in(self, stream: Bytes) -> bool:
-        """Whether another program may import this one, which would then be loaded twice."""
-        return self.importable and re.search(re.escape(self.program.encode()), stream) is not None
 
 
 def _arrived(module: str, qualname: str) -> Iterator[Any]:
@@ -215,8 +222,11 @@ class Unpickler(pickle.Unpickler):
         self._taken: set[int] = set()
 
     def find_class(self, module: str, name: str, /) -> Any:
-        if module == self._own.program and found_here(_HERE, name) is not None:
-            module = _HERE
+        if module == self._own.program:
+            if found_here(_HERE, name) is not None:
+                module = _HERE
+            elif (came := self._own.came_along(name)) is not None:
+                return came
         found = super().find_class(module, name)
         if found is own_or_copy:
             return self._own_or_copy

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import marshal
 import re
+import sys
 from collections.abc import Collection
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -15,6 +16,8 @@ import blake3
 from dynmemo._process import Once
 from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
 from dynmemo.keys.digest import NoStableContent, digest, digest_arguments, digests_of_parts, is_immutable
+from dynmemo.keys.own import importable_name as importable_name
+from dynmemo.keys.own import main_of as main_of
 from dynmemo.keys.own import module_name as module_name
 from dynmemo.keys.own import type_name
 from dynmemo.keys.snapshots import by_snapshot, class_identity
@@ -52,9 +55,17 @@ def function_name(function: Callable[..., object]) -> str:
     """``module.qualname``, the same in every process that runs this function.
 
     ``__mp_main__`` (a spawned child's copy of the main module) is ``__main__``, and the main module of
-    ``python -m pkg.mod`` is ``pkg.mod``.
+    ``python -m pkg.mod`` is ``pkg.mod``, as that of ``python path/mod.py`` is ``mod`` where `import` would find it.
     """
-    return f"{module_name(getattr(function, '__module__', None) or '__main__')}.{function.__qualname__}"
+    main = main_of(function)
+    module = module_name(function.__module__) if main is None else importable_name(main) or "__main__"
+    return f"{module}.{function.__qualname__}"
+
+
+def name_here(name: str) -> str:
+    """The name of a function as the notebook or script that runs says it: without module if it is its own."""
+    module = importable_name(getattr(sys.modules.get("__main__"), "__dict__", {})) or "__main__"
+    return name.removeprefix(f"{module}.")
 
 
 def key_name(name: str) -> str:

@@ -7,9 +7,11 @@ so an editable install is own, and so is a file that has the name of a module of
 from __future__ import annotations
 
 import functools
+import importlib.util
 import sys
 import sysconfig
 import types
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -157,6 +159,54 @@ def module_name(module: object) -> str:
         return _MOVED.get(module, module)
     spec = getattr(sys.modules.get(module), "__spec__", None)
     return spec.name if spec is not None else "__main__"
+
+
+def main_of(function: Any) -> Mapping[str, Any] | None:
+    """The globals of the main module if the function belongs to it, else None."""
+    module = getattr(function, "__module__", None) or "__main__"
+    if module not in MAIN_MODULES:
+        return None
+    names: Any = getattr(function, "__globals__", {})  # what runs a script may be the main module itself
+    return names if names.get("__name__") == module else getattr(sys.modules.get(module), "__dict__", {})
+
+
+def importable_name(main: Mapping[str, Any]) -> str | None:
+    """The name under which other programs import the main module; None for notebooks and where none is known.
+
+    With ``python -m pkg.mod`` that is ``pkg.mod``; with ``python path/mod.py`` what `import` here would take for that
+    very file: ``pkg.mod`` where it lies in a package whose folder is searched, else ``mod``.
+    """
+    spec, file = main.get("__spec__"), main.get("__file__")
+    if spec is not None:
+        return str(spec.name)
+    return _module_in(file) if isinstance(file, str) else None
+
+
+@functools.lru_cache(maxsize=100)
+def _module_in(file: str) -> str | None:
+    path = Path(file)
+    if path.suffix != ".py" or not path.stem.isidentifier() or path.stem == "__main__" or _is_notebook():
+        return None
+    folder, names = path.parent, [path.stem]
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    if len(names) > 1 and _is_found_in(names[0], folder / names[0] / "__init__.py"):
+        return ".".join(names)
+    return path.stem if _is_found_in(path.stem, path) else None
+
+
+def _is_notebook() -> bool:
+    """Whether IPython runs here, which takes a script into a notebook with ``%run``."""
+    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)() is not None
+
+
+def _is_found_in(name: str, file: Path) -> bool:
+    """Whether a top-level module of that name would be imported from that file."""
+    with suppress(Exception):  # of an importer of the user's
+        spec = importlib.util.find_spec(name)
+        return spec is not None and spec.origin is not None and file.samefile(spec.origin)
+    return False
 
 
 # Private modules that some Python versions have inside the public one.

@@ -182,12 +182,12 @@ def _user() -> str:
             return str(os.geteuid())
 
 
-def program_id() -> str:
-    """By what the entries of the notebook or script that this process runs are told from those of others: its path.
+def program_id(main: Mapping[str, Any]) -> str:
+    """By what the entries of a notebook or script, with these globals, are told from those of others: its path.
 
     Where that is not known, as in a terminal, it is this process with those that are forked from it.
     """
-    notebook, module, file = _main()
+    notebook, module, file = _program_of(main)
     return _id_of(notebook or (file if module is None else None) or os.environ.get("JPY_SESSION_NAME", ""))
 
 
@@ -200,18 +200,17 @@ def _id_of(path: str) -> str:
 
 def _program() -> str:
     """The name of the notebook or script."""
-    notebook, module, file = _main()
+    notebook, module, file = _program_of(getattr(sys.modules.get("__main__"), "__dict__", {}))
     if module is not None:  # run by ``python -m``, as the workers of a notebook may be that know its name
         file = os.environ.get("JPY_SESSION_NAME") or module.removesuffix(".__main__")
     return Path(notebook or file or os.environ.get("JPY_SESSION_NAME", "")).name
 
 
-def _main() -> tuple[str | None, str | None, str | None]:
-    """Of the main module: the notebook that VS Code names in it, the name by which ``python -m`` ran it, and its file.
+def _program_of(main: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
+    """The notebook that VS Code names in the main module, the name by which ``python -m`` ran it, and its file.
 
     Jupyter's server names a notebook in the environment.
     """
-    main = getattr(sys.modules.get("__main__"), "__dict__", {})
     notebook, spec, file = (main.get(name) for name in ("__vsc_ipynb_file__", "__spec__", "__file__"))
     module = None if spec is None else str(spec.name)
     return notebook if isinstance(notebook, str) else None, module, file if isinstance(file, str) else None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flask
 import flask_caching
+import flask_session
 import pytest
 from django.conf import settings
 
@@ -15,6 +16,9 @@ from dynmemo.integrations import django, key_value, litestar, starsessions
 from dynmemo.integrations.cachelib import DynmemoCache
 from dynmemo.testing import Clock
 from dynmemo.testing.together import at_once
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SECRET = "s" * 32
 
@@ -242,3 +246,49 @@ def test_an_entry_of_key_value_ends_with_its_time(url: str, clock: Clock) -> Non
         assert await store.get_many(["a", "b"]) == [None, None]
 
     asyncio.run(use())
+
+
+# -- what pages cost ---------------------------------------------------------------------------------
+
+
+def visits(url: str, clock: Clock, seconds: list[int], *, sliding: str = "90s", **options: Any) -> list[int]:
+    """Requests of each view of a page that only looks at the session, so many seconds after the one before."""
+    refresh_each = options.pop("SESSION_REFRESH_EACH_REQUEST", False)
+    cache = DynmemoCache(url, sliding=sliding, secret=SECRET, **options)
+    cache.sealed.cache.clock = clock
+    app = flask.Flask(__name__)
+    app.config.update(
+        SESSION_TYPE="cachelib", SESSION_CACHELIB=cache, SESSION_REFRESH_EACH_REQUEST=refresh_each, TESTING=True
+    )
+    flask_session.Session(app)
+
+    @app.get("/")
+    def count() -> str:
+        flask.session["visits"] = 1
+        return ""
+
+    @app.get("/look")
+    def look() -> str:
+        return str(flask.session["visits"])
+
+    client = app.test_client()
+    client.get("/")
+    counts = []
+    for pause in seconds:
+        clock.now += pause
+        before = cache.info().requests
+        assert client.get("/look").text == "1"
+        counts.append(cache.info().requests - before)
+    return counts
+
+
+def test_flask_session_writes_all_of_it_with_every_page_unless_told_not_to(tmp_path: Path, clock: Clock) -> None:
+    url = f"sqlite:///{(tmp_path / 'cache.db').as_posix()}"
+    assert visits(url, clock, [1, 1], SESSION_REFRESH_EACH_REQUEST=True) == [3, 3]
+    assert visits(url, clock, [1, 1]) == [2, 2]
+
+
+def test_refresh_after_a_tenth_of_twenty_minutes_moves_one_date_in_four_views(tmp_path: Path, clock: Clock) -> None:
+    url = f"sqlite:///{(tmp_path / 'cache.db').as_posix()}"
+    assert visits(url, clock, [30] * 8, sliding="20min") == [2] * 8
+    assert visits(url, clock, [30] * 8, sliding="20min", refresh_after=0.1) == [1, 1, 1, 2] * 2

@@ -85,6 +85,13 @@ def test_a_clear_and_a_purge_leave_the_same_name_in_another_notebook(first: Kern
     assert second.ask("load(1)") == Answer("3", 1)
 
 
+def test_what_a_notebook_runs_of_a_script_is_its_own(first: Kernel, folder: Path) -> None:
+    (folder / "mod.py").write_text(
+        "from dynmemo import dynamo_cached\n@dynamo_cached\ndef ran(x):\n    return x\nran(1)"
+    )
+    assert first.run("%run mod.py\nprint(ran.cache_parameters()['name'])") == "__main__.ran\n"
+
+
 def test_explain_is_a_table_in_a_notebook_and_names_the_edit(first: Kernel) -> None:
     first.run("def halved(x):\n    return x / 2\n@cached\ndef explained(x):\n    return halved(x)\nexplained(1)")
     first.run("def halved(x):\n    return x // 2")

@@ -206,7 +206,7 @@ def test_a_variable_makes_a_program_verbose(tmp_path: Path) -> None:
     url = f"sqlite:///{(tmp_path / 'cache.db').as_posix()}"
     done = ran("program.py", folder=tmp_path, DYNMEMO_URL=url, DYNMEMO_VERBOSE="1")
     assert (done.stdout, done.returncode) == ("", 0)
-    assert re.findall(r"^\d\d:\d\d:\d\d dynmemo: __main__\.f\(\): (\w+)", done.stderr, re.MULTILINE) == [
+    assert re.findall(r"^\d\d:\d\d:\d\d dynmemo: program\.f\(\): (\w+)", done.stderr, re.MULTILINE) == [
         *("miss", "computing", "computed", "stored", "hit")
     ]
     assert ran("program.py", folder=tmp_path, DYNMEMO_URL=url, DYNMEMO_VERBOSE="0").stderr == ""
