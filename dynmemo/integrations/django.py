@@ -32,7 +32,7 @@ class DynmemoCache(BaseCache):
         super().__init__(params)
         options = {"region": "django", **params.get("OPTIONS", {})}
         options = {name: value for name, value in options.items() if name not in _OF_DJANGO}
-        self.sealed = Sealed(location or None, **options)
+        self.sealed = Sealed.shared(location or None, **options)
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         return self.sealed.get(self._key(key, version), default)

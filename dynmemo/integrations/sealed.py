@@ -26,6 +26,7 @@ MISSING: Any = object()
 """What is found where nothing is, or nothing that can be read."""
 
 _once = Once()
+_shared: dict[str, Sealed] = {}
 
 
 class Sealed:
@@ -70,6 +71,13 @@ class Sealed:
                 made.store.location,
                 harm,
             )
+
+    @classmethod
+    def shared(cls, cache: str | None, region: str, **options: Any) -> Sealed:
+        """The one of this process, for a library that makes its caches anew for every thread or request."""
+        place = cache or default_cache()
+        key = repr((place if isinstance(place, str) else id(place), region, sorted(options.items())))
+        return _shared.get(key) or _shared.setdefault(key, cls(place, region, **options))
 
     def get(self, key: str, default: Any = None) -> Any:
         """The object, its window started anew."""

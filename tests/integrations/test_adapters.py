@@ -48,6 +48,14 @@ def test_django_says_region_window_and_hard_limit(backend: Any, clock: Clock) ->
     assert (row.fn, row.ttl_date, row.ttl_deadline, row.ttl_window) == ("web", now + 90, now + 600, "00:01:30")
 
 
+def test_django_makes_a_backend_for_every_thread_and_they_count_together(backend: Any, url: str) -> None:
+    options = {"region": "web", "sliding": "90s", "secret": SECRET, "MAX_ENTRIES": 6}
+    at_once(5, lambda _: django.DynmemoCache(url, {"OPTIONS": options}).get("a"))
+    assert backend.info().misses == 5
+    other = django.DynmemoCache(url, {"OPTIONS": options | {"region": "other"}})
+    assert other.info().misses == 0
+
+
 def test_djangos_coroutines_of_many_keys_take_one_request_each(backend: Any) -> None:
     async def use() -> list[int]:
         await backend.aset("warm", 1)
