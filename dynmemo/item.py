@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -207,6 +208,8 @@ class Found(NamedTuple):
 
 FRONT_BYTES = 2_000
 """Of a value that a survey tells."""
+_SURVEYED = 100
+"""Rows that a survey reads at once."""
 
 
 class Extent(NamedTuple):
@@ -346,8 +349,15 @@ class Store(Protocol):
 
         With `values` it reads the values that lie in their rows, too, where it does not know sizes and fronts else.
         """
-        for key, row in self.scan(prefix, segments=segments):
-            yield Found(key, row, None if row.parts is None else row.parts.length)
+        rows = self.scan(prefix, segments=segments)
+        while batch := list(itertools.islice(rows, _SURVEYED)):
+            read = self.read_many([key for key, row in batch if row.parts is None]) if values else {}
+            for key, row in batch:
+                value = read[key].value if key in read else None
+                if value is None:
+                    yield Found(key, row, None if row.parts is None else row.parts.length)
+                else:
+                    yield Found(key, row, len(value), front=bytes(value)[:FRONT_BYTES])
 
     def write_many(self, items: Mapping[str, Item]) -> None:
         """Put many rows, whatever stands there. One that fails leaves some written and some not."""

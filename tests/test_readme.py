@@ -50,7 +50,7 @@ def run(page: Path, program: str, folder: Path, *way: str, **variables: str) -> 
     environment = {**os.environ, "PYTHONWARNINGS": "error", "PYTHONUTF8": "1", **variables}
     command = [sys.executable, *way, file.name]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=280
     )
 
 

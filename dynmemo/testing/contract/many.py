@@ -70,8 +70,7 @@ class Many:
         assert list(store.scan()) == [("k", FULL._replace(value=None, etag=etag))]
 
     def test_a_survey_finds_what_a_scan_finds(self, store: Store) -> None:
-        for n in range(250):
-            put(store, f"f:{n}", Item(value=b"%d" % n, fn="f" if n % 2 else "g"))
+        store.write_many({f"f:{n}": Item(value=b"%d" % n, fn="f" if n % 2 else "g") for n in range(250)})
         put(store, "plain", Item(value=b"v"))
         for prefix in ("", "f:1"):
             assert sorted((found.key, found.row) for found in store.survey(prefix)) == sorted(store.scan(prefix))
@@ -82,13 +81,11 @@ class Many:
     def test_scan_goes_on_past_any_page(self, store: Store) -> None:
         # 1.2 MB of rows: DynamoDB's page ends at 1 MB.
         keys = [f"f:{n:04}" for n in range(300)]
-        for key in keys:
-            put(store, key, Item(value=bytes(4_000), fn="f"))
+        store.write_many({key: Item(value=bytes(4_000), fn="f") for key in keys})
         assert sorted(key for key, _ in store.scan()) == keys
 
     def test_rows_may_be_removed_while_they_are_scanned(self, store: Store) -> None:
-        for n in range(250):
-            put(store, f"f:{n}", Item(fn="f"))
+        store.write_many({f"f:{n}": Item(fn="f") for n in range(250)})
         assert all(store.remove(key) for key, _ in store.scan())
         assert list(store.scan()) == []
 
