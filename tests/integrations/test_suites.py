@@ -61,7 +61,8 @@ def test_djangos_tests_of_caches_and_sessions_pass(url: str) -> None:
 @pytest.mark.slow
 def test_cachelibs_tests_pass(url: str, tmp_path: Path) -> None:
     suite = str(ROOT / "tests/integrations/cachelib_suite.py")
-    # Without the settings and fixtures of this project.
-    options = ["-q", "-n0", "--noconftest", "-c", os.devnull, f"--rootdir={tmp_path}", "-p", "no:cacheprovider"]
+    none_of_ours = tmp_path / "pytest.ini"
+    none_of_ours.write_text("[pytest]\n", encoding="ascii")
+    options = ["-q", "-n0", "--noconftest", "-c", str(none_of_ours), "-p", "no:cacheprovider"]
     done = run("cachelib", ["src", "tests"], "-m", "pytest", *options, suite, DYNMEMO_SUITE_URL=url)
     assert re.search(r"^15 passed in", done.stdout, re.MULTILINE), done.stdout + done.stderr
