@@ -169,12 +169,18 @@ class _Move:
     def _sealed(self, key: str, row: Item) -> tuple[bytes | Content, float]:
         """The value as the target has to store it, and when it was computed."""
         is_of_region = key.split(":")[1:2] == [""]
-        with suppress(OSError):  # a file may have gone
-            if is_of_region and (value := bytes_of(row)) is not None:
-                return value, 0.0  # bytes without an envelope
-        if row.value is None or is_of_region:
+        value = row.value
+        if is_of_region:
+            with suppress(OSError):  # a file may have gone
+                value = bytes_of(row)
+        if value is None:
             raise UnreadableValueError("the value is missing", cause="missing")
-        opened = self._opening.open(row.value, key=self._from.partition_key(key), with_payload=True)
+        try:
+            opened = self._opening.open(value, key=self._from.partition_key(key), with_payload=True)
+        except UnreadableValueError:
+            if is_of_region:  # bytes of the user's own, and not those of an adapter
+                return value, 0.0
+            raise
         return self._sealing.reseal(opened, key=self._to.partition_key(key)), opened.header.computed_at
 
     def _put(self, key: str, row: Item, computed_at: float) -> bool:

@@ -11,7 +11,8 @@ import pytest
 
 import dynmemo
 from dynmemo import Cache, InvalidOptionError, dynamo_cached
-from dynmemo.item import Content, settled
+from dynmemo.integrations.sealed import Sealed
+from dynmemo.item import Content, Item, settled
 from dynmemo.stores.sqlite import SqliteStore
 from dynmemo.transfer import transfer
 from tests.pythons import ran
@@ -228,3 +229,19 @@ def test_a_push_says_what_it_cannot_verify_and_what_is_no_more_encrypted(tmp_pat
     assert done.stderr == ""
     done = ran("-m", "dynmemo", "push", "--url", f"{signed}&encrypt=true", "--to", plain)
     assert "will not be" in done.stderr
+
+
+def test_what_an_adapter_stored_is_sealed_anew_and_other_bytes_of_regions_stay_as_they_are(
+    mine: Cache, team: Cache
+) -> None:
+    sessions = Sealed(mine, "web")
+    sessions.set("sealed", {"user": 7}, 3600)
+    sessions.region.set("plain", b"bytes")
+    mine.store.write("web::forged", mine.store.read("web::sealed") or Item())
+    done = transfer(mine, team, fn="web")
+    assert (done.copied, done.unreadable) == (3, 0)
+    there = Sealed(team, "web")
+    assert (there.get("sealed"), there.get("forged"), there.region.get("plain")) == ({"user": 7}, None, b"bytes")
+    there.set("sealed", {"user": 8}, 3600)
+    assert transfer(mine, team, fn="web").copied == 0
+    assert there.get("sealed") == {"user": 8}
