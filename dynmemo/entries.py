@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from dynmemo.errors import InvalidTableError, StoreUnavailableError, UnreadableV
 from dynmemo.item import LATEST_TIME
 from dynmemo.keys import lease_key
 from dynmemo.leases import Leases, flights
-from dynmemo.near import NearEntry, footprint, usable_until
+from dynmemo.near import COPIED_FROM, NearEntry, copier, footprint, usable_until
 from dynmemo.origin import described, read_origin
 
 if TYPE_CHECKING:
@@ -235,9 +236,24 @@ class Entries:
                 return None
         try:
             self._near_entries.move_to_end(key)
-            return entry.found or Looked(row, self._decode(entry.opened, now=now), True)
+            if entry.found is not None:
+                return entry.found  # type: ignore[no-any-return]
+            looked = Looked(row, self._decode(entry.opened, now=now), True)
+            entry.uses += 1
+            if entry.uses == COPIED_FROM:
+                self._copy_near(key, entry)
         except (KeyError, UnreadableValueError):  # another thread has removed it, or it can no longer be read here
             return None
+        return looked
+
+    def _copy_near(self, key: str, entry: NearEntry[Opened]) -> None:
+        """Let further objects be copied, where that takes less time than unpickling."""
+        value = self._decode(entry.opened, now=-math.inf).value
+        copied = copier(value)
+        if copied is not None:
+            copy, size = copied
+            entry.opened = entry.opened._replace(load=copy)
+            self._near.grow(key, entry, size)
 
     def near_many(self, keys: Sequence[str]) -> dict[str, Looked]:
         """`near` of many keys, those that are hits."""

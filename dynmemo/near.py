@@ -12,13 +12,16 @@ import math
 import sys
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from dynmemo import expiry
 from dynmemo._process import new_lock
 from dynmemo.keys.builtin import LEAVES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dynmemo.item import Item
 
 T = TypeVar("T")
@@ -27,6 +30,12 @@ NEAR_MAX_BYTES = 32_000_000
 
 LARGEST = 200_000
 """Bytes of the largest object that is kept beside the bytes of its value, which are never more than a row holds."""
+
+COPIED_FROM = 3
+"""Uses of an entry from which on its value is copied, if it can be: finding out how takes as long as some of them."""
+
+_DEEPEST = 10
+"""Dicts and lists in each other that are copied."""
 
 _BESIDE = 1_000
 """Bytes that an entry takes beside its value, about."""
@@ -70,6 +79,8 @@ class NearEntry(Generic[T]):
     """Who has read it; another one may read the same bytes otherwise, or not at all."""
     generation: str | None = None
     """The last one for which it was found to count."""
+    uses: int = 0
+    """How often an object was made of it."""
 
 
 class Near(Generic[T]):
@@ -115,11 +126,21 @@ class Near(Generic[T]):
                 return
             self._remove(key)
             self.entries[key] = entry
-            self._size += size
-            while self._size > self._max_bytes:
-                # In one step: reads, which take no lock, change the order at any time.
-                _, oldest = self.entries.popitem(last=False)
-                self._size -= _BESIDE + oldest.size
+            self._grow(size)
+
+    def grow(self, key: str, entry: NearEntry[T], size: int) -> None:
+        """So many bytes more are kept with an entry."""
+        with self._lock:
+            if self.entries.get(key) is entry:
+                entry.size += size
+                self._grow(size)
+
+    def _grow(self, size: int) -> None:
+        self._size += size
+        while self._size > self._max_bytes:
+            # In one step: reads, which take no lock, change the order at any time.
+            _, oldest = self.entries.popitem(last=False)
+            self._size -= _BESIDE + oldest.size
 
     def drop(self, key: str) -> None:
         """Forget what this process has changed, also if somebody is reading it just now: to be called after that."""
@@ -150,8 +171,9 @@ def usable_until(row: Item, deadline: int | None, refresh_after: float) -> float
 
 def footprint(value: object) -> int | None:
     """Bytes in memory of a value that nobody can change; None if somebody could, or if it takes more than `LARGEST`."""
-    if type(value) not in LEAVES and type(value) not in _HOLDERS:  # most are a dict or a frame
-        return None
+    if type(value) not in _HOLDERS:
+        size = sys.getsizeof(value) if type(value) in LEAVES else None
+        return None if size is None or size > LARGEST else size
     size, seen, waiting = 0, set[int](), [value]
     while waiting:
         one: Any = waiting.pop()
@@ -166,3 +188,70 @@ def footprint(value: object) -> int | None:
         elif type(one) not in LEAVES:
             return None
     return size
+
+
+def copier(value: object) -> tuple[Callable[[], object], int] | None:
+    """What makes objects equal to `value` in half of the time in which they are unpickled, and its bytes in memory.
+
+    There is such a thing for a dict or list of what nobody can change and of such dicts and lists, each of which is in
+    there once. From then on `value` belongs to it.
+    """
+    copies = _Copies()
+    try:
+        copy = copies.of(value)
+    except _NotCopiedError:
+        return None
+    return None if copy is None else (partial(copy, value), copies.size)
+
+
+class _NotCopiedError(Exception):
+    """There is more to a value."""
+
+
+class _Copies:
+    """Finds out how to copy a value and what is in it, and how large that is."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._seen: set[int] = set()
+
+    def of(self, value: Any, depth: int = 0) -> Callable[[Any], object] | None:
+        """What copies it; None if everybody may have the same."""
+        if self._is_shared(value):
+            return None
+        kind = type(value)
+        if kind not in (dict, list) or id(value) in self._seen or depth == _DEEPEST:
+            raise _NotCopiedError
+        self._seen.add(id(value))
+        self._add(sys.getsizeof(value))
+        if kind is dict and not all(map(self._is_shared, value)):
+            raise _NotCopiedError
+        places = value.items() if kind is dict else enumerate(value)
+        copied = [(at, copy) for at, child in places if (copy := self.of(child, depth + 1)) is not None]
+        ways = {copy for _, copy in copied}
+        if not copied:
+            return cast("Callable[[Any], object]", kind.copy)
+        if kind is list and len(ways) == 1 and len(copied) == len(value):
+            return partial(_all_copied, ways.pop())
+        return partial(_some_copied, copied)
+
+    def _is_shared(self, value: object) -> bool:
+        beside = footprint(value)
+        self._add(beside or 0)
+        return beside is not None
+
+    def _add(self, size: int) -> None:
+        self.size += size
+        if self.size > LARGEST:
+            raise _NotCopiedError
+
+
+def _all_copied(copy: Callable[[Any], object], values: list[Any]) -> list[object]:
+    return list(map(copy, values))
+
+
+def _some_copied(copied: list[tuple[Any, Callable[[Any], object]]], values: Any) -> object:
+    made = values.copy()
+    for at, copy in copied:
+        made[at] = copy(values[at])
+    return made

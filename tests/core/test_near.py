@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
 import subprocess
 import sys
 import threading
+from collections import OrderedDict
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from dynmemo import Cache, clear, dynamo_cached
 from dynmemo.errors import InvalidOptionError
 from dynmemo.item import Item
-from dynmemo.near import Near, NearEntry
+from dynmemo.near import COPIED_FROM, LARGEST, Near, NearEntry, copier, footprint
 from dynmemo.stores.sqlite import SqliteStore
 from dynmemo.testing import Clock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 WORKERS = st.integers(0, 2)
@@ -247,3 +250,71 @@ def test_a_thread_may_use_near_entries_while_another_makes_room() -> None:
         for user in users:
             user.join()
     assert len(near.entries) == 33
+
+
+LEAVES = st.none() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3) | st.binary(max_size=3)
+VALUES = st.recursive(
+    LEAVES | st.tuples(LEAVES, LEAVES) | st.sets(st.integers(), max_size=2) | st.builds(bytearray),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(LEAVES, inner, max_size=4) | st.tuples(inner),
+    max_leaves=20,
+)
+
+
+def is_copied(value: Any) -> bool:
+    """Whether it is made of dicts and lists, and of what nobody can change."""
+    children = value.values() if type(value) is dict else value
+    return footprint(value) is not None or (type(value) in (dict, list) and all(map(is_copied, children)))
+
+
+def changeable(value: Any) -> Iterator[Any]:
+    """The dicts and lists in a value, itself included."""
+    if type(value) in (dict, list):
+        yield value
+        for child in value.values() if type(value) is dict else value:
+            yield from changeable(child)
+
+
+@given(VALUES)
+def test_a_copy_is_what_unpickling_gives_and_shares_nothing_that_can_be_changed(value: Any) -> None:
+    stored = pickle.dumps(value)
+    copied = copier(pickle.loads(stored))
+    assert (copied is not None) == (is_copied(value) and type(value) in (dict, list))
+    if copied is not None:
+        copy, size = copied
+        first, second = copy(), copy()
+        assert pickle.dumps(first) == pickle.dumps(second) == pickle.dumps(pickle.loads(stored))
+        assert {id(part) for part in changeable(first)}.isdisjoint(id(part) for part in changeable(second))
+        assert size >= sum(map(sys.getsizeof, changeable(first)))
+
+
+SHARED: list[int] = []
+CIRCLE: list[Any] = [1]
+CIRCLE.append(CIRCLE)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[SHARED, SHARED], CIRCLE, OrderedDict(a=1), [OrderedDict(a=1)], {frozenset({(1, object())}): 1}, [b"x" * LARGEST]],
+    ids=["twice", "circle", "subclass", "subclass inside", "key", "large"],
+)
+def test_no_copy_is_made_of_more_than_plain_dicts_and_lists(value: Any) -> None:
+    assert copier(value) is None
+
+
+def test_a_value_that_is_copied_is_its_own_callers_alone_and_counts_with_its_copy(cache: Cache) -> None:
+    @dynamo_cached(cache=cache)
+    def f() -> dict[str, Any]:
+        return {"days": [{"day": day, "at": (day, "h")} for day in range(3)], "names": ["a"]}
+
+    expected = f()
+    sizes = []
+    for _ in range(COPIED_FROM + 3):
+        found = f()
+        assert found == expected
+        found["days"][0]["day"] = found["names"] = None
+        found["days"].pop()
+        [entry] = [entry for key, entry in cache.near.entries.items() if key == f.cache_key()]
+        sizes.append(entry.size)
+    assert f.cache_info().near_hits == COPIED_FROM + 2
+    assert sizes[-1] > sizes[0] + 1_000
+    assert cache.near.entries.pop(f.cache_key()).opened.load() == expected
