@@ -251,8 +251,8 @@ class Entries:
         value = self._decode(entry.opened, now=-math.inf).value
         copied = copier(value)
         if copied is not None:
-            copy, size = copied
-            entry.opened = entry.opened._replace(load=copy)
+            load, size = copied
+            entry.opened = entry.opened._replace(load=load)
             self._near.grow(key, entry, size)
 
     def near_many(self, keys: Sequence[str]) -> dict[str, Looked]:
@@ -350,28 +350,36 @@ class Entries:
         if row.value is None:
             message = "the value lies outside of its row, and is missing there or is not the one that was written"
             return Looked(row, unreadable=UnreadableValueError(message, cause="missing"))
+        known = None if reading is None else self._near_entries.get(key)
+        if known is not None and (known.row != row or known.codec is not self._codec):
+            known = None  # else these bytes have been verified, and something else in the store has changed
         try:
-            opened = self._open(row.value, key=self._partition_key(key))
+            opened = self._open(row.value, key=self._partition_key(key)) if known is None else known.opened
             looked = Looked(row, self._decode(opened, now=now))
             looked.is_kept = is_kept
         except UnreadableValueError as error:
             # The deadline that the envelope swears to has passed, though the row says otherwise: a plain miss.
             return Looked(row, unreadable=None if error.cause == "expired" else error)
         if reading is not None and row.parts is None and not is_kept:
-            self._keep_near(key, looked, opened, reading)
+            self._keep_near(key, looked, opened, reading, known)
         return looked
 
-    def _keep_near(self, key: str, looked: Looked, opened: Opened, reading: Reading) -> None:
-        """Make a near entry of a hit."""
+    def _keep_near(
+        self, key: str, looked: Looked, opened: Opened, reading: Reading, known: NearEntry[Opened] | None
+    ) -> None:
+        """Make a near entry of a hit, or of a `known` one for the same row."""
         row, decoded = looked.row, looked.decoded
         if row is None or not isinstance(row.value, bytes) or decoded is None:
             return
-        until = usable_until(row, opened.header.deadline, self._refresh_after)
-        size = len(row.value) * (2 if opened.header.encrypted else 1)  # and decrypted
-        beside = footprint(decoded.value)
-        found = None if beside is None else Looked(row, decoded, True)
         version, fresh_until, drops = reading
-        entry = NearEntry(row, opened, version, fresh_until, until, size + (beside or 0), found, self._codec)
+        entry = known
+        if entry is None:
+            until = usable_until(row, opened.header.deadline, self._refresh_after)
+            size = len(row.value) * (2 if opened.header.encrypted else 1)  # and decrypted
+            beside = footprint(decoded.value)
+            found = None if beside is None else Looked(row, decoded, True)
+            entry = NearEntry(row, opened, version, fresh_until, until, size + (beside or 0), found, self._codec)
+        entry.version, entry.fresh_until = version, fresh_until
         self._near.put(key, entry, drops)
 
     def decode(self, key: str, content: bytes | Content) -> Decoded:

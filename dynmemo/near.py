@@ -31,8 +31,8 @@ NEAR_MAX_BYTES = 32_000_000
 LARGEST = 200_000
 """Bytes of the largest object that is kept beside the bytes of its value, which are never more than a row holds."""
 
-COPIED_FROM = 3
-"""Uses of an entry from which on its value is copied, if it can be: finding out how takes as long as some of them."""
+COPIED_FROM = 30
+"""Uses of an entry from which on its value is copied, if it can be: finding out how takes as long as so many save."""
 
 _DEEPEST = 10
 """Dicts and lists in each other that are copied."""

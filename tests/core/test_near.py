@@ -252,6 +252,24 @@ def test_a_thread_may_use_near_entries_while_another_makes_room() -> None:
     assert len(near.entries) == 33
 
 
+def test_what_was_verified_is_not_verified_again_when_something_else_in_the_file_has_changed(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dynamo_cached(cache=cache)
+    def f() -> list[int]:
+        return [1]
+
+    f()
+    f()
+    monkeypatch.setattr(f._self_memo.entries(), "_open", lambda *args, **kwargs: pytest.fail("it was verified again"))
+    for n in range(3):
+        cache.set("other", bytes(n))
+        before = f.cache_info()
+        assert [f(), f()] == [[1], [1]]
+        after = f.cache_info()
+        assert (after.hits - before.hits, after.near_hits - before.near_hits) == (2, 1)
+
+
 LEAVES = st.none() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3) | st.binary(max_size=3)
 VALUES = st.recursive(
     LEAVES | st.tuples(LEAVES, LEAVES) | st.sets(st.integers(), max_size=2) | st.builds(bytearray),
