@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
 import dynmemo
 from dynmemo import Cache, CacheInfo, Entry, Explanation, Origin, dynamo_cached
+from dynmemo.integrations import key_value, litestar, starsessions
+from dynmemo.integrations.cachelib import DynmemoCache
+
+if TYPE_CHECKING:
+    from cachelib import BaseCache
+    from key_value.aio.protocols import AsyncKeyValue
+    from litestar.stores.base import Store as LitestarStore
+    from starsessions import SessionStore
 
 
 @dynamo_cached
@@ -130,6 +138,10 @@ shown = dynmemo.show(bare, "SEA", horizon=3, cache=cache)
 assert_type(None if shown is None else shown.origin, Origin | None)
 assert_type(dynmemo.stats(cache).max_bytes, int | None)
 assert_type(dynmemo.doctor("sqlite:///cache.db").is_good, bool)
+of_cachelib: BaseCache = DynmemoCache(cache, region="sessions", sliding="90s")
+of_litestar: LitestarStore = litestar.DynmemoStore("sqlite:///cache.db", secret="hush")
+of_starsessions: SessionStore = starsessions.DynmemoStore(sliding=90)
+of_key_value: AsyncKeyValue = key_value.DynmemoStore(region="tokens")
 dynmemo.clear()
 dynmemo.clear("weather.forecast")
 dynmemo.clear(bare)
