@@ -193,7 +193,7 @@ def test_what_cannot_be_pickled_says_so_and_stores_nothing(things: Sealed, tmp_p
 def test_of_all_that_add_at_once_one_is_told_that_it_did(things: Sealed) -> None:
     things.set("a", "gone", 60)
     things.region.remove("a")
-    told = at_once(20, lambda n: things.add("a", n, 60))
+    told = at_once(8, lambda n: things.add("a", n, 60))
     assert sum(told) == 1
     assert things.get("a") == told.index(True)
 
@@ -201,8 +201,8 @@ def test_of_all_that_add_at_once_one_is_told_that_it_did(things: Sealed) -> None
 def test_no_change_of_many_is_lost_and_the_dates_stay(things: Sealed, clock: Clock) -> None:
     things.set("a", 0, 60)
     clock.now += 10
-    assert sorted(at_once(20, lambda _: things.change("a", lambda value: value + 1))) == list(range(1, 21))
-    assert things.peek("a") == (20, 50)
+    assert sorted(at_once(8, lambda _: things.change("a", lambda value: value + 1))) == list(range(1, 9))
+    assert things.peek("a") == (8, 50)
 
 
 def test_the_default_cache_is_the_one_where_none_is_given(
