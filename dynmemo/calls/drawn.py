@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
@@ -44,19 +43,13 @@ class Call:
     waits: bool = False
     """Whether to wait for who computes it, as a call by itself does."""
 
-    def has_arguments_of(self, other: Call) -> bool:
-        """Whether both are made with the very same objects."""
-        if not all(map(is_, self.args, other.args)) or len(self.args) != len(other.args):
-            return False
-        return self.kwargs.keys() == other.kwargs.keys() and all(map(is_, self.kwargs.values(), other.kwargs.values()))
-
 
 def drawn(function: Any, rows: Iterable[Row], first: int) -> tuple[list[Call], int]:
     """The calls of a sweep, equal ones once, and how many rows there are. Each has its key before the next is drawn."""
     memo: Memo = function._self_memo
     with_owner = function._self_with_owner
     calls: dict[str, Call] = {}
-    before: Call | None = None
+    keys: dict[tuple[object, ...], str] = {}  # by the very objects, which the calls keep
     place = 0
     for args, kwargs in rows:
         given = with_owner(args)
@@ -70,12 +63,11 @@ def drawn(function: Any, rows: Iterable[Row], first: int) -> tuple[list[Call], i
         known = calls.setdefault(call.key, call)
         if known is not call:
             known.others.append((place, (given, kwargs)))
-        if before is not None and before.key != call.key and before.has_arguments_of(call):
+        if keys.setdefault((*map(id, given), *kwargs, *map(id, kwargs.values())), call.key) != call.key:
             raise InvalidOptionError(
-                f"item {first + place} has the very objects of the item before, and they, or what the function reads, "
+                f"item {first + place} has the very objects of an item before, and they, or what the function reads, "
                 "were changed in between. Items are drawn before they are computed: let each have objects of its own"
             )
-        before = call
         place += 1
     return list(calls.values()), place
 

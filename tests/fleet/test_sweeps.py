@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import sys
 import threading
@@ -112,16 +113,18 @@ def test_an_item_is_what_it_was_when_it_was_drawn(worker: Callable[..., Worker])
 @pytest.mark.parametrize("lazy", [False, True])
 def test_one_object_again_and_again_is_refused(worker: Callable[..., Worker], *, lazy: bool) -> None:
     function = worker().decorate(lambda row, scale=1: sum(row) * scale)
-    row = [0]
 
-    def rows(values: Iterable[int]) -> Iterator[list[int]]:
-        for x in values:
+    def rows(values: Iterable[int], buffers: int = 1) -> Iterator[list[int]]:
+        taken = itertools.cycle([[0] for _ in range(buffers)])
+        for x, row in zip(values, taken, strict=False):
             row[0] = x
             yield row
 
     assert list(function.map(rows([4, 4]), lazy=lazy)) == [4, 4]
-    with pytest.raises(InvalidOptionError, match="item 2 has the very objects of the item before"):
+    with pytest.raises(InvalidOptionError, match="item 2 has the very objects of an item before"):
         list(function.map(rows([4, 4, 5]), lazy=lazy))
+    with pytest.raises(InvalidOptionError, match="item 3 has the very objects of an item before"):
+        list(function.map(rows([4, 4, 4, 5], buffers=2), lazy=lazy))
     with pytest.raises(InvalidOptionError, match="item 1 has"):
         list(function.starmap(({"row": each, "scale": 2} for each in rows([4, 5])), lazy=lazy))
     assert function.cache_info().computed == 1
