@@ -58,8 +58,9 @@ def _is_anybodys(frames: TracebackType | None) -> bool:
 
 def _shorten_causes(error: BaseException) -> None:
     """Leave of each cause its one line; who asks for more finds the errors behind it in ``__context__``."""
-    cause = error.__cause__
-    while cause is not None:
+    cause, seen = error.__cause__, {id(error)}
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
         cause.__traceback__ = None
         cause.__suppress_context__ = True
         cause = cause.__cause__

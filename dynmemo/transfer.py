@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dynmemo.errors import UnreadableValueError, ValueTooLargeError
 from dynmemo.generations import Stamp
 from dynmemo.item import SEGMENTS, Expect, Refused
 from dynmemo.keys import GENERATION_SUFFIX, keys_of
+from dynmemo.leases import Watch
 from dynmemo.parts import bytes_of, owner
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from dynmemo.generations import Generation
     from dynmemo.item import Content, Item
 
+LONGEST_WAIT = 60.0
+"""Seconds for which it waits, at the end, to see whether who computes in the target still lives."""
 _ATTRIBUTES_BYTES = 300
 """Of a row beside its value, about."""
 
@@ -78,6 +82,8 @@ def transfer(
 ) -> Transferred:
     """Copy live entries of decorated functions and regions. Done again, it goes on where it stopped.
 
+    What a worker that has died computed in the target is no hindrance: whether it has, is seen at the end.
+
     Args:
         source, target: from where to where; each with its prefix, secret and encryption.
         fn: a key name; only entries of this function.
@@ -103,6 +109,10 @@ def transfer(
         for key, row in source.store.patient().scan(keys_of(fn), segments=SEGMENTS):
             if move.takes(key, row):
                 backlog.submit(move.one, key)
+    for key, dead_at in sorted(move.held.items(), key=lambda held: held[1]):
+        time.sleep(max(0.0, dead_at - time.monotonic()))
+        move.counts["kept"] -= 1
+        count(move.one(key))
     return move.so_far()
 
 
@@ -131,7 +141,10 @@ class _Move:
         self._sealing = Codec(secrets=target.secrets, encrypt=target.encrypt, compress=target.compress)
         self._generations: dict[str, Generation | None] = {}
         """Of the target, by function; None where nothing is written."""
+        self._watch = Watch()
         self.counts: Counter[str] = Counter()
+        self.held: dict[str, float] = {}
+        """What somebody computes in the target, and when (monotonic) that will be known to be given up."""
 
     def takes(self, key: str, row: Item) -> bool:
         """Whether a row is a live entry."""
@@ -195,13 +208,17 @@ class _Move:
         return not isinstance(answer, Refused)
 
     def _stays(self, key: str, standing: Item, row: Item, computed_at: float) -> bool:
-        if standing.lease_owner is not None:
-            return not expiry.is_expired(standing, self._target.clock())
         if standing.gen != row.gen:
             present = self._target.generations.confirmed(self._to, row.fn or "")
             # Cleared since this began? Then what stands there may be new, and what comes is forgotten already.
             if not present.covers(row.gen, key) or not present.covers(standing.gen, key):
                 return not present.covers(row.gen, key)
+        if standing.lease_owner is not None and not expiry.is_expired(standing, self._target.clock()):
+            if self._watch.expect_if_dead(standing) is not None:
+                return False
+            if (standing.lease_seconds or 0) <= LONGEST_WAIT:
+                self.held[key] = time.monotonic() + (standing.lease_seconds or 0)
+            return True
         if standing.value is None or expiry.is_expired(standing, self._target.clock()):
             return False
         if computed_at == 0:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -13,6 +15,7 @@ import dynmemo
 from dynmemo import Cache, InvalidOptionError, dynamo_cached
 from dynmemo.integrations.sealed import Sealed
 from dynmemo.item import Content, Item, settled
+from dynmemo.leases import Watch
 from dynmemo.stores.sqlite import SqliteStore
 from dynmemo.transfer import transfer
 from tests.pythons import ran
@@ -174,6 +177,30 @@ def test_the_header_that_is_signed_anew_is_the_one_that_was_verified(
     )
     assert transfer(mine, team).copied == 1
     assert kept_in(team).entry(1) is not None
+
+
+@pytest.mark.parametrize(("beats", "copied"), [(False, 1), (True, 0)], ids=["died", "lives"])
+def test_a_lease_is_in_the_way_as_long_as_its_holder_lives(
+    mine: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beats: bool, copied: int
+) -> None:
+    team = Cache.sqlite(tmp_path / "team.db")
+    f, key = kept_in(mine), kept_in(mine).cache_key(1)
+    f(1)
+    generation = team.generations.ensured(team.store, "moved").stamp("")
+    lease = Item(fn="moved", gen=generation, lease_owner="of another machine", lease_seconds=30.0, lease_beat=0)
+    team.store.write(key, lease)
+    now = [1_000.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        if beats:
+            team.store.write(key, lease._replace(lease_beat=1))
+
+    monkeypatch.setattr("dynmemo.transfer.time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    monkeypatch.setattr("dynmemo.transfer.Watch", partial(Watch, clock=lambda: now[0]))
+    done = transfer(mine, team)
+    assert (done.copied, done.kept) == (copied, 1 - copied)
+    assert now == [1_030.0]
 
 
 def test_what_the_target_s_present_secret_does_not_verify_is_replaced(mine: Cache, tmp_path: Path) -> None:

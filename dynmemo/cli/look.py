@@ -98,10 +98,12 @@ def stats(yes: Yes = False, as_json: Json = False, url: Url = None) -> None:
 
 def _agree_to_scan(cache: Cache, *, yes: bool) -> None:
     """Say what reading all rows costs where that costs something, and ask where somebody can answer."""
-    extent = extent_of(cache) if cache.store.exists() else None
-    if extent is None and cache.store.exists():
+    if not cache.store.exists():
+        return
+    extent = extent_of(cache)
+    if extent is None:
         cost = "how much there is cannot be told (dynamodb:DescribeTable is not allowed)"
-    elif extent is not None and extent.is_billed:
+    elif extent.is_billed:
         cost = (
             f"some {views.counted(extent.rows or 0, 'item')} and {views.size(extent.size or 0)} as of some hours ago, "
             f"so about {extent.read_units:,.0f} read units"

@@ -186,6 +186,18 @@ def test_a_cause_from_below_is_one_line_and_can_be_asked_for(tmp_path: Path) -> 
     assert "File" not in "".join(traceback.format_exception(error.__cause__))
 
 
+def test_causes_in_a_circle_are_shortened_once_each() -> None:
+    first, second = StoreUnavailableError("first"), OSError("second")
+    first.__cause__, second.__cause__ = second, first
+
+    @short_tracebacks
+    def fails() -> None:
+        raise first
+
+    assert raised(fails, StoreUnavailableError) is first
+    assert second.__suppress_context__
+
+
 def test_the_frames_of_an_error_that_nobody_foresaw_stay(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     cached = dynamo_cached(cache=cache)(nothing)
     monkeypatch.setattr(cached._self_memo, "stats", None)
