@@ -61,7 +61,7 @@ class Memo:
             version=options.version,
             ignore_globals=options.ignore_globals,
             walked=self._history.saw_code,
-            has_hit=lambda: self.stats.info().hits > 0,
+            has_hit=self._has_hit,
         )
         self.arguments = ArgumentKeys(
             function,
@@ -77,6 +77,9 @@ class Memo:
         self._ahead: dict[Hashable, float] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._codec_for(self.cache)  # a wrong serializer is refused now
+
+    def _has_hit(self) -> bool:
+        return self.stats.info().hits > 0
 
     # -- the call ---------------------------------------------------------------------------------
 
@@ -207,7 +210,10 @@ class Memo:
         _, code, arguments = key.rsplit(":", 2)
         with contextlib.suppress(Exception):  # it serves explain() only, and objects may do anything when looked at
             call = Call(code, arguments, self.arguments.each(args, kwargs, is_small))
-            self._history.saw_call(call, is_fixed=self.arguments.are_fixed(args, kwargs))
+            is_fixed = self.arguments.are_fixed(args, kwargs)
+            self._history.saw_call(call, is_fixed=is_fixed)
+            if not is_fixed:
+                self.arguments.missed(args, kwargs, call.each, self._has_hit)
 
     # -- its steps --------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import inspect
 import marshal
 import re
 import sys
+import weakref
 from collections.abc import Collection
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -37,6 +38,14 @@ _UNSTABLE = (
     "%s(): the argument `%s` has another digest each time, so no call with it is ever a hit. Say what counts of it "
     "with __dynmemo_digest__ or register_digest()."
 )
+
+_RESTLESS = (
+    "%s(): the argument `%s` was the same object with other content in each of the last %d calls, so none was a hit. %s"
+)
+RESTLESS = 10
+"""Misses one after the other for which an argument was changed, after which a function that never hit says so."""
+
+_ADVICE = "Say what counts of it with key=, or with a method __dynmemo_digest__ of its class; or leave it out: ignore=."
 
 _SCALARS = frozenset({type(None), bool, int, float, str})
 """Exact types of arguments that nothing can change, so that a call with the same ones need not digest them again."""
@@ -144,6 +153,8 @@ class ArgumentKeys:
         self._code = code
         self._ignore_given = ignore
         self._notes: dict[str, str] = {}
+        self._last: dict[str, tuple[weakref.ref[Any], str | None, int]] = {}
+        """Of each argument of the last miss the object, its digest, and how often in a row that was another one."""
         self._bind_to(function)
 
     def _bind_to(self, function: Callable[..., object]) -> None:
@@ -227,6 +238,33 @@ class ArgumentKeys:
         """Whether nothing can change the arguments of a call, which are small; seldom False for others that are."""
         spelled = _spelling(args, kwargs) if self._by_spelling else None
         return spelled is not None and len(spelled) <= _LONGEST_SPELLED
+
+    def missed(
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        each: Mapping[str, Argument],
+        has_hit: Callable[[], bool],
+    ) -> None:
+        """A call with these arguments is a miss; says once that an object is changed before every call.
+
+        Only of the same object can that be told: other values in each call are what a sweep has as well.
+        """
+        for name, value in self._pairs(args, kwargs):
+            digest = each[name].digest if name in each else None
+            if self._changes(name, value, digest) == RESTLESS and name not in self._notes and not has_hit():
+                self._notes[name] = "it was changed before each call"
+                advice = self._advice_on_self() if name == "self" else _ADVICE
+                _once.warning((self._label, name), _RESTLESS, self._label, name, RESTLESS, advice)
+
+    def _changes(self, name: str, value: object, digest: str | None) -> int:
+        """How often in a row an argument was the same object with other content."""
+        last, then, count = self._last.pop(name, (None, None, 0))
+        is_changed = last is not None and last() is value and digest != then
+        with contextlib.suppress(TypeError):  # who knows whether a list or a dict is the one of the last call
+            self._last[name] = weakref.ref(value), digest, count + 1 if is_changed else 0
+            return self._last[name][2]
+        return 0
 
     def _one(self, name: str, value: object, wanted: Callable[[object], bool]) -> Argument:
         cls = type(value)

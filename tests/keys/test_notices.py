@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynmemo import UnhashableArgumentError, dynamo_cached
+from dynmemo.keys import RESTLESS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,6 +111,51 @@ def test_an_argument_with_another_digest_each_time_is_named_and_logged_once(
     (line,) = caplog.messages
     assert "the argument `thing` has another digest each time, so no call with it is ever a hit" in line
     assert [one.note for one in size.explain(thing).arguments] == ["it has another digest each time"]
+
+
+class Client:
+    """Which others change between the calls of its cached method."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def ask(self) -> None:
+        self.asked += 1
+
+
+def test_an_object_that_others_change_before_each_call_is_named_once_after_ten_misses(
+    cache: Cache, caplog: pytest.LogCaptureFixture
+) -> None:
+    @dynamo_cached(cache=cache)
+    def answer(client: Client, city: str) -> str:
+        return city
+
+    client = Client()
+    for n in range(RESTLESS + 5):
+        client.ask()
+        answer(client, f"city {n}")
+        assert (len(caplog.messages) == 1) == (n >= RESTLESS)
+    assert "the argument `client` was the same object with other content in each of the last 10" in caplog.text
+    assert [one.note for one in answer.explain(client, "Rome").arguments] == ["it was changed before each call", ""]
+
+
+@pytest.mark.parametrize("first", ["a hit", "none"])
+def test_nothing_is_said_of_a_sweep_nor_of_a_function_that_has_hit(
+    cache: Cache, caplog: pytest.LogCaptureFixture, first: str
+) -> None:
+    @dynamo_cached(cache=cache)
+    def answer(client: Client, cities: list[str]) -> int:
+        return len(cities)
+
+    client = Client()
+    if first == "a hit":
+        answer(client, [])
+        answer(client, [])
+    for n in range(RESTLESS * 2):
+        if first == "a hit":
+            client.ask()
+        answer(client if n % 5 else Client(), [f"city {n}"])
+    assert caplog.messages == []
 
 
 def test_nothing_is_said_of_arguments_that_do_not_count(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
