@@ -19,6 +19,7 @@ from dynmemo import Cache
 from dynmemo.stores.sqlite import SqliteStore
 from dynmemo.testing import Clock
 from tests import engine
+from tests.permissions import Permissions
 from tests.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -64,6 +65,20 @@ def _nobodys_settings() -> Iterator[None]:
         patch.setenv("AWS_CONFIG_FILE", os.devnull)
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
         yield
+
+
+@pytest.fixture(scope="session")
+def _permissions() -> Iterator[Permissions]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield Permissions(patch)
+
+
+@pytest.fixture(autouse=True)
+def the_policy_allows_what_is_asked(_permissions: Permissions) -> Iterator[None]:
+    """No test makes a store ask DynamoDB for something that the policy for its options does not allow."""
+    yield
+    refused, _permissions.refused = _permissions.refused, []
+    assert refused == []
 
 
 @pytest.fixture(autouse=True)
