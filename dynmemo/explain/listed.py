@@ -156,7 +156,8 @@ class Listing(Generic[T]):
         table = self.table(long=True)
         lines = ([views.code(line[0]), *map(views.plain, line[1:])] for line in table[1:])
         cells = [list(map(views.label, table[0])), *lines]
-        return views.page(self.location, f"{len(self.rows):,}", views.table("", cells))
+        kind = ("function", "") if isinstance(next(iter(self.rows), None), ListedFunction) else ("entry", "entries")
+        return views.page(self.location, views.counted(len(self.rows), *kind), views.table("", cells))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dynmemo import views
 from dynmemo._process import logger
 from dynmemo.calls.memo import Computation, Memo, value_of
 from dynmemo.calls.miss import Compute
@@ -201,7 +202,7 @@ class Run:
             row = store.read(key)
             origin = None if row is None or row.value is None else read_origin(origin_told(row.value))
             by = "" if origin is None else f" by {origin.who}"
-        return f"computed {when}{by}, kept in {store.location}, {found.seconds:.3g} s saved"
+        return f"computed {when}{by}, kept in {store.location}, {views.duration(found.seconds)} saved"
 
 
 def _quoted(names: Iterable[str]) -> str:

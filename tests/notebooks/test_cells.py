@@ -61,7 +61,7 @@ def said(outputs: list[Any], name: str = "stderr") -> str:
 def hits(running: Kernel, line: str, body: str) -> bool:
     """Run a cached cell; whether it was found, which `--show-hit` says."""
     last = said(shown(running, line, body), "stdout").splitlines()[-1:]
-    return bool(last) and last[0].startswith("computed 20") and last[0].endswith(" s saved")
+    return bool(last) and last[0].startswith("computed 20") and last[0].endswith(" saved")
 
 
 # -- doing again ---------------------------------------------------------------------------------------------------
