@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sphinx.pycode import ModuleAnalyzer
+
+import dynmemo
 from dynmemo import __version__
 
 if TYPE_CHECKING:
@@ -70,7 +74,39 @@ def start_page(app: Sphinx, failed: Exception | None) -> None:
         shutil.copy(app.outdir / f"{root_doc}.html", app.outdir / "index.html")
 
 
+def find_fields(app: Sphinx) -> None:
+    """Let autodoc find what stands below the fields of public classes, which say that they come from `dynmemo`.
+
+    It looks for that in the source of the module that a class names.
+    """
+    public = {name: getattr(dynmemo, name) for name in dynmemo.__all__}  # which loads their modules
+    package = ModuleAnalyzer.for_module("dynmemo")
+    package.analyze()
+    for name in [name for name in sys.modules if name.startswith("dynmemo.")]:
+        module = ModuleAnalyzer.for_module(name)
+        module.analyze()
+        package.attr_docs.update({key: docs for key, docs in module.attr_docs.items() if key[0] in public})
+        package.tagorder.update({tag: n for tag, n in module.tagorder.items() if tag.partition(".")[0] in public})
+
+
+def keep_colons(app: Sphinx, what: str, name: str, public: object, options: object, lines: list[str]) -> None:
+    """Let napoleon not take for a type what stands before a colon in the first line below a field."""
+    if what in ("attribute", "property"):
+        lines[:0] = ["..", ""]  # an empty comment
+
+
+def shorter_signature(app: Sphinx, what: str, name: str, *given: Any) -> tuple[str | None, str | None]:
+    """No names of type variables for the arguments of a call, and no arguments of what only the decorator makes."""
+    signature, returns = given[-2:]
+    if what == "class" and name.endswith("CachedFunction"):
+        return "", None
+    return signature and re.sub(r": [~\w.]*\bP(\.\w+)?(?=[,)])", "", signature), returns
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("autodoc-process-signature", shorter_signature)
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)  # before napoleon
+    app.connect("builder-inited", find_fields)
     app.connect("source-read", add_navigation)
     app.connect("build-finished", start_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

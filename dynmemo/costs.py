@@ -73,7 +73,9 @@ class Workload:
     calls: float
     """A second."""
     ttl: Duration | None = None
+    """Hard deadline, as of the decorator; None for never."""
     sliding: Duration | None = None
+    """Idle window, as of the decorator; None for none."""
     near: Duration | None = None
     """How long a process serves an entry from memory; never longer than the date of a sliding one may stand still."""
     refresh_after: float = REFRESH_AFTER

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +15,6 @@ from dynmemo import Cache, dynamo_cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 NAMES = [name for name in dynmemo.__all__ if name != "__version__"]
 
@@ -43,6 +44,23 @@ def test_a_public_name_has_an_example(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_public_method_says_what_it_does(name: str) -> None:
     assert [which for which, doc in documented(name) if not doc] == []
+
+
+def fields(tree: ast.AST) -> Iterator[tuple[str, bool]]:
+    """The public fields of public records, and whether a text stands below each."""
+    for record in ast.walk(tree):
+        if isinstance(record, ast.ClassDef) and record.name in NAMES:
+            for statement, below in zip(record.body, [*record.body[1:], ast.Pass()], strict=True):
+                if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                    is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+                    yield f"{record.name}.{statement.target.id}", is_text
+
+
+def test_every_public_field_says_what_it_is() -> None:
+    sources = Path(dynmemo.__file__).parent.rglob("*.py")
+    found = dict(field for file in sources for field in fields(ast.parse(file.read_text(encoding="utf-8"))))
+    assert len(found) > 100
+    assert [name for name, says in found.items() if not says] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
