@@ -7,6 +7,8 @@
 
 The result is computed by one process, then shared through a DynamoDB table in production and through one SQLite
 file when nothing is configured. See `dynamo_cached`, `Cache` and `configure`.
+
+(PYTEST_DONT_REWRITE, which pytest reads: that dynmemo was imported before it is nothing to warn of.)
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -154,6 +155,14 @@ def test_the_option_disables_and_without_it_nothing_does(pytester: pytest.Pytest
         ran = pytester.runpytest_subprocess("-Werror", "-n0", "-s", *options)
         ran.assert_outcomes(passed=2)
         ran.stdout.fnmatch_lines(f"*hits: {hits}*")
+
+
+def test_a_kernel_that_has_imported_dynmemo_can_run_pytest(pytester: pytest.Pytester) -> None:
+    # Where dynmemo is installed from a wheel, pytest means to rewrite the assertions of all its modules.
+    pytester.makepyfile(test_it="def test_it(dynmemo_cache): pass")
+    run = "import sys, dynmemo, pytest; sys.exit(pytest.main(['-Werror', '-n0']))"
+    ran = pytester.run(sys.executable, "-c", run)
+    ran.assert_outcomes(passed=1)
 
 
 def test_an_isolated_cache_ends_with_its_block_also_by_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
