@@ -94,14 +94,14 @@ def clear(
     """Forget the results of one function, or of all of them, in every process that uses the cache."""
     cache, rows = cache_of(url), rows_of(name, "clear")
     where = cache.store.location
-    if rows.fn is not None:
-        check_known(cache, rows.fn)
+    if rows.name is not None:
+        check_known(cache, rows.name)
     elif not cache.store.exists():
         print(f"There is nothing at {where}.")
         return
     else:
         consent(f"Forget the results of all functions in {where}?", yes=yes)
-    forgotten = clear_functions(cache, rows.fn or ALL)
+    forgotten = clear_functions(cache, rows.fn(cache) or ALL)
     what = f"all results of {name}" if name else "the results of all functions"
     how_many = "by one write, without counting them" if forgotten is None else f"{forgotten:,} entries"
     print(f"Forgot {what} in {where}: {how_many}.")
@@ -133,8 +133,8 @@ def purge(
     if not cache.store.exists():
         print(f"There is nothing at {cache.store.location}.")
         return
-    if rows.fn is not None and rows.memo is None:
-        check_known(cache, rows.fn)
+    if rows.name is not None and rows.memo is None:
+        check_known(cache, rows.name)
     if not (name or expired or superseded or orphans or dry_run):
         consent(f"Delete the results of all functions in {cache.store.location}?", yes=yes)
     done = _purge_with_bar(cache, rows, expired=expired, superseded=superseded, orphans=orphans, dry_run=dry_run)

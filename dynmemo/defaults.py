@@ -45,6 +45,7 @@ class _Unchanged(enum.Enum):
 def configure(
     url_or_cache: str | Cache | _Unchanged | None = _Unchanged.UNCHANGED,
     *,
+    namespace: str | None = None,
     check: bool = False,
     verbose: bool | None = None,
 ) -> Cache:
@@ -60,6 +61,8 @@ def configure(
     Args:
         url_or_cache: a `Cache`, a URL as for `Cache.from_url`, or None to go back to the environment's
             ``DYNMEMO_URL`` or the user's own file. Default: the cache stays the one that it is.
+        namespace: a name of its own for all functions and regions in that cache, as the option of `Cache`; empty for
+            none. Default: that of the cache.
         verbose: whether to show in words what happens, hit by hit: on stderr, in a notebook as output of the cell.
             Logging stays as it is set up. Default: as it was; at first what ``DYNMEMO_VERBOSE`` says.
         check: try at once whether it can serve; `dynmemo.doctor` says more. Nothing is created by that.
@@ -75,6 +78,8 @@ def configure(
         telling.verbose = checked_switch(verbose, "verbose")
     if not isinstance(url_or_cache, _Unchanged):
         _configure(url_or_cache)
+    if namespace is not None:
+        _configure(default_cache().in_namespace(namespace))
     cache = default_cache()
     if check:
         for finding in cache.store.examine(quick=True):

@@ -141,7 +141,8 @@ class Entries:
         self.trouble = trouble
         self.store = cache.store.metered(trouble.stats)
         self.leases = Leases(self.store, fn, seconds=cache.lease_seconds, tells=cache.origin, clock=cache.clock)
-        self._fn = fn
+        self.fn = fn
+        """The function's key name."""
         self._program = program
         self._codec = codec
         self._stale_for = stale_for
@@ -212,7 +213,7 @@ class Entries:
         Args:
             version: of the store; by default it is asked for it, if there is an entry for which that counts.
         """
-        entry, last = self._near_entries.get(key), self._generations.last.get(self._fn)
+        entry, last = self._near_entries.get(key), self._generations.last.get(self.fn)
         if entry is None or last is None:
             return None
         row, (generation, believed_until) = entry.row, last
@@ -424,7 +425,7 @@ class Entries:
 
     def known_generation(self, row: Item | None = None) -> Generation | None:
         """The generation if it, and whether `row` is of it, is known without a read, else None."""
-        last = self._generations.last.get(self._fn)
+        last = self._generations.last.get(self.fn)
         known = last[0] if last is not None and last[1] > self._generations.clock() else None
         return None if known is None or self._is_doubtful(row, known) else known
 
@@ -437,10 +438,10 @@ class Entries:
         Args:
             grace: seconds by which it may be older than usual.
         """
-        known = self._generations.known(self.store, self._fn, grace=grace)
+        known = self._generations.known(self.store, self.fn, grace=grace)
         if row is None or not self._is_doubtful(row, known):
             return known
-        return self._generations.confirmed(self.store, self._fn, doubted=row.gen)
+        return self._generations.confirmed(self.store, self.fn, doubted=row.gen)
 
     def _is_doubtful(self, row: Item | None, known: Generation) -> bool:
         """Whether it takes a read to say that the row is of the generation known, or of none that counts."""
@@ -450,7 +451,7 @@ class Entries:
     def counts(self, key: str, row: Item, generation: Generation | None = None) -> bool:
         """Whether a row under `key` is of the generation given, or of the present one, for which it may be read."""
         if generation is None:
-            last = self._generations.last.get(self._fn)
+            last = self._generations.last.get(self.fn)
             if last is not None and row.gen == last[0] and last[1] > self._generations.clock():
                 return True
             generation = self.generation(row)
@@ -462,7 +463,7 @@ class Entries:
 
     def begin(self) -> Generation:
         """The generation, its missing rows written."""
-        return self._generations.ensured(self.store, self._fn)
+        return self._generations.ensured(self.store, self.fn)
 
     def row(self, lifetime: Lifetime, stamp: str) -> Item | None:
         """The row, without its value, of a result that is stored now; None if its time has run out.
@@ -472,7 +473,7 @@ class Entries:
         row = lifetime.row(self._clock())
         if row is None:
             return None
-        row, stale_for = row._replace(fn=self._fn, gen=stamp), self._stale_for
+        row, stale_for = row._replace(fn=self.fn, gen=stamp), self._stale_for
         if stale_for is None or row.ttl_date is None:
             return row
         later = None if row.ttl_deadline is None else min(row.ttl_deadline + stale_for, LATEST_TIME)

@@ -20,7 +20,7 @@ import blake3
 from dynmemo._process import chance, logger, new_token
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused
-from dynmemo.keys import generation_key, keys_of
+from dynmemo.keys import NAMESPACE_END, generation_key, keys_of, names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -154,14 +154,18 @@ class Generations:
     Args:
         clock: monotonic, in seconds.
         uniform: gives a random number between two.
+        namespace: whose functions they are of.
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
         uniform: Callable[[float, float], float] = chance.uniform,
+        *,
+        namespace: str = "",
     ) -> None:
         self.clock = clock
+        self._namespace = namespace
         self.last: dict[str, tuple[Generation, float]] = {}
         """What `known` said last of each function, and until when (by `clock`) that is believed."""
         self._uniform = uniform
@@ -219,12 +223,12 @@ class Generations:
     def renew(self, store: Store, fn: str) -> None:
         """Begin a new generation: what was stored before is forgotten by every process."""
         generation = new_token()[:16]
-        store.write(generation_key(fn), _row(fn, generation))
+        store.write(self._key(fn), _row(fn, generation))
         self._learn({fn: generation}, self.clock())
 
     def renew_own(self, store: Store, fn: str, own: OfProgram) -> None:
         """Count one up: of what was stored before, every process forgets what is `own`, and the owner all of it."""
-        key = generation_key(fn)
+        key = self._key(fn)
         row = store.read(key, consistent=True)
         while True:
             text = _cleared(row.gen, own) if row is not None and row.gen is not None else new_token()[:16]
@@ -248,8 +252,8 @@ class Generations:
         else:
             self.renew_own(store, fn, own)
         try:
-            prefix, ends = keys_of(fn), "" if own is None else f".{own.program}"
-            removed = [store.remove_all(prefix, ends=ends)]
+            prefix, ends = keys_of(fn, self._namespace), "" if own is None else f".{own.program}"
+            removed = [store.remove_all(prefix, ends=ends, without="" if prefix else NAMESPACE_END)]
             removed += [store.remove_all(f"{prefix}{code}:") for code in (() if own is None else own.codes)]
             return None if None in removed else sum(filter(None, removed))
         except (StoreUnavailableError, InvalidTableError) as error:
@@ -260,6 +264,9 @@ class Generations:
             )
             return None
 
+    def _key(self, fn: str) -> str:
+        return generation_key(fn or names_in(self._namespace))
+
     def _is_believed(self, fn: str, now: float) -> bool:
         row = self._rows.get(fn)
         return row is not None and row.until > now
@@ -269,7 +276,7 @@ class Generations:
         return row is not None and row.asked > than
 
     def _read(self, store: Store, fns: Iterable[str], *, consistent: bool = False) -> dict[str, Known]:
-        asked, keys = self.clock(), {fn: generation_key(fn) for fn in fns}
+        asked, keys = self.clock(), {fn: self._key(fn) for fn in fns}
         rows = store.read_many(list(keys.values()), consistent=consistent)
         found = {fn: rows[key].gen if key in rows else None for fn, key in keys.items()}
         return self._learn(found, asked)
@@ -277,7 +284,7 @@ class Generations:
     def _create(self, store: Store, fn: str) -> None:
         asked = self.clock()
         generation = new_token()[:16]
-        answer = store.write(generation_key(fn), _row(fn, generation), Expect())
+        answer = store.write(self._key(fn), _row(fn, generation), Expect())
         if isinstance(answer, Refused) and answer.row is not None and answer.row.gen is not None:
             generation = answer.row.gen
         self._learn({fn: generation}, asked)

@@ -401,9 +401,10 @@ class Store(Protocol):
         """
         return None
 
-    def remove_all(self, prefix: str = "", *, ends: str = "") -> int | None:
-        """Where that is cheap, delete the rows that `scan` finds, that were stored before, and whose `gen` ends so.
+    def remove_all(self, prefix: str = "", *, ends: str = "", without: str = "") -> int | None:
+        """Where that is cheap, delete the rows that `scan` finds and that were stored before.
 
+        With `ends` those whose `gen` ends so, and with `without` those whose `fn` does not contain that.
         Generation rows and leases stay. How many were deleted; None where that is not cheap.
         """
         return None

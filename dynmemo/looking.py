@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
-from urllib.parse import unquote
 
 from dynmemo.cache import Cache
 from dynmemo.calls import rows_of
@@ -83,9 +82,9 @@ def ls(
     """
     rows = rows_of(function_or_name, "ls")
     cache = cache or rows.cache or present_cache()
-    if rows.fn is None:
+    if rows.name is None:
         return list_functions(cache, sort=sort or "name")
-    return list_entries(cache, unquote(rows.fn), expired=expired, sort=sort or "age", long=long)
+    return list_entries(cache, rows.name, expired=expired, sort=sort or "age", long=long)
 
 
 @short_tracebacks

@@ -83,15 +83,15 @@ def _cache(cache_or_url: Cache | str) -> Cache:
 
 
 def _move(rows: RowsOf, source: Cache, target: Cache, *, replace: bool, dry_run: bool) -> Transferred:
-    if rows.fn is not None and rows.memo is None:
-        check_known(source, rows.fn)
+    if rows.name is not None and rows.memo is None:
+        check_known(source, rows.name)
     with screen(bar=True) as shown:
         shown.wait(NOTICE_SECONDS)
 
         def tell(now: Transferred) -> None:
             shown.show(f"{views.counted(now.copied, 'entry', 'entries')}, {views.size(now.size)}")
 
-        return transfer(source, target, fn=rows.fn, replace=replace, dry_run=dry_run, progress=tell)
+        return transfer(source, target, fn=rows.fn(source), replace=replace, dry_run=dry_run, progress=tell)
 
 
 for _public in __all__:

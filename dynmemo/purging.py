@@ -16,7 +16,7 @@ from dynmemo.counters import Meter
 from dynmemo.expiry import is_expired
 from dynmemo.generations import ALL
 from dynmemo.item import SEGMENTS, Expect
-from dynmemo.keys import GENERATION_SUFFIX, keys_of
+from dynmemo.keys import GENERATION_SUFFIX, is_name_in, keys_of
 from dynmemo.leases import flights
 from dynmemo.parts import is_orphaned, is_plausible, owner
 from dynmemo.telling import INFO, tell
@@ -195,6 +195,7 @@ class _Purge:
         self._quick = cache.store.metered(self._meter)
         self._store = self._quick.patient()
         self._near = cache.near
+        self._namespace = cache.namespace
         self._clock = cache.clock
         self._choice = choice
         self._dry_run = dry_run
@@ -208,7 +209,9 @@ class _Purge:
         with self._backlog:
             parts: dict[tuple[str, str], list[tuple[str, Item]]] = {}
             pointed: set[tuple[str, str]] = set()
-            for key, row in self._store.scan(keys_of(fn), segments=SEGMENTS):
+            for key, row in self._store.scan(keys_of(fn, self._namespace), segments=SEGMENTS):
+                if not is_name_in(self._namespace, row.fn):
+                    continue
                 self._scanned += 1
                 if row.parts is not None:
                     pointed.add((key, row.parts.write_id))

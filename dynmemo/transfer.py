@@ -14,7 +14,7 @@ from dynmemo.codec import Codec
 from dynmemo.errors import UnreadableValueError, ValueTooLargeError
 from dynmemo.generations import Stamp
 from dynmemo.item import SEGMENTS, Expect, Refused
-from dynmemo.keys import GENERATION_SUFFIX, keys_of
+from dynmemo.keys import GENERATION_SUFFIX, is_name_in, keys_of, names_in
 from dynmemo.leases import Watch
 from dynmemo.parts import bytes_of, owner
 
@@ -106,7 +106,7 @@ def transfer(
             progress(move.so_far())
 
     with Backlog("dynmemo-transfer", count) as backlog:
-        for key, row in source.store.patient().scan(keys_of(fn), segments=SEGMENTS):
+        for key, row in source.store.patient().scan(keys_of(fn, source.namespace), segments=SEGMENTS):
             if move.takes(key, row):
                 backlog.submit(move.one, key)
     for key, dead_at in sorted(move.held.items(), key=lambda held: held[1]):
@@ -150,27 +150,34 @@ class _Move:
         """Whether a row is a live entry."""
         if row.fn is None or row.lease_owner is not None or row.no_store is not None:
             return False
+        if not is_name_in(self._source.namespace, row.fn):
+            return False
         if key.endswith(GENERATION_SUFFIX) or owner(key) is not None:
             return False
-        if row.fn not in self._generations:
+        fn = self._there(row.fn)
+        if fn not in self._generations:
             self._source.generations.confirmed(self._from, row.fn)
             # Before anything is read: what is cleared in the target meanwhile stays forgotten.
-            new = None if self._dry_run else self._target.generations.ensured(self._to, row.fn)
-            self._generations[row.fn] = new
+            self._generations[fn] = None if self._dry_run else self._target.generations.ensured(self._to, fn)
         # Known for some seconds: what is cleared in the source meanwhile is not copied any more.
         present = self._source.generations.known(self._from, row.fn)
         return present.covers(row.gen, key) and not expiry.is_expired(row, self._source.clock())
 
+    def _there(self, name_or_key: str) -> str:
+        """A key name, or a key, in the namespace of the target."""
+        return names_in(self._target.namespace) + name_or_key.removeprefix(names_in(self._source.namespace))
+
     def one(self, key: str) -> Counter[str]:
         """Copy an entry: what is to be counted for it."""
         row = self._from.read(key)
-        if row is None or not self.takes(key, row):
+        if row is None or row.fn is None or not self.takes(key, row):
             return Counter()
         try:
             value, computed_at = self._sealed(key, row)
             size = len(value)
             self._target.check_size(size)
-            if not self._dry_run and not self._put(key, row._replace(value=value, parts=None), computed_at):
+            row = row._replace(value=value, parts=None, fn=self._there(row.fn))
+            if not self._dry_run and not self._put(key, row, computed_at):
                 return Counter(kept=1)
         except UnreadableValueError:
             return Counter(unreadable=1)
@@ -194,17 +201,19 @@ class _Move:
             if is_of_region:  # bytes of the user's own, and not those of an adapter
                 return value, 0.0
             raise
-        return self._sealing.reseal(opened, key=self._to.partition_key(key)), opened.header.computed_at
+        there = self._to.partition_key(self._there(key))
+        return self._sealing.reseal(opened, key=there), opened.header.computed_at
 
     def _put(self, key: str, row: Item, computed_at: float) -> bool:
         """Whether the row was put: nothing that is as new or newer stood there."""
         generation, stamp = self._generations[row.fn or ""], Stamp.of(row.gen)
         if generation is not None:
             row = row._replace(gen=generation.stamp(stamp.program if stamp is not None else ""))
-        answer = self._to.write(key, row, Expect())
+        where = self._there(key)
+        answer = self._to.write(where, row, Expect())
         there = answer.row if isinstance(answer, Refused) else None
         if there is not None and not self._stays(key, there, row, computed_at):
-            answer = self._to.write(key, row, Expect.seen(there))
+            answer = self._to.write(where, row, Expect.seen(there))
         return not isinstance(answer, Refused)
 
     def _stays(self, key: str, standing: Item, row: Item, computed_at: float) -> bool:
@@ -224,7 +233,7 @@ class _Move:
         if computed_at == 0:
             return not self._replace
         try:
-            there = self._sealing.open(standing.value, key=self._to.partition_key(key), with_payload=True)
+            there = self._sealing.open(standing.value, key=self._to.partition_key(self._there(key)), with_payload=True)
         except UnreadableValueError:  # as with a secret that the target has no more: nobody there can use it
             return False
         newer = there.header.computed_at - computed_at

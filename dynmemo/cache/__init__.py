@@ -19,6 +19,7 @@ from dynmemo.cache.options import (
     checked_encrypt,
     checked_lease_seconds,
     checked_max_value_bytes,
+    checked_namespace,
     checked_near,
     checked_near_max_bytes,
     checked_path,
@@ -102,6 +103,8 @@ class Cache(ByKey):
             DynamoDB bills the whole item for it.
         lease_seconds: how long a computation of a decorated function is waited for that gives no sign of life, at least
             a second. It is renewed every third of that. Default: 30.
+        namespace: a name of its own for all functions and regions of the cache, so that it shares none of them with
+            others in the same place; what `set` stores has the keys that are given. Default: none.
         origin: store with each result of a decorated function where it comes from (`Entry.origin`), and in its lease
             who computes it: user, machine, process, notebook or script, commit, versions; some 300 bytes, not
             encrypted. Default: yes.
@@ -122,6 +125,7 @@ class Cache(ByKey):
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
         lease_seconds: Duration = LEASE_SECONDS,
+        namespace: str | None = None,
         origin: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -142,7 +146,8 @@ class Cache(ByKey):
         self.default_ttl = None if default_ttl is None else expiry.parse_lasting(default_ttl, "default_ttl", clock())
         self.refresh_after = checked_refresh_after(refresh_after)
         self.lease_seconds = checked_lease_seconds(lease_seconds)
-        self.generations = Generations()
+        self.namespace = checked_namespace(namespace)
+        self.generations = Generations(namespace=self.namespace)
         """As this process last read them."""
         self.origin = checked_switch(origin, "origin")
         self.breaker = Breaker()
@@ -171,6 +176,7 @@ class Cache(ByKey):
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
         lease_seconds: Duration = LEASE_SECONDS,
+        namespace: str | None = None,
         origin: bool = True,
     ) -> Cache:
         """A cache in one SQLite file, created private to the user when it is missing.
@@ -227,6 +233,7 @@ class Cache(ByKey):
         default_ttl: Duration | None = None,
         refresh_after: float | None = None,
         lease_seconds: Duration = LEASE_SECONDS,
+        namespace: str | None = None,
         origin: bool = True,
     ) -> Cache:
         """A cache in a DynamoDB table with a string partition key and no sort key.
@@ -293,6 +300,17 @@ class Cache(ByKey):
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__, store=self.store.metered(meter), _pool=None)
         return twin
+
+    def in_namespace(self, name: str) -> Cache:
+        """The same cache but for its namespace; that of a process with equal options is one.
+
+        Raises:
+            InvalidOptionError: it was made from a live store, or the name is none.
+        """
+        if self._recipe is None:
+            raise InvalidOptionError("a Cache made from a store gets its namespace there: Cache(store, namespace=...)")
+        kind, arguments = self._recipe
+        return _shared(kind, {**arguments, "namespace": checked_namespace(name) or None})
 
     def region(self, name: str) -> Region:
         """The part of this cache with that name: its keys are its own, and it can be forgotten by one write.

@@ -383,7 +383,7 @@ class Region(ByKey):
         check_key(name)
         self.cache = cache
         self.name: str = name
-        self._fn = key_name(name)
+        self._fn = key_name(name, cache.namespace)
 
     @property
     def _cache(self) -> Cache:

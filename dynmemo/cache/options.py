@@ -93,6 +93,17 @@ def checked_switch(given: object, option: str) -> bool:
     return given
 
 
+def checked_namespace(given: object) -> str:
+    """The name of a namespace, empty for none."""
+    if given is None or given == "":
+        return ""
+    if not isinstance(given, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,30}", given):
+        raise InvalidOptionError(
+            f"namespace={given!r} is no name; give one of at most 30 letters, digits, dots, hyphens and underscores"
+        )
+    return given
+
+
 def checked_encrypt(given: object, secrets: tuple[bytes, ...]) -> bool:
     """Whether to encrypt, for which there must be a secret and the library."""
     encrypt = checked_switch(given, "encrypt")

@@ -322,7 +322,8 @@ def clear(function_or_name: Callable[..., Any] | str | None = None) -> None:
     else:
         from dynmemo.purging import clear_functions
 
-        clear_functions(default_cache(), rows.fn or ALL)
+        cache = default_cache()
+        clear_functions(cache, rows.fn(cache) or ALL)
 
 
 @short_tracebacks
@@ -378,10 +379,14 @@ def purge(
 class RowsOf(NamedTuple):
     """Which rows belong to what `clear` or `purge` was given."""
 
-    fn: str | None = None
-    """The key name of a function; None for all functions."""
+    name: str | None = None
+    """Of a function or region; None for all of them."""
     memo: Memo | None = None
     """Of a function that was given itself."""
+
+    def fn(self, cache: Cache) -> str | None:
+        """The key name in that cache; None for all of them."""
+        return None if self.name is None else key_name(self.name, cache.namespace)
 
     @property
     def cache(self) -> Cache | None:
@@ -394,7 +399,7 @@ class RowsOf(NamedTuple):
 
         code = self.memo.identity.current() if superseded and self.memo is not None else None
         own = None if self.memo is None else self.memo.own()
-        return purge_rows(cache, fn=self.fn, superseded=superseded, code=code, own=own, **options)
+        return purge_rows(cache, fn=self.fn(cache), superseded=superseded, code=code, own=own, **options)
 
 
 def rows_of(function_or_name: Callable[..., Any] | str | None, doing: str = "purge") -> RowsOf:
@@ -406,12 +411,12 @@ def rows_of(function_or_name: Callable[..., Any] | str | None, doing: str = "pur
     if function_or_name is None:
         return RowsOf()
     if isinstance(function_or_name, str) and function_or_name:
-        return RowsOf(key_name(function_or_name))
+        return RowsOf(function_or_name)
     from dynmemo.calls.wrapper import AsyncCachedFunction, BoundCachedFunction, CachedFunction
 
     if isinstance(function_or_name, (CachedFunction, AsyncCachedFunction, BoundCachedFunction)):
         memo = function_or_name._self_memo
-        return RowsOf(memo.fn, memo)
+        return RowsOf(memo.name, memo)
     raise InvalidOptionError(
         f"{doing}() takes a function decorated with dynamo_cached, its name, or nothing for all functions, "
         f"not {type(function_or_name).__name__}"

@@ -48,12 +48,11 @@ class Memo:
         self.is_async = inspect.iscoroutinefunction(function)
         self.options = options
         self.name = options.name or _name(function)
-        self.fn = key_name(self.name)
         self.program = _program(function, options) if program is None else program
         """The notebook or script to which it belongs, whose name is that of many others; empty for any other."""
         self.stats = Stats()
         self._trouble = Trouble(self.name, self.stats, raises=options.on_error == "raise")
-        self._history = history(self.fn)
+        self._history = history(key_name(self.name))
         self.identity = CodeIdentity(
             function,
             code=options.code,
@@ -87,16 +86,20 @@ class Memo:
         """One call of a plain function: a hit, a story that computes the result, or a hit and one that refreshes it."""
         if DISABLE in environment and is_disabled():
             return None, self._uncached()
-        key, not_stored = self.arguments.key(self.fn, self.identity.current(), args, kwargs)
-        return self._look_up(key, not_stored, args, kwargs)
+        entries = self._entries_if_any()
+        fn = self.fn if entries is None else entries.fn
+        key, not_stored = self.arguments.key(fn, self.identity.current(), args, kwargs)
+        return self._look_up(entries, key, not_stored, args, kwargs)
 
     async def call_async(self, args: Arguments, kwargs: Keywords) -> Any:
         """One call of an async function."""
         if DISABLE in environment and is_disabled():
             return await self.play_async(self._uncached(), args, kwargs)
-        key, not_stored = self.key_and_reason(args, kwargs)
-        found: Any = self._look_up_near(key, not_stored)
-        hit, story = found or await self.run(self._look_up, key, not_stored, args, kwargs)
+        entries = self._entries_if_any()
+        fn = self.fn if entries is None else entries.fn
+        key, not_stored = self.arguments.key(fn, self.identity.current(), args, kwargs)
+        found: Any = None if entries is None else self._look_up_near(entries, key, not_stored)
+        hit, story = found or await self.run(self._look_up, entries, key, not_stored, args, kwargs)
         if story is None:
             return hit.value
         if hit is None:
@@ -105,11 +108,11 @@ class Memo:
         return hit.value
 
     def _look_up(
-        self, key: str, not_stored: str, args: Arguments, kwargs: Keywords
+        self, found: Entries | None, key: str, not_stored: str, args: Arguments, kwargs: Keywords
     ) -> tuple[Decoded | None, Steps[Outcome | None] | None]:
         """`call` with its key."""
         try:
-            entries = self.entries_in_force()
+            entries = found or self.entries_in_force()
             looked: Looked = entries.near(key) or entries.ask(entries.cache.breaker, entries.look_up, key)
         except Throttled as throttled:
             return None, self._look_up_again(entries, throttled, key, not_stored, args, kwargs)
@@ -161,12 +164,10 @@ class Memo:
             self.begin([(story, args, kwargs)])
         return looked.decoded
 
-    def _look_up_near(self, key: str, not_stored: str) -> tuple[Decoded | None, Steps[Outcome | None] | None] | None:
+    def _look_up_near(
+        self, entries: Entries, key: str, not_stored: str
+    ) -> tuple[Decoded | None, Steps[Outcome | None] | None] | None:
         """`_look_up` of a near entry, for which nobody has to wait; None without one."""
-        try:
-            entries = self.entries()
-        except InvalidOptionError:  # `_look_up` tells of it
-            return None
         looked = entries.near(key, None)
         return None if looked is None else (looked.decoded, self.hit(entries, looked, key, not_stored))
 
@@ -335,7 +336,8 @@ class Memo:
 
     def clear(self) -> None:
         """Forget all calls, everywhere; of a notebook or script those that are its own."""
-        clear_functions(self.entries().cache, self.fn, self.own())
+        entries = self.entries()
+        clear_functions(entries.cache, entries.fn, self.own())
         self.stats.reset()
 
     def own(self) -> OfProgram | None:
@@ -379,6 +381,12 @@ class Memo:
         """The key of a call, and why its result must not be stored; empty where it may be."""
         return self.arguments.key(self.fn, self.identity.current(), args, kwargs)
 
+    @property
+    def fn(self) -> str:
+        """The function's name in keys, in the cache that is in force now; asking makes no default cache."""
+        cache = defaults.instead or self.cache or defaults.configured_cache()
+        return key_name(self.name, "" if cache is None else cache.namespace)
+
     def entries(self) -> Entries:
         """The entries of this function in the cache that is in force now."""
         cache = defaults.instead or self.cache or defaults.configured or default_cache()
@@ -386,7 +394,7 @@ class Memo:
         if known is None or known.cache is not cache:
             known = self._entries = Entries(
                 cache,
-                self.fn,
+                key_name(self.name, cache.namespace),
                 self._codec_for(cache),
                 self._trouble,
                 stale_for=self.options.stale_for(),
@@ -405,6 +413,12 @@ class Memo:
         return Codec(
             self.options.serializer, secrets=cache.secrets, encrypt=cache.encrypt, compress=cache.compress, own=own
         )
+
+    def _entries_if_any(self) -> Entries | None:
+        try:
+            return self.entries()
+        except InvalidOptionError:  # `entries_in_force` tells of it
+            return None
 
     def entries_in_force(self) -> Entries:
         """`entries`, for a call: it raises `OutOfOrder` where the environment names no cache that can be made."""

@@ -23,7 +23,6 @@ from dynmemo.cli.shared import (
 )
 from dynmemo.errors import InvalidOptionError
 from dynmemo.explain.inventory import check_known, extent_of
-from dynmemo.keys import key_name
 
 if TYPE_CHECKING:
     from dynmemo.cache import Cache
@@ -48,7 +47,7 @@ def ls(
     cache = cache_of(url)
     _agree_to_scan(cache, yes=yes)
     if name is not None and cache.store.exists():
-        check_known(cache, key_name(name))
+        check_known(cache, name)
     listing = looking.ls(name, expired=expired, sort=sort, long=long, cache=cache)
     if as_json:
         print_json(listing)

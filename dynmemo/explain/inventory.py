@@ -14,7 +14,7 @@ from dynmemo.codec.envelope import ZSTD, header_told, origin_told
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError
 from dynmemo.explain.listed import CacheStats, ListedEntry, ListedFunction, Listing, ShownEntry
 from dynmemo.item import SEGMENTS, Extent
-from dynmemo.keys import GENERATION_SUFFIX, generation_key, key_name, keys_of
+from dynmemo.keys import GENERATION_SUFFIX, generation_key, is_name_in, key_name, keys_of, names_in
 from dynmemo.origin import read_origin
 from dynmemo.parts import IN_FILE, owner
 
@@ -49,7 +49,7 @@ def list_entries(
         StoreUnavailableError, InvalidTableError: the store did not answer.
     """
     order = _order(sort, lambda entry: (entry.key, entry.size, entry.stored_at, entry.seconds))
-    survey = _survey(cache, key_name(name), values=long)
+    survey = _survey(cache, key_name(name, cache.namespace), values=long)
     found = [entry for _, entry in _entries(cache, survey) if expired or entry.state == "live"]
     return Listing(cache.store.location, tuple(sorted(found, key=order)), cache.clock())
 
@@ -125,8 +125,8 @@ def show_entry(cache: Cache, key: str) -> ShownEntry | None:
     )
 
 
-def check_known(cache: Cache, fn: str) -> None:
-    """See that a function or region of this key name has ever stored something here.
+def check_known(cache: Cache, name: str) -> None:
+    """See that a function or region of this name has ever stored something here.
 
     Raises:
         InvalidOptionError: it has not. Names that are near are told where finding them costs nothing.
@@ -134,14 +134,15 @@ def check_known(cache: Cache, fn: str) -> None:
     """
     store = cache.store
     there = store.exists()
-    if there and store.read(generation_key(fn)) is not None:
+    if there and store.read(generation_key(key_name(name, cache.namespace))) is not None:
         return
     extent = extent_of(cache) if there else None
     advice = "`dynmemo ls` lists the names"
     if extent is not None and not extent.is_billed:
-        near = get_close_matches(fn, {row.fn or "" for _, row in store.scan()}, cutoff=0.5)
+        names = {_name(cache, found.row.fn or "") for found in _survey(cache, None)}
+        near = get_close_matches(name, names, cutoff=0.5)
         advice = f"did you mean {' or '.join(near)}?" if near else advice
-    raise InvalidOptionError(f"nothing of the name {fn!r} has been stored in {store.location}; {advice}")
+    raise InvalidOptionError(f"nothing of the name {name!r} has been stored in {store.location}; {advice}")
 
 
 def header_of(cache: Cache, key: str) -> tuple[Item, Header | None] | None:
@@ -171,7 +172,13 @@ def _order(
 
 def _survey(cache: Cache, fn: str | None, *, values: bool = False) -> Iterator[Found]:
     if cache.store.exists():
-        yield from cache.store.survey(keys_of(fn), segments=SEGMENTS, values=values)
+        survey = cache.store.survey(keys_of(fn, cache.namespace), segments=SEGMENTS, values=values)
+        yield from (found for found in survey if is_name_in(cache.namespace, found.row.fn))
+
+
+def _name(cache: Cache, fn: str) -> str:
+    """What a function or region is called, as `dynmemo.clear` takes it."""
+    return unquote(fn.removeprefix(names_in(cache.namespace)))
 
 
 def _entries(cache: Cache, survey: Iterable[Found]) -> Iterator[tuple[str, ListedEntry]]:
@@ -190,7 +197,7 @@ def _functions(cache: Cache, survey: Iterable[Found], sort: str) -> Listing[List
     by_fn = defaultdict(list)
     for fn, entry in _entries(cache, survey):
         by_fn[fn].append(entry)
-    rows = sorted((_together(fn, entries) for fn, entries in by_fn.items()), key=order)
+    rows = sorted((_together(_name(cache, fn), entries) for fn, entries in by_fn.items()), key=order)
     return Listing(cache.store.location, tuple(rows), cache.clock())
 
 
@@ -221,13 +228,13 @@ def _place(row: Item) -> str:
     return "file" if row.parts.location == IN_FILE else row.parts.location
 
 
-def _together(fn: str, entries: list[ListedEntry]) -> ListedFunction:
+def _together(name: str, entries: list[ListedEntry]) -> ListedFunction:
     live = [entry for entry in entries if entry.state == "live"]
     stored = [entry.stored_at for entry in live if entry.stored_at is not None]
     sizes = [entry.size for entry in entries if entry.size is not None]
     seconds = [entry.seconds for entry in live if entry.seconds is not None]
     return ListedFunction(
-        name=unquote(fn),
+        name=name,
         entries=len(live),
         others=sum(entry.state in ("expired", "superseded") for entry in entries),
         size=sum(sizes) if sizes else None,

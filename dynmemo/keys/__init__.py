@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import marshal
 import re
@@ -54,6 +55,8 @@ _LONGEST_SPELLED = 200
 """Bytes of arguments that are remembered with their key."""
 
 MAX_NAME_BYTES = 200
+NAMESPACE_END = "%2F"
+"""Stands in no escaped name, and reads as a slash."""
 GENERATION_SUFFIX = "#gen"
 LEASE_SUFFIX = "#lease"
 
@@ -77,14 +80,29 @@ def name_here(name: str) -> str:
     return name.removeprefix(f"{module}.")
 
 
-def key_name(name: str) -> str:
-    """`name` as it stands in keys: ``:``, ``#`` and ``%`` escaped, and a hash at the end of a name that is too long."""
-    escaped = name.translate(_ESCAPES)
+@functools.lru_cache(maxsize=1_000)
+def key_name(name: str, namespace: str = "") -> str:
+    """`name` as it stands in keys: ``:``, ``#`` and ``%`` escaped, and a hash at the end of a name that is too long.
+
+    With the namespace of a cache before it.
+    """
+    escaped, before = name.translate(_ESCAPES), names_in(namespace)
     encoded = escaped.encode()
     if len(encoded) <= MAX_NAME_BYTES:
-        return escaped
+        return before + escaped
     tail = "~" + blake3.blake3(encoded).hexdigest(8)
-    return encoded[: MAX_NAME_BYTES - len(tail)].decode(errors="ignore") + tail
+    return before + encoded[: MAX_NAME_BYTES - len(tail)].decode(errors="ignore") + tail
+
+
+def names_in(namespace: str) -> str:
+    """What all names in this namespace begin with."""
+    return namespace + NAMESPACE_END if namespace else ""
+
+
+def is_name_in(namespace: str, fn: str | None) -> bool:
+    """Whether a key name belongs to the namespace, or to none where it is empty."""
+    found = fn or ""
+    return found.startswith(names_in(namespace)) if namespace else NAMESPACE_END not in found
 
 
 def generation_key(name: str) -> str:
@@ -92,9 +110,9 @@ def generation_key(name: str) -> str:
     return name + GENERATION_SUFFIX
 
 
-def keys_of(name: str | None) -> str:
-    """What the keys of all rows of `name` (a key name) begin with, but that of its generation; empty for all names."""
-    return f"{name}:" if name else ""
+def keys_of(name: str | None, namespace: str = "") -> str:
+    """What the keys of all rows of `name` (a key name) begin with, but that of its generation; else of all names."""
+    return f"{name}:" if name else names_in(namespace)
 
 
 def lease_key(key: str) -> str:
@@ -174,8 +192,8 @@ class ArgumentKeys:
         # A wrapper may put a default of its own in the place of the one that is read here.
         self._defaults = {} if followed else {p.name: p.default for p in parameters if p.default is not p.empty}
         self._outer = inspect.signature(function, follow_wrapped=False) if followed else None
-        self._spelled: dict[bytes, tuple[str, tuple[str, str]]] = {}
-        """What `key` gave for scalars, with the code part, by how these are spelled."""
+        self._spelled: dict[bytes, tuple[str, str, tuple[str, str]]] = {}
+        """What `key` gave for scalars, with the code part and the name, by how these are spelled."""
         self._seen = seen  # last: another thread that finds these binds by nothing older
 
     def key(self, fn: str, code: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, str]:
@@ -194,14 +212,14 @@ class ArgumentKeys:
         remembered = self._spelled  # another thread that binds anew replaces it
         spelled = _spelling(args, kwargs) if self._by_spelling else None
         known = None if spelled is None else remembered.get(spelled)
-        if known is None or known[0] is not code:
+        if known is None or known[0] is not code or known[1] != fn:
             arguments, not_stored = self._digest(self._counted(args, kwargs))
-            known = (code, (f"{fn}:{code}:{arguments}", not_stored))
+            known = (code, fn, (f"{fn}:{code}:{arguments}", not_stored))
             if spelled is not None and len(spelled) <= _LONGEST_SPELLED:
                 if len(remembered) >= _MOST_SPELLED:
                     remembered.clear()
                 remembered[spelled] = known
-        return known[1]
+        return known[2]
 
     def _counted(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, object]]:
         """What of the arguments counts."""

@@ -284,7 +284,7 @@ def test_claims_and_renewals_cost_one_write_unit_whatever_the_names(
     monkeypatch.setattr(room, "_here", lambda: here)
     meter = Meter()
     with closing(DynamoDBStore(dynamodb_table, endpoint_url=dynamodb_endpoint)) as store:
-        fn = key_name("f" * 500)
+        fn = key_name("f" * 500, "n" * 30)
         key = f"{fn}:v{'1' * 100}:{'a' * 32}#lease"
         store.open()
         stamp = f"{'g' * 16}.{'g' * 16}.999.{'p' * 8}"

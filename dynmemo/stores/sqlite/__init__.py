@@ -372,11 +372,12 @@ class SqliteStore(Store):
 
         self._run(act, "remove_many")
 
-    def remove_all(self, prefix: str = "", *, ends: str = "") -> int:
+    def remove_all(self, prefix: str = "", *, ends: str = "", without: str = "") -> int:
         # Many short transactions, so that writers come in between; then the file is made shorter.
         self._count()
         start, end = _range(prefix)
-        bite = partial(clear_bite, end=end, gen=f"%{ends}", stored_until=int(self._clock() * 1e6))
+        chosen = (f"*{ends}", f"*{without}*" if without else "", int(self._clock() * 1e6))
+        bite = partial(clear_bite, end=end, chosen=chosen)
         removed = 0
         while bitten := self._run(partial(bite, start=start), "remove_all"):
             last, rows = bitten

@@ -34,7 +34,7 @@ _OLDEST = f"SELECT id, size FROM entries WHERE {BY_AGE} ORDER BY stored_at LIMIT
 _DELETE = "DELETE FROM entries WHERE id = ?"
 # A lease stays, so that who does not know of the clearing yet waits instead of computing, as it does on DynamoDB.
 # The plus keeps `stored_at` from being looked up in an index.
-_IS_CLEARED = f"fn IS NOT NULL AND coalesce(gen, '') LIKE ? AND +stored_at <= ? AND {BY_AGE}"
+_IS_CLEARED = f"fn IS NOT NULL AND coalesce(gen, '') GLOB ? AND fn NOT GLOB ? AND +stored_at <= ? AND {BY_AGE}"
 _CLEARED = f"SELECT key, size FROM entries WHERE key >= ? AND key < ? AND {_IS_CLEARED} ORDER BY key LIMIT ?"  # noqa: S608
 _CLEAR = f"DELETE FROM entries WHERE key = ? AND {_IS_CLEARED}"  # noqa: S608
 
@@ -65,17 +65,18 @@ def make_room(cursor: Cursor, max_bytes: int, added: int, now: float, rows: int)
             cursor.execute("ROLLBACK")
 
 
-def clear_bite(cursor: Cursor, start: str, end: str, gen: str, stored_until: int) -> tuple[str, int] | None:
-    """Delete some of the rows of functions with keys from `start` up to `end` and such a `gen`, stored until then.
+def clear_bite(cursor: Cursor, start: str, end: str, chosen: tuple[str, str, int]) -> tuple[str, int] | None:
+    """Delete some of the rows of functions with keys from `start` up to `end`.
 
+    `chosen` are those whose `gen` is like that, whose `fn` is not like that, and that were stored until then.
     The last key that was looked at, and how many were deleted; None where there are no more.
     """
     # Found without keeping writers out, since rows of nobody may lie in between. Some may be others by now.
-    found = _first(cursor.execute(_CLEARED, (start, end, gen, stored_until, CLEAR_ROWS)).fetchall(), CLEAR_BYTES)
+    found = _first(cursor.execute(_CLEARED, (start, end, *chosen, CLEAR_ROWS)).fetchall(), CLEAR_BYTES)
     if not found:
         return None
     cursor.execute("BEGIN IMMEDIATE")
-    cursor.executemany(_CLEAR, [(key, gen, stored_until) for key, _ in found])
+    cursor.executemany(_CLEAR, [(key, *chosen) for key, _ in found])
     deleted = cursor.rowcount
     cursor.execute("COMMIT")
     return found[-1][0], deleted
