@@ -29,6 +29,7 @@ from dynmemo.prices import prices_of as prices_of
 from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.dynamodb.batches import GROUP
 from dynmemo.stores.dynamodb.connection import check_flag
+from dynmemo.tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,6 +143,7 @@ class Cost(NamedTuple):
     leases, no generations. None where it could not store the values, and for counters without `size`."""
 
 
+@short_tracebacks
 def cost(
     of: Workload | CacheInfo,
     *,

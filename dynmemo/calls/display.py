@@ -93,7 +93,7 @@ class _Line(Display):
         self._length = 0
 
     def _put(self, text: str, part: float | None, *, is_last: bool = False) -> None:
-        line = text if part is None else f"{part:4.0%} {text}"
+        line = f"{_drawn(part)} {text}" if self.bar and text else text
         columns = 0
         with suppress(OSError, ValueError):  # no file
             columns = os.get_terminal_size(sys.stderr.fileno()).columns
@@ -102,6 +102,13 @@ class _Line(Display):
         sys.stderr.write("\r" + line.ljust(self._length)[: (columns or 80) - 1] + end)
         sys.stderr.flush()
         self._length = len(line)
+
+
+def _drawn(part: float | None) -> str:
+    """A bar of letters, on which something moves where nobody knows how far things are."""
+    if part is None:
+        return f"[{' ' * int(time.monotonic() * 5 % 8)}###".ljust(11) + "]"
+    return f"[{'#' * int(10 * part):<10}] {part:4.0%}"
 
 
 class _Output(Display):

@@ -99,7 +99,7 @@ class SyncMany(Generic[P, R]):
             items: what the function is called with, as its one positional argument.
             executor: a `concurrent.futures.Executor` whose workers compute. Default: this thread does.
             lazy: return an iterator, which takes items and computes as it goes, some hundred at a time.
-            progress: True for one line in a terminal or one bar in a notebook, or a function that is called with a
+            progress: True for one bar in a line of the terminal or in a notebook, or a function that is called with a
                 `Progress`.
             on_item_error: ``"raise"`` the first error, or ``"return"`` each in the place of its result.
 

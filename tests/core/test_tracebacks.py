@@ -172,6 +172,9 @@ def test_who_looks_at_a_cache_is_refused_in_the_own_line(cache: Cache) -> None:
         lambda: dynmemo.ls(divide),
         lambda: dynmemo.show(divide, 1),
         lambda: dynmemo.doctor("nowhere://"),
+        lambda: dynmemo.push(divide, to="nowhere://"),
+        lambda: dynmemo.pull(source="nowhere://"),
+        lambda: dynmemo.cost(dynmemo.Workload(1, 1, 1), prices="nowhere"),
     ):
         assert frames(raised(call, InvalidOptionError))[-1] == (HERE, "<lambda>")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dynmemo import Cache, dynamo_cached, purge
+from dynmemo import Cache, dynamo_cached, purge, push
 from dynmemo.calls import display
 from dynmemo.calls.display import Display, Notice
 from dynmemo.item import Item
@@ -292,6 +292,35 @@ def test_a_display_that_cannot_show_stops_nothing() -> None:
     with Broken() as broken:
         broken.show("x")
     assert Display.shown is None
+
+
+@on_posix
+def test_a_bar_in_a_terminal_fills_or_moves_and_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "SHOW_SECONDS", 0.0)
+    screen = Screen()
+    with os.fdopen(screen.theirs, "w") as theirs:
+        monkeypatch.setattr(sys, "stderr", theirs)
+        with display.screen(bar=True) as shown:
+            shown.show("1 of 2", 0.5)
+            shown.show("3 entries")
+        until(lambda: screen.text.endswith(" \r"))
+    half, moving, gone, end = screen.text.removeprefix("\r").split("\r")
+    assert half == "[#####     ]  50% 1 of 2"
+    assert re.fullmatch(r"\[ *### *\] 3 entries *", moving)
+    assert (moving[11], gone.strip(), end) == ("]", "", "")
+
+
+def test_push_shows_how_far_it_is(cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screen: Kept) -> None:
+    @dynamo_cached(cache=cache)
+    def number(x: int) -> int:
+        return x
+
+    number(1)
+    monkeypatch.setattr("dynmemo.moving.screen", lambda **_: screen)
+    monkeypatch.setattr("dynmemo.moving.NOTICE_SECONDS", 0.0)
+    assert push(number, to=f"sqlite:///{(tmp_path / 'team.db').as_posix()}").copied == 1
+    assert screen.texts[0].startswith("1 entry, ")
+    assert screen.texts[-1] == ""
 
 
 def test_purge_shows_how_far_it_is(cache: Cache, monkeypatch: pytest.MonkeyPatch, screen: Kept) -> None:
