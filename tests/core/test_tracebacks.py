@@ -174,7 +174,7 @@ def test_who_looks_at_a_cache_is_refused_in_the_own_line(cache: Cache) -> None:
         lambda: dynmemo.doctor("nowhere://"),
         lambda: dynmemo.push(divide, to="nowhere://"),
         lambda: dynmemo.pull(source="nowhere://"),
-        lambda: dynmemo.cost(dynmemo.Workload(1, 1, 1), prices="nowhere"),
+        lambda: dynmemo.cost(dynmemo.Workload(entries=1, size=1, calls=1), prices="nowhere"),
     ):
         assert frames(raised(call, InvalidOptionError))[-1] == (HERE, "<lambda>")
 
