@@ -9,6 +9,7 @@ import dynmemo
 from dynmemo import Cache, CacheInfo, Entry, Explanation, Origin, dynamo_cached
 from dynmemo.integrations import key_value, litestar, starsessions
 from dynmemo.integrations.cachelib import DynmemoCache
+from dynmemo.testing import IsolatedCache, isolated_cache
 
 if TYPE_CHECKING:
     from cachelib import BaseCache
@@ -142,6 +143,9 @@ of_cachelib: BaseCache = DynmemoCache(cache, region="sessions", sliding="90s")
 of_litestar: LitestarStore = litestar.DynmemoStore("sqlite:///cache.db", secret="hush")
 of_starsessions: SessionStore = starsessions.DynmemoStore(sliding=90)
 of_key_value: AsyncKeyValue = key_value.DynmemoStore(region="tokens")
+with isolated_cache() as isolated:
+    assert_type(isolated, IsolatedCache)
+    isolated.tick("90s")
 dynmemo.clear()
 dynmemo.clear("weather.forecast")
 dynmemo.clear(bare)
