@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynmemo.errors import StoreUnavailableError
-from dynmemo.item import Expect, Item, Refused, Written
-from dynmemo.parts import bytes_of
+from dynmemo.item import Expect, Item, Refused
 from dynmemo.stores.sqlite import SqliteStore, file, schema
 from dynmemo.testing.contract.helpers import existing, put
+from dynmemo.testing.racing import add_one
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,22 +36,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "cache.db"
 
 
-def increment(store: SqliteStore, key: str) -> None:
-    """Add one by compare-and-set."""
-    row = store.read(key)
-    while True:
-        count = int(bytes_of(row) or b"0") if row else 0
-        answer = store.write(key, Item(value=str(count + 1).encode()), Expect.seen(row))
-        if isinstance(answer, Written):
-            return
-        row = answer.row
-
-
 def increment_often(path: str, barrier: Barrier) -> None:
     barrier.wait()
     store = SqliteStore(path, busy_timeout=60)
     for _ in range(INCREMENTS):
-        increment(store, "count")
+        add_one(store, "count")
 
 
 @pytest.mark.parametrize("method", ["spawn", pytest.param("fork", marks=can_fork)])
@@ -123,12 +112,12 @@ def test_a_fork_in_the_middle_of_calls_of_other_threads_hinders_nobody(path: Pat
 
     def work(n: int) -> None:
         while not stop.is_set():
-            increment(store, f"thread {n}")
+            add_one(store, f"thread {n}")
             done[n] += 1
 
     def child() -> None:
         for _ in range(5):
-            increment(store, "children")
+            add_one(store, "children")
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
     for thread in threads:
