@@ -272,7 +272,7 @@ class Entries:
             looked = self.near(key)
             if looked is not None:
                 return looked
-        reading = self._near.reading(self._version(), self._generations.clock())
+        reading = self._near.reading(self.store.known_version(), self._generations.clock())
         row = self._read(key, consistent=self._near.seconds is not None)
         looked = self.judge(key, row, reading=reading)
         self._slide(key, looked)
@@ -284,7 +284,7 @@ class Entries:
         if self._near_entries and self.known_generation() is None:
             self.generation()
             near = self.near_many(keys)
-        reading = self._near.reading(self._version(), self._generations.clock())
+        reading = self._near.reading(self.store.known_version(), self._generations.clock())
         missing = [key for key in keys if key not in near]
         rows = self.store.read_many(missing, consistent=self._near.seconds is not None)
         if any(row.lease_owner is not None for row in rows.values()):

@@ -33,9 +33,9 @@ _UNITS = {
     "s": "s|sec|secs|seconds?|S",
 }
 """How each unit is written, as pandas and people do."""
-_TEXT = re.compile(
-    r"\s*" + "".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?)\s*(?:{words})(?![a-zA-Z])\s*)?" for unit, words in _UNITS.items()),
-    re.ASCII,
+# Compiled when it is used first, here and below: that takes longer than most modules, and `re` keeps it.
+_TEXT = r"(?a)\s*" + "".join(
+    rf"(?:(?P<{unit}>\d+(?:\.\d+)?)\s*(?:{words})(?![a-zA-Z])\s*)?" for unit, words in _UNITS.items()
 )
 
 
@@ -75,7 +75,7 @@ def _seconds(value: object, option: str) -> float:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, str):
-        match = _TEXT.fullmatch(value)
+        match = re.fullmatch(_TEXT, value)
         if match is None or not any(match.groups()):
             raise InvalidOptionError(f"{option}={value!r} is not a time; give {DURATIONS}")
         return math.fsum(float(number) * _SECONDS[unit] for unit, number in match.groupdict(default="0").items())
@@ -209,15 +209,13 @@ MAX_TICKS = 2**63 - 1
 
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 
-_PATTERN = re.compile(
-    r"""\s* (?P<sign>-)?
+_PATTERN = r"""(?ax)
+    \s* (?P<sign>-)?
     (?: (?P<only_days>\d+)
       | (?: (?P<days>\d+) [.:] (?= \d+:\d+:\d+ | (?<=\.) \d+:\d+ ) )?
         (?P<hours>\d+) : (?P<minutes>\d+)
         (?: : (?P<seconds>\d+) (?: \. (?P<fraction>\d{1,7}) )? )?
-    ) \s*""",
-    re.VERBOSE | re.ASCII,
-)
+    ) \s*"""
 
 
 def format_timespan(ticks: int) -> str:
@@ -244,7 +242,7 @@ def parse_timespan(text: str) -> int:
     Raises:
         ValueError: for any other text, and for a number that is out of its range.
     """
-    match = _PATTERN.fullmatch(text)
+    match = re.fullmatch(_PATTERN, text)
     if match is None:
         raise ValueError(f"not a TimeSpan: {text!r}; the form is [d.]hh:mm:ss[.fffffff], for example 00:01:30")
     part = {

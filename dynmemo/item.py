@@ -401,6 +401,10 @@ class Store(Protocol):
         """
         return None
 
+    def known_version(self) -> object:
+        """What `version` has told last, or another object: no row that is read from now on is older than it."""
+        return None
+
     def remove_all(self, prefix: str = "", *, ends: str = "", without: str = "") -> int | None:
         """Where that is cheap, delete the rows that `scan` finds and that were stored before.
 

@@ -36,7 +36,7 @@ NEAR = 30
 class Counted(SqliteStore):
     """A store that cannot tell whether it has changed, as DynamoDB cannot, and notes the rows that are asked for."""
 
-    version = Store.version
+    version, known_version = Store.version, Store.known_version
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

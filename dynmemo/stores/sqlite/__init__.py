@@ -217,6 +217,9 @@ class SqliteStore(Store):
         known = file.version
         return known if file.give_back(cursor) else None
 
+    def known_version(self) -> object:
+        return self._file.version
+
     def read_many(self, keys: Sequence[str], *, consistent: bool = False) -> dict[str, Item]:
         self._count()
 

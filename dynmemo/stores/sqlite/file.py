@@ -184,6 +184,8 @@ class SqliteFile:
         cursor.identity = identity
         try:
             self._configure(connection)
+            (cursor.version,) = cursor.execute("PRAGMA data_version").fetchone()
+            self.version = object()
         except BaseException:
             self.drop(cursor)
             raise

@@ -198,7 +198,7 @@ def pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-_REMOTE = re.compile(
+_REMOTE = (
     "9p|acfs|afs|beegfs|ceph|cifs|coda|davfs|fhgfs|gfs2?|glusterfs|gpfs|lustre|mfs|ncpfs|nfs4?|ocfs2|orangefs|panfs|"
     "prl_fs|pvfs2|smb[23]|smbfs|vboxsf|virtiofs|vmhgfs"
 )
@@ -232,7 +232,7 @@ def is_unc(path: PurePath) -> bool:
 def is_remote_type(fstype: str) -> bool:
     """Whether Linux's name of a filesystem is that of a network one."""
     # What a FUSE daemon does behind its mount nobody knows: sshfs, s3fs, rclone, gcsfuse, ...
-    return _REMOTE.fullmatch(fstype) is not None or (fstype.startswith("fuse.") and fstype not in _LOCAL_FUSE)
+    return re.fullmatch(_REMOTE, fstype) is not None or (fstype.startswith("fuse.") and fstype not in _LOCAL_FUSE)
 
 
 def type_of(path: Path, mounts: str) -> str:
