@@ -68,16 +68,16 @@ def _nobodys_settings() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def _permissions() -> Iterator[Permissions]:
+def permissions() -> Iterator[Permissions]:
     with pytest.MonkeyPatch.context() as patch:
         yield Permissions(patch)
 
 
 @pytest.fixture(autouse=True)
-def the_policy_allows_what_is_asked(_permissions: Permissions) -> Iterator[None]:
+def the_policy_allows_what_is_asked(permissions: Permissions) -> Iterator[None]:
     """No test makes a store ask DynamoDB for something that the policy for its options does not allow."""
     yield
-    refused, _permissions.refused = _permissions.refused, []
+    refused, permissions.refused = permissions.refused, []
     assert refused == []
 
 

@@ -46,7 +46,6 @@ class Permissions:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.refused: list[str] = []
-        self.seen = 0
         self._here = threading.local()
         send_request, send = DynamoDBStore._send, URLLib3Session.send
 
@@ -70,7 +69,6 @@ class Permissions:
         operation = headers.get("x-amz-target", "").rpartition(".")[2]
         if not operation or (store is None and "lib/dynmemo" not in headers["user-agent"]):
             return
-        self.seen += 1
         callers = _callers()
         if store is not None and callers & BEYOND:
             return

@@ -19,6 +19,7 @@ from tests.pythons import ran
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.permissions import Permissions
     from tests.proxy import Proxy
 
 
@@ -128,6 +129,23 @@ def test_the_policy_allows_what_calls_ask_and_no_action_more(
         request for request in proxy.requests[before:] if not allowed(scanning, request.operation, request.body)
     ] == []
     assert any(request.operation == "Scan" for request in proxy.requests)
+
+
+def test_a_request_that_the_policy_does_not_allow_fails_the_test_that_makes_it(
+    dynamodb_table: str,
+    dynamodb_endpoint: str,
+    dynamodb_client: Any,
+    permissions: Permissions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dynmemo.stores.dynamodb.policy.ON_ROWS", ("GetItem", "UpdateItem"))
+    cache = Cache.from_url(url_of(dynamodb_table, dynamodb_endpoint, **NAMES))
+    dynamodb_client.put_item(TableName=dynamodb_table, Item={"id": {"S": "another"}})
+    cache.get("a")
+    assert permissions.refused == []
+    cache.set("a", b"1")
+    assert [noted.partition(" ")[0] for noted in permissions.refused] == ["PutItem"]
+    permissions.refused.clear()
 
 
 def test_the_policy_is_printed_with_its_table_in_three_forms() -> None:
