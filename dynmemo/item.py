@@ -6,6 +6,8 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
 
+from dynmemo.errors import InvalidTableError, StoreUnavailableError
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
@@ -387,8 +389,12 @@ class Store(Protocol):
 
     def examine(self, *, quick: bool = False) -> Iterator[Finding]:
         """Try what calls need, without changing or creating anything; `quick` leaves out what helps only people."""
-        self.open()
-        yield Finding("store", True, self.location)
+        try:
+            self.open()
+        except (StoreUnavailableError, InvalidTableError) as error:
+            yield Finding("store", False, str(error))
+        else:
+            yield Finding("store", True, self.location)
 
     def extent(self) -> Extent:
         """How much there is, by a request that costs nothing."""

@@ -81,7 +81,7 @@ class Cache(ByKey):
         (True, None)
 
     Args:
-        store: where the rows lie.
+        store: where the rows lie; one of your own is made of what `dynmemo.stores` has.
         secret: signs what decorated functions store and is required to read it. One or several (text or bytes);
             the first signs, all are accepted. Default: the environment's ``DYNMEMO_SECRET``, separated by commas.
             Empty means none.

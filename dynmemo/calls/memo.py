@@ -133,7 +133,7 @@ class Memo:
         part = self._refreshed_part
         # Not again within the time of a lease, since each try costs a write.
         if part is None or not (
-            entries.is_due(looked, part) and is_first(self._ahead, key, entries.cache.lease_seconds)
+            entries.is_due(looked, part) and is_first(self._ahead, (entries, key), entries.cache.lease_seconds)
         ):
             return None
         return self.miss(entries, key, not_stored, looked).story_ahead()

@@ -13,6 +13,7 @@ import pytest
 import dynmemo
 from dynmemo import InvalidOptionError, dynamo_cached
 from dynmemo.testing import Clock, isolated_cache
+from dynmemo.testing.together import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,6 +186,21 @@ def test_an_isolated_cache_ends_with_its_block_also_by_an_error(monkeypatch: pyt
         assert another.store.location != folder
         assert square.entry(3) is None
         assert square.cache_info().misses == 0
+
+
+def test_a_refresh_begins_in_each_isolated_cache() -> None:
+    @dynamo_cached(ttl=1000, refresh_ahead=0.1)
+    def square(number: int) -> int:
+        return number * number
+
+    for _ in range(2):
+        with isolated_cache() as cache:
+            square(3)
+            cache.tick(901)
+            before = square.entry(3)
+            assert square(3) == 9
+            until(lambda: square.entry(3) != before)  # noqa: B023  within this turn
+            assert square.cache_info().computed == 2
 
 
 def test_isolated_caches_can_be_nested_and_sent(tmp_path: Path) -> None:

@@ -104,6 +104,12 @@ class Many:
         store.close()
         assert existing(store, "k").value == b"v"
 
+    def test_an_examination_finds_nothing_bad(self, store: Store) -> None:
+        store.open()
+        findings = list(store.examine())
+        assert findings
+        assert not [finding for finding in findings if finding.is_good is False]
+
     def test_the_location_is_said(self, store: Store) -> None:
         assert store.location
 
