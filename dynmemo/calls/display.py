@@ -67,7 +67,8 @@ class Display:
         Display.shown = self
         text, part = self._last
         with suppress(Exception):
-            self._put("; ".join(filter(None, (text, self._note))), part)
+            # The note first: a narrow terminal cuts off what is told by the bar as well.
+            self._put("; ".join(filter(None, (self._note, text))), part)
 
     def wait(self, seconds: float) -> None:
         """Show nothing for so long: what is over by then is not worth a look."""

@@ -245,7 +245,7 @@ def test_a_sweep_that_waits_says_so_in_one_line_or_in_its_bar(
     ending.join()
     texts = [text for text in shown.texts if "waiting" in text]
     said = r"waiting for number\(\): computed since [\d:]+ by \S+ \(.*\), last time it took 3 min"
-    assert all(re.fullmatch(rf"2 computed, 2 left.*; {said}" if has_bar else said, text) for text in texts[:1])
+    assert all(re.fullmatch(rf"{said}; 2 computed, 2 left.*" if has_bar else said, text) for text in texts[:1])
     assert "waiting" not in shown.texts[-1]
     assert "waiting" not in shown.texts[shown.texts.index(texts[0]) + 1]
     assert (screen.texts == []) == has_bar
