@@ -64,7 +64,8 @@ def add_navigation(app: Sphinx, docname: str, source: list[str]) -> None:
     listed = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     source[0] += "\n```{toctree}\n:hidden:\n\nAll pages <docs/README.md>\n```\n"
     for caption, pages in re.findall(r"^## (.+?)$(.+?)(?=^## |\Z)", listed, re.MULTILINE | re.DOTALL):
-        names = "\n".join(f"docs/{page}" for page in re.findall(r"^- \[.+?\]\((.+?)\)", pages, re.MULTILINE))
+        links = re.findall(r"^- \[(.+?)\]\((.+?)\)", pages, re.MULTILINE)
+        names = "\n".join(f"{title} <docs/{page}>" for title, page in links)
         source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{names}\n```\n"
 
 
