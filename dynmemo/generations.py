@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import blake3
 
-from dynmemo._process import chance, logger, new_token
+from dynmemo._process import chance, logger, new_lock, new_token
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused
 from dynmemo.keys import NAMESPACE_END, generation_key, keys_of, names_in
@@ -170,6 +170,8 @@ class Generations:
         """What `known` said last of each function, and until when (by `clock`) that is believed."""
         self._uniform = uniform
         self._rows: dict[str, Known] = {}
+        self._lock = new_lock(self)
+        """Held by who compares what was read with what is known, or a clear of another thread might be lost."""
         self._called: set[str] = set()
         """The functions asked for since all were read."""
         self.superseded: set[str] = set()
@@ -294,12 +296,13 @@ class Generations:
         # Not in step with other processes that began at the same time.
         until = asked + RECHECK_SECONDS * self._uniform(EARLIEST_PART, 1.0)
         found = {fn: Known(asked, until, *_told(text)) for fn, text in texts.items()}
-        for fn, row in found.items():
-            known = self._rows.get(fn, row)
-            if known.token == row.token and known.clears > row.clears:  # it is behind what another thread has learned
-                self._rows[fn] = known._replace(asked=max(known.asked, asked), until=max(known.until, until))
-            elif known.asked <= asked:  # else another thread has cleared or read in the meantime
-                self._rows[fn] = row
+        with self._lock:
+            for fn, row in found.items():
+                known = self._rows.get(fn, row)
+                if known.token == row.token and known.clears > row.clears:  # behind what another thread has learned
+                    self._rows[fn] = known._replace(asked=max(known.asked, asked), until=max(known.until, until))
+                elif known.asked <= asked:  # else another thread has cleared or read in the meantime
+                    self._rows[fn] = row
         self.last = {}  # another one, for `_join` may still be about to write into that
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -263,6 +264,31 @@ def test_an_answer_that_is_behind_does_not_undo_a_clear_of_this_process(tmp_path
     store.read_many = lambda keys, **_: {key: behind[key] for key in keys}  # type: ignore[method-assign]
     assert not generations.known(store, "f").covers(old.stamp("anna"), "f:-:1")
     assert generations.last["f"][1] > clock.now, "it is not asked for again with each call"
+    store.close()
+
+
+def test_a_clear_while_another_thread_takes_in_what_it_has_read_is_not_undone(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "cache.db"))
+    clock = Clock(0.0)
+    generations = Generations(clock)
+    old = generations.ensured(store, "f")
+    clear = threading.Thread(target=generations.renew_own, args=(store, "f", OfProgram("anna", ())))
+
+    class Rows(dict[str, Any]):
+        """Where the other thread gets its turn at the worst moment."""
+
+        def get(self, key: str, default: Any = None) -> Any:
+            found = super().get(key, default)
+            if key == "f" and clear.ident is None:
+                clock.now += 1
+                clear.start()
+                clear.join(0.5)  # it may have to wait for this thread
+            return found
+
+    generations._rows = Rows(generations._rows)
+    generations.confirmed(store, "f")
+    clear.join()
+    assert not generations.known(store, "f").covers(old.stamp("anna"), "f:-:1")
     store.close()
 
 
