@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.config import Config
 
 from dynmemo.item import Item
 from dynmemo.stores.dynamodb import DynamoDBStore
@@ -25,7 +26,14 @@ class TestDynamoDBStore(StoreContract):
 
     @pytest.fixture
     def open_store(self, dynamodb_table: str, dynamodb_endpoint: str) -> Callable[[], Store]:
-        return partial(DynamoDBStore, dynamodb_table, endpoint_url=dynamodb_endpoint, partition_key_prefix=self.PREFIX)
+        # Time for an engine that shares a small machine with several of us.
+        return partial(
+            DynamoDBStore,
+            dynamodb_table,
+            endpoint_url=dynamodb_endpoint,
+            partition_key_prefix=self.PREFIX,
+            config=Config(connect_timeout=60, read_timeout=60),
+        )
 
     @pytest.fixture
     def store(self, dynamodb_table: str, own_client: DynamoDBClient) -> Store:
