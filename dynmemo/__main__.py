@@ -27,15 +27,14 @@ from rich.table import Table  # noqa: E402
 import dynmemo  # noqa: E402
 from dynmemo.calls import rows_of  # noqa: E402
 from dynmemo.cli import care, look, move  # noqa: E402
-from dynmemo.cli.shared import Json, Name, Url, Yes, cache_of, consent, imported, moving_bar, print_json  # noqa: E402
+from dynmemo.cli.shared import Json, Name, Url, Yes, consent, imported, print_json  # noqa: E402
+from dynmemo.defaults import present_cache  # noqa: E402
 from dynmemo.errors import DynmemoError, InvalidOptionError  # noqa: E402
 from dynmemo.explain.inventory import check_known  # noqa: E402
 from dynmemo.generations import ALL  # noqa: E402
 from dynmemo.purging import clear_functions  # noqa: E402
 
 if TYPE_CHECKING:
-    from dynmemo.cache import Cache
-    from dynmemo.calls import RowsOf
     from dynmemo.costs import Cost
     from dynmemo.prices import Prices
     from dynmemo.purging import Purged
@@ -92,7 +91,7 @@ def clear(
     url: Url = None,
 ) -> None:
     """Forget the results of one function, or of all of them, in every process that uses the cache."""
-    cache, rows = cache_of(url), rows_of(name, "clear")
+    cache, rows = present_cache(url), rows_of(name, "clear")
     where = cache.store.location
     if rows.name is not None:
         check_known(cache, rows.name)
@@ -126,7 +125,7 @@ def purge(
     url: Url = None,
 ) -> None:
     """Delete results for real: all, or those that the options name. Reads the whole table."""
-    cache = cache_of(url)
+    cache = present_cache(url)
     rows = rows_of(_imported(name) if load else name)
     if url is None and rows.cache is not None:
         cache = rows.cache
@@ -137,7 +136,7 @@ def purge(
         check_known(cache, rows.name)
     if not (name or expired or superseded or orphans or dry_run):
         consent(f"Delete the results of all functions in {cache.store.location}?", yes=yes)
-    done = _purge_with_bar(cache, rows, expired=expired, superseded=superseded, orphans=orphans, dry_run=dry_run)
+    done = rows.purge(cache, expired=expired, superseded=superseded, orphans=orphans, dry_run=dry_run)
     print(_summary(done, cache.store.location, dry_run=dry_run))
 
 
@@ -145,12 +144,6 @@ def _imported(name: str | None) -> Any:
     if name is None:
         raise InvalidOptionError("--import needs a NAME to import, such as package.module.function")
     return imported(name)
-
-
-def _purge_with_bar(cache: Cache, rows: RowsOf, **options: bool) -> Purged:
-    """Purge, with a bar on a terminal. How many rows there are nobody knows before the end, so it only moves."""
-    with moving_bar() as show:
-        return rows.purge(cache, progress=lambda now: show(f"{now.scanned:,} read, {_what(now)}"), **options)
 
 
 def _summary(done: Purged, location: str, *, dry_run: bool) -> str:

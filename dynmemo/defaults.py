@@ -163,8 +163,10 @@ def default_cache() -> Cache:
     return cache
 
 
-def present_cache() -> Cache:
-    """`default_cache` for who only looks: the user's own file is not created."""
+def present_cache(given: Cache | str | None = None) -> Cache:
+    """A cache that is `given`, itself or by its URL, else `default_cache` for who only looks: no file is created."""
+    if given is not None:
+        return given if isinstance(given, Cache) else Cache.from_url(given)
     if (instead or configured or _adopted) is None and not _url():
         return Cache.sqlite(default_path())
     return default_cache()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
 
-from dynmemo.cache import Cache
 from dynmemo.calls import rows_of
 from dynmemo.defaults import present_cache
 from dynmemo.explain.doctor import Diagnosis, examine
@@ -15,6 +14,8 @@ from dynmemo.tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dynmemo.cache import Cache
 
 __all__ = [
     "CacheStats",
@@ -38,7 +39,7 @@ def ls(
     expired: bool = False,
     sort: str | None = None,
     long: bool = False,
-    cache: Cache | None = None,
+    cache: Cache | str | None = None,
 ) -> Listing[ListedFunction]: ...
 @overload
 def ls(
@@ -47,7 +48,7 @@ def ls(
     expired: bool = False,
     sort: str | None = None,
     long: bool = False,
-    cache: Cache | None = None,
+    cache: Cache | str | None = None,
 ) -> Listing[ListedEntry]: ...
 @short_tracebacks
 def ls(
@@ -56,7 +57,7 @@ def ls(
     expired: bool = False,
     sort: str | None = None,
     long: bool = False,
-    cache: Cache | None = None,
+    cache: Cache | str | None = None,
 ) -> Listing[ListedFunction] | Listing[ListedEntry]:
     """The functions that have stored something, or the entries of one; a table in notebooks.
 
@@ -74,22 +75,22 @@ def ls(
         sort: ``name``, ``size``, ``age`` (the newest first) or ``saved``. Default: functions by name, entries by age.
         long: tell of the entries of one function in DynamoDB also size, time and origin. Their values are read for it,
             which takes longer, but no more units; those that lie outside of their rows do not tell.
-        cache: where to look. Default: that of the function, else the default cache, which is not created.
+        cache: where to look, or its URL. Default: that of the function, else the default cache, which is not created.
 
     Raises:
         InvalidOptionError: neither a decorated function nor a name, or no such order.
         StoreUnavailableError, InvalidTableError: the store did not answer.
     """
     rows = rows_of(function_or_name, "ls")
-    cache = cache or rows.cache or present_cache()
+    there = present_cache(cache or rows.cache)
     if rows.name is None:
-        return list_functions(cache, sort=sort or "name")
-    return list_entries(cache, rows.name, expired=expired, sort=sort or "age", long=long)
+        return list_functions(there, sort=sort or "name")
+    return list_entries(there, rows.name, expired=expired, sort=sort or "age", long=long)
 
 
 @short_tracebacks
 def show(
-    function_or_key: Callable[..., Any] | str, /, *args: object, cache: Cache | None = None, **kwargs: object
+    function_or_key: Callable[..., Any] | str, /, *args: object, cache: Cache | str | None = None, **kwargs: object
 ) -> ShownEntry | None:
     """What a row says of an entry, None without one. Nothing is unpickled or computed, and no time moves.
 
@@ -101,20 +102,20 @@ def show(
 
     Args:
         function_or_key: a key as `Cache.get` takes it, or a decorated function, and then the arguments of a call.
-        cache: where to look. Default: that of the function, else the default cache, which is not created.
+        cache: where to look, or its URL. Default: that of the function, else the default cache, which is not created.
 
     Raises:
         InvalidOptionError: neither a decorated function nor a key.
         StoreUnavailableError, InvalidTableError: the store did not answer.
     """
     if isinstance(function_or_key, str):
-        return show_entry(cache or present_cache(), function_or_key)
+        return show_entry(present_cache(cache), function_or_key)
     rows, called = rows_of(function_or_key, "show"), function_or_key
-    return show_entry(cache or rows.cache or present_cache(), called.cache_key(*args, **kwargs))  # type: ignore[attr-defined]  # rows_of has checked it
+    return show_entry(present_cache(cache or rows.cache), called.cache_key(*args, **kwargs))  # type: ignore[attr-defined]  # rows_of has checked it
 
 
 @short_tracebacks
-def stats(cache: Cache | None = None) -> CacheStats:
+def stats(cache: Cache | str | None = None) -> CacheStats:
     """Size, functions, orphans, and what the limit of the cache will do; reads all rows, without their values.
 
     Example:
@@ -124,12 +125,12 @@ def stats(cache: Cache | None = None) -> CacheStats:
         True
 
     Args:
-        cache: where to look. Default: the default cache, which is not created.
+        cache: where to look, or its URL. Default: the default cache, which is not created.
 
     Raises:
         StoreUnavailableError, InvalidTableError: the store did not answer.
     """
-    return take_stock(cache or present_cache())
+    return take_stock(present_cache(cache))
 
 
 @short_tracebacks
@@ -145,7 +146,7 @@ def doctor(cache: Cache | str | None = None) -> Diagnosis:
     Args:
         cache: a cache or its URL. Default: the default cache.
     """
-    return examine(Cache.from_url(cache) if isinstance(cache, str) else cache or present_cache())
+    return examine(present_cache(cache))
 
 
 for _public in __all__:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dynmemo import views
-from dynmemo.cache import Cache
 from dynmemo.calls import rows_of
 from dynmemo.calls.display import NOTICE_SECONDS, screen
 from dynmemo.defaults import present_cache
@@ -16,6 +15,7 @@ from dynmemo.transfer import Transferred, transfer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dynmemo.cache import Cache
     from dynmemo.calls import RowsOf
 
 __all__ = ["Transferred", "pull", "push"]
@@ -28,7 +28,7 @@ def push(
     to: Cache | str,
     replace: bool = False,
     dry_run: bool = False,
-    cache: Cache | None = None,
+    cache: Cache | str | None = None,
 ) -> Transferred:
     """Copy the live entries of a function, or of all functions and regions, to another cache.
 
@@ -47,14 +47,14 @@ def push(
         to: where they go: a cache or its URL.
         replace: also over entries that were computed later.
         dry_run: write nothing; count entries, bytes and write units, be they there already or not.
-        cache: where they lie. Default: the cache of the function, else the default cache.
+        cache: where they lie, or its URL. Default: the cache of the function, else the default cache.
 
     Raises:
         InvalidOptionError: neither a decorated function nor a name, or a name under which nothing was ever stored.
         StoreUnavailableError, InvalidTableError: a store failed; what was copied so far is there.
     """
     rows = rows_of(function_or_name, "push")
-    return _move(rows, cache or rows.cache or present_cache(), _cache(to), replace=replace, dry_run=dry_run)
+    return _move(rows, present_cache(cache or rows.cache), present_cache(to), replace=replace, dry_run=dry_run)
 
 
 @short_tracebacks
@@ -64,7 +64,7 @@ def pull(
     source: Cache | str,
     replace: bool = False,
     dry_run: bool = False,
-    cache: Cache | None = None,
+    cache: Cache | str | None = None,
 ) -> Transferred:
     """`push` the other way: from the cache `source`, or its URL, to `cache`, by default as there.
 
@@ -75,11 +75,7 @@ def pull(
         2
     """
     rows = rows_of(function_or_name, "pull")
-    return _move(rows, _cache(source), cache or rows.cache or present_cache(), replace=replace, dry_run=dry_run)
-
-
-def _cache(cache_or_url: Cache | str) -> Cache:
-    return Cache.from_url(cache_or_url) if isinstance(cache_or_url, str) else cache_or_url
+    return _move(rows, present_cache(source), present_cache(cache or rows.cache), replace=replace, dry_run=dry_run)
 
 
 def _move(rows: RowsOf, source: Cache, target: Cache, *, replace: bool, dry_run: bool) -> Transferred:

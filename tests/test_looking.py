@@ -78,6 +78,11 @@ def test_what_is_there_is_listed_shown_and_summed_up(default: Cache) -> None:
     assert stock.functions[0].entries == 2
     assert stock.orphans == 0
     assert stock.size is not None
+    url = default.url
+    assert url is not None
+    assert list(dynmemo.ls(cache=url)) == [function]
+    assert list(dynmemo.stats(url).functions) == list(stock.functions)
+    assert dynmemo.show(looked_at, "SEA", cache=url) == shown
     for view in (dynmemo.ls(), entries, shown, stock):
         assert "looked.at" in view._repr_html_()
         assert "<table" in view._repr_html_()

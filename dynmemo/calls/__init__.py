@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
-from dynmemo.cache import Cache
 from dynmemo.calls.display import NOTICE_SECONDS, screen
-from dynmemo.defaults import default_cache
+from dynmemo.defaults import default_cache, present_cache
 from dynmemo.errors import InvalidOptionError
 from dynmemo.expiry import DURATIONS, Lifetime, Ttl, parse_duration, parse_lasting, parse_wait
 from dynmemo.generations import ALL
@@ -23,6 +22,7 @@ from dynmemo.tracebacks import short_tracebacks
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Sequence
 
+    from dynmemo.cache import Cache
     from dynmemo.calls.memo import Memo
     from dynmemo.calls.wrapper import AsyncCachedFunction, CachedFunction
     from dynmemo.codec import Serializer
@@ -65,9 +65,7 @@ class Options:
 
     def checked_cache(self) -> Cache | None:
         """The cache given, None for the default one."""
-        if self.cache is None or isinstance(self.cache, Cache):
-            return self.cache
-        return Cache.from_url(self.cache)
+        return None if self.cache is None else present_cache(self.cache)
 
     def check(self) -> None:
         """Raise `InvalidOptionError` for what is wrong whatever the function is."""
@@ -364,16 +362,7 @@ def purge(
     """
     rows = rows_of(function_or_name)
     cache = rows.cache or default_cache()
-    with screen(bar=True) as shown:
-        shown.wait(NOTICE_SECONDS)
-        return rows.purge(
-            cache,
-            expired=expired,
-            superseded=superseded,
-            orphans=orphans,
-            dry_run=dry_run,
-            progress=lambda now: shown.show(f"{now.scanned:,} read, {now.rows:,} entries and {now.parts:,} parts"),
-        )
+    return rows.purge(cache, expired=expired, superseded=superseded, orphans=orphans, dry_run=dry_run)
 
 
 class RowsOf(NamedTuple):
@@ -393,13 +382,21 @@ class RowsOf(NamedTuple):
         """That of a function that was given itself; None for the default one."""
         return None if self.memo is None else self.memo.entries().cache
 
-    def purge(self, cache: Cache, *, superseded: bool, **options: Any) -> Purged:
-        """Delete them from `cache`, with the options of `dynmemo.purging.purge`."""
+    def purge(self, cache: Cache, *, superseded: bool, **options: bool) -> Purged:
+        """Delete them from `cache`, with the options of `dynmemo.purging.purge`, and show how far that has got."""
         from dynmemo.purging import purge as purge_rows
 
         code = self.memo.identity.current() if superseded and self.memo is not None else None
         own = None if self.memo is None else self.memo.own()
-        return purge_rows(cache, fn=self.fn(cache), superseded=superseded, code=code, own=own, **options)
+        with screen(bar=True) as shown:
+            shown.wait(NOTICE_SECONDS)
+
+            def tell(now: Purged) -> None:
+                shown.show(f"{now.scanned:,} read, {now.rows:,} entries and {now.parts:,} parts")
+
+            return purge_rows(
+                cache, fn=self.fn(cache), superseded=superseded, code=code, own=own, progress=tell, **options
+            )
 
 
 def rows_of(function_or_name: Callable[..., Any] | str | None, doing: str = "purge") -> RowsOf:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dynmemo import looking
-from dynmemo.cli.shared import Json, Url, cache_of, print_json, print_table
+from dynmemo.cli.shared import Json, Url, print_json, print_table
+from dynmemo.defaults import present_cache
 from dynmemo.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Format(StrEnum):
 @app.command()
 def doctor(place: Place = None, as_json: Json = False, url: Url = None) -> None:
     """Try whether the cache can serve, changing nothing; exit code 1 if something is bad."""
-    diagnosis = looking.doctor(cache_of(place or url))
+    diagnosis = looking.doctor(place or url)
     if as_json:
         print_json(list(diagnosis))
     else:
@@ -84,7 +85,7 @@ def policy(
 def _table_of(url: str | None) -> DynamoDBStore:
     from dynmemo.stores.dynamodb import DynamoDBStore
 
-    store = cache_of(url).store
+    store = present_cache(url).store
     if not isinstance(store, DynamoDBStore):
         raise InvalidOptionError(f"{store.location} is no DynamoDB table; give a URL such as dynamodb://TABLE")
     return store

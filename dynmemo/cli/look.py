@@ -14,13 +14,13 @@ from dynmemo.cli.shared import (
     Name,
     Url,
     Yes,
-    cache_of,
     can_answer,
     imported,
     print_facts,
     print_json,
     print_table,
 )
+from dynmemo.defaults import present_cache
 from dynmemo.errors import InvalidOptionError
 from dynmemo.explain.inventory import check_known, extent_of
 
@@ -44,7 +44,7 @@ def ls(
     url: Url = None,
 ) -> None:
     """List the functions that have stored something, or the entries of one. Reads all rows, without their values."""
-    cache = cache_of(url)
+    cache = present_cache(url)
     _agree_to_scan(cache, yes=yes)
     if name is not None and cache.store.exists():
         check_known(cache, name)
@@ -67,11 +67,10 @@ def show(
     url: Url = None,
 ) -> None:
     """Show what is stored for a key, or for a call of a function, which is imported from this folder."""
-    cache = None if url is None else cache_of(url)
-    shown = None if arguments else looking.show(what, cache=cache)
+    shown = None if arguments else looking.show(what, cache=url)
     if shown is None and (arguments or ":" not in what):
         given, named = _call(arguments or [])
-        shown = looking.show(imported(what), *given, cache=cache, **named)
+        shown = looking.show(imported(what), *given, cache=url, **named)
     if shown is None:
         sys.exit(f"Nothing is stored for {what}{' with these arguments' if arguments else ''}.")
     if as_json:
@@ -83,7 +82,7 @@ def show(
 @app.command()
 def stats(yes: Yes = False, as_json: Json = False, url: Url = None) -> None:
     """Say how much lies in the cache, by function, and what its limit will do. Reads all rows, without their values."""
-    cache = cache_of(url)
+    cache = present_cache(url)
     _agree_to_scan(cache, yes=yes)
     stock = looking.stats(cache)
     if as_json:

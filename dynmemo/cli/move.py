@@ -9,7 +9,8 @@ import typer
 
 from dynmemo import moving, views
 from dynmemo.cache import Cache
-from dynmemo.cli.shared import Json, Name, Url, cache_of, print_json
+from dynmemo.cli.shared import Json, Name, Url, print_json
+from dynmemo.defaults import present_cache
 
 if TYPE_CHECKING:
     from dynmemo.transfer import Transferred
@@ -30,7 +31,7 @@ def push(
 ) -> None:
     """Copy live entries of one function, or of all, from the cache to another one."""
     target = Cache.from_url(to)
-    done = moving.push(name, to=target, replace=replace, dry_run=dry_run, cache=cache_of(url))
+    done = moving.push(name, to=target, replace=replace, dry_run=dry_run, cache=url)
     _tell(done, target.store.location, dry_run=dry_run, as_json=as_json)
 
 
@@ -44,7 +45,7 @@ def pull(
     url: Url = None,
 ) -> None:
     """Copy live entries of one function, or of all, from another cache to the cache."""
-    target = cache_of(url)
+    target = present_cache(url)
     done = moving.pull(name, source=source, replace=replace, dry_run=dry_run, cache=target)
     _tell(done, target.store.location, dry_run=dry_run, as_json=as_json)
 

@@ -6,7 +6,6 @@ import json
 import os
 import pkgutil
 import sys
-from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,17 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from dynmemo.cache import Cache
-from dynmemo.defaults import present_cache
 from dynmemo.errors import InvalidOptionError
 from dynmemo.explain.listed import Listing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 Name = Annotated[
     str | None,
@@ -42,11 +38,6 @@ Url = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
-
-
-def cache_of(url: str | None) -> Cache:
-    """The cache that a command is about. Nothing is created by that."""
-    return present_cache() if url is None else Cache.from_url(url)
 
 
 def can_answer() -> bool:
@@ -67,16 +58,6 @@ def consent(question: str, *, yes: bool) -> None:
         print(f"{question} Nobody can be asked here; give --yes to do it, or a NAME or limits.", file=sys.stderr)
         raise typer.Exit(2)
     typer.confirm(question, abort=True, err=True)
-
-
-@contextmanager
-def moving_bar() -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal while something goes on whose end nobody knows; call what this gives with how far it is."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading", total=None)
-        yield lambda told: bar.update(task, description=told)
 
 
 def imported(name: str) -> Any:
