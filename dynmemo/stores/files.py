@@ -21,6 +21,7 @@ from dynmemo._process import new_token
 from dynmemo.errors import InvalidOptionError
 from dynmemo.item import Content, Written, pieces_of
 from dynmemo.parts import IN_FILE, digest
+from dynmemo.stores import filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,6 +47,7 @@ _USED_SECONDS = 600
 """How exact the time is at which a copy was last used."""
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+_KEPT = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY)
 
 Identity = tuple[str, int, int, int, int, int]
 
@@ -161,12 +163,12 @@ class ValueFiles:
         return FileValue(fd, name, is_mapped=mapped)
 
     def remove(self, name: str) -> bool:
-        """Remove a file; False if the system keeps it for now: on Windows one that is open cannot go."""
+        """Remove a file; False if the system keeps it for now, as Windows and its shares do with one that is open."""
         try:
             (self.folder / name).unlink()
-        except PermissionError:
-            return False
         except OSError as error:
+            if error.errno in _KEPT:
+                return False
             if error.errno not in _NOT_THERE:
                 raise
         return True
@@ -201,7 +203,7 @@ class Copies:
     Args:
         max_bytes: of all copies together; 0 for no copies at all.
         folder: where they lie. Default: in the user's cache folder.
-        mapped: whether they may be mapped.
+        mapped: whether they may be mapped. On a network filesystem they never are.
 
     Raises:
         InvalidOptionError: `max_bytes` is no size.
@@ -274,6 +276,7 @@ class Copies:
         if self._opened is None and self._max_bytes:
             try:
                 self._opened = ValueFiles(self._folder or (cache_folder() or temporary_folder()) / "copies")
+                self._mapped = self._mapped and not filesystem.is_remote(self._opened.folder)
             except InvalidOptionError:
                 self._max_bytes = 0
         return self._opened
@@ -283,8 +286,7 @@ class Copies:
         too_much = sum(status.st_size for _, status in listing) + needed - self._max_bytes
         for name, status in listing:
             is_left = name.endswith(_UNFINISHED) and status.st_mtime < time.time() - _UNFINISHED_SECONDS
-            if too_much > 0 or is_left:
-                files.remove(name)
+            if (too_much > 0 or is_left) and files.remove(name):
                 too_much -= status.st_size
 
 

@@ -14,6 +14,7 @@ import pytest
 from dynmemo import Cache, dynamo_cached
 from dynmemo.errors import InvalidOptionError
 from dynmemo.parts import in_one
+from dynmemo.stores import files, filesystem
 from dynmemo.stores.files import Copies
 
 if TYPE_CHECKING:
@@ -57,6 +58,21 @@ def test_a_damaged_copy_is_none_and_goes(folder: Path, harm: str) -> None:
     assert copies.get(parts_of(LARGE)) is None
     copies.keep(parts_of(LARGE), LARGE)
     assert copies.get(parts_of(LARGE)) == LARGE
+
+
+def test_copies_on_a_network_filesystem_are_read_and_not_mapped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mapped() -> int:
+        copies = Copies(10_000_000, folder)
+        copies.keep(parts_of(LARGE), LARGE)
+        found = copies.get(parts_of(LARGE))
+        assert found is not None
+        before, loaded = len(files._maps), found.load()
+        assert loaded == LARGE
+        return len(files._maps) - before
+
+    assert mapped() == 1
+    monkeypatch.setattr(filesystem, "is_remote", lambda path: path == folder)
+    assert mapped() == 0
 
 
 def test_the_least_recently_used_copies_go(folder: Path) -> None:

@@ -18,7 +18,8 @@ import pytest
 from dynmemo.counters import Meter
 from dynmemo.errors import InvalidOptionError, StoreUnavailableError, ValueTooLargeError
 from dynmemo.item import Expect, Item
-from dynmemo.stores.sqlite import SqliteStore, schema
+from dynmemo.stores import filesystem
+from dynmemo.stores.sqlite import SqliteStore
 from dynmemo.testing import StoreContract
 from dynmemo.testing.contract.helpers import existing, put
 from tests.pythons import printed
@@ -64,14 +65,14 @@ class TestContract(StoreContract):
 
 
 def opened_on_a_network_filesystem(path: Path) -> SqliteStore:
-    schema.is_remote = lambda path: True
+    filesystem.is_remote = lambda path: True
     return SqliteStore(path, busy_timeout=60)
 
 
 class TestContractOnANetworkFilesystem(TestContract):
     @pytest.fixture
     def open_store(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], SqliteStore]:
-        monkeypatch.setattr(schema, "is_remote", schema.is_remote)  # to be put back afterwards
+        monkeypatch.setattr(filesystem, "is_remote", filesystem.is_remote)  # to be put back afterwards
         return partial(opened_on_a_network_filesystem, path)
 
     def test_there_is_no_log_that_machines_would_have_to_share(self, store: SqliteStore, path: Path) -> None:

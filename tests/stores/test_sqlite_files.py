@@ -7,8 +7,11 @@ import itertools
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,6 +181,67 @@ def test_a_file_of_an_earlier_release_learns_of_files_and_loses_an_index(path: P
     assert files(path) == []
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT name FROM sqlite_master ORDER BY name").fetchall() == schema
+
+
+# --- a system that keeps files for now, as Windows and its shares do with those that are open ---
+
+
+@contextmanager
+def kept(file: Path, how: str) -> Iterator[None]:
+    """While this block runs, the system does not let the file go."""
+    undo: Callable[[], object]
+    if how == "its folder is read-only":
+        file.parent.chmod(0o500)
+        undo = partial(file.parent.chmod, 0o700)
+    else:
+        do, back = {"immutable": ("chattr +i", "chattr -i"), "busy": (f"mount --bind {file}", "umount")}[how]
+        if subprocess.run([*do.split(), str(file)], capture_output=True, check=False).returncode:
+            pytest.skip("only root may do that, and not everywhere")
+        undo = partial(subprocess.run, [*back.split(), str(file)], check=True)
+    try:
+        with suppress(OSError):
+            file.unlink()
+        if not file.exists():
+            pytest.skip("here permissions keep nobody out")
+        yield
+    finally:
+        undo()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="these are the ways of Linux")
+@pytest.mark.parametrize("how", ["its folder is read-only", "immutable", "busy"])
+def test_a_file_that_cannot_be_deleted_yet_keeps_nobody_from_anything_and_goes_later(
+    path: Path, store: SqliteStore, how: str
+) -> None:
+    put(store, "k", Item(value=LARGE, fn="f"))
+    (stuck,) = files(path)
+    with kept(stuck, how):
+        put(store, "k", Item(value=b"new", fn="f"))
+        assert existing(store, "k").value == b"new"
+        if how != "its folder is read-only":
+            put(store, "other", Item(value=LARGE + b"other", fn="f"))
+            assert store.remove_all() == 2
+        assert files(path) == [stuck]
+        assert counted(path) == (0, 1)
+    put(store, "next", Item(value=LARGE, fn="f"))
+    store.remove("next")
+    assert files(path) == []
+    assert counted(path) == (0, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="these are the ways of Linux")
+@pytest.mark.parametrize("how", ["immutable", "busy"])
+def test_an_orphan_that_cannot_be_deleted_yet_does_not_count_as_deleted(
+    path: Path, store: SqliteStore, how: str
+) -> None:
+    put(store, "k", Item(value=LARGE))
+    folder = path.with_name("cache.db.values")
+    names = [new_write_id(time.time() - 2 * HOUR) for _ in range(3)]
+    for name in names:
+        (folder / name).write_bytes(b"left")
+    with kept(folder / names[1], how):
+        assert store.remove_orphans() == 2
+    assert store.remove_orphans() == 1
 
 
 # --- killed, or without room, in every phase of a write ---

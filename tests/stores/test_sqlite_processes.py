@@ -16,7 +16,8 @@ import pytest
 
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.item import Expect, Item, Refused
-from dynmemo.stores.sqlite import SqliteStore, file, schema
+from dynmemo.stores import filesystem
+from dynmemo.stores.sqlite import SqliteStore, file
 from dynmemo.testing.contract.helpers import existing, put
 from dynmemo.testing.racing import add_one
 
@@ -231,9 +232,10 @@ def wait(pid: int) -> None:
 WRITE = """
 import sys
 from dynmemo.item import Item
-from dynmemo.stores.sqlite import SqliteStore, schema
+from dynmemo.stores import filesystem
+from dynmemo.stores.sqlite import SqliteStore
 if sys.argv[2] == "remote":
-    schema.is_remote = lambda path: True
+    filesystem.is_remote = lambda path: True
 store = SqliteStore(sys.argv[1])
 print("ready", flush=True)
 for n in range(1_000_000):
@@ -246,7 +248,7 @@ for n in range(1_000_000):
 def test_what_a_killed_writer_had_written_is_there_and_others_go_on(
     path: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "is_remote", lambda path: place == "remote")
+    monkeypatch.setattr(filesystem, "is_remote", lambda path: place == "remote")
     for _ in range(3):
         writer = subprocess.Popen([sys.executable, "-c", WRITE, str(path), place], stdout=subprocess.PIPE, text=True)
         assert writer.stdout is not None
@@ -266,7 +268,7 @@ def test_a_writer_that_dies_within_its_commit_leaves_a_file_that_others_can_use(
     # Only without a log can the first page be there and say that the file is longer than it is.
     import resource
 
-    monkeypatch.setattr(schema, "is_remote", lambda path: True)
+    monkeypatch.setattr(filesystem, "is_remote", lambda path: True)
     monkeypatch.setattr("dynmemo.stores.sqlite.FILE_FROM", 10**9)
     store = SqliteStore(path)
     put(store, "k", Item(value=bytes(100_000)))
@@ -293,7 +295,7 @@ def test_a_writer_that_dies_within_its_commit_leaves_a_file_that_others_can_use(
 def test_a_creator_that_dies_at_any_moment_leaves_a_file_that_others_can_use(
     tmp_path: Path, remote: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "is_remote", lambda path: remote)
+    monkeypatch.setattr(filesystem, "is_remote", lambda path: remote)
     left = 0
 
     class Dying(file._Connection):

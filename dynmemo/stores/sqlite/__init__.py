@@ -390,8 +390,11 @@ class SqliteStore(Store):
         return removed
 
     def remove_orphans(self, *, dry_run: bool = False) -> int:
-        names = self._run(partial(orphans, folder=self._folder, now=time.time()), "remove_orphans")
-        return len(names) if dry_run else sum(map(self._folder.remove, names))
+        def act(cursor: sqlite3.Cursor) -> int:
+            names = orphans(cursor, self._folder, time.time())
+            return len(names) if dry_run else sum(map(self._folder.remove, names))
+
+        return self._run(act, "remove_orphans")
 
     def scan(self, prefix: str = "", *, segments: int = 1) -> Iterator[tuple[str, Item]]:
         for key, *row in self._pages(_SCAN, prefix):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dynmemo._process import at_fork, logger
 from dynmemo.errors import StoreUnavailableError
+from dynmemo.stores import filesystem
 from dynmemo.stores.sqlite import schema
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class SqliteFile:
             raise schema.refusal(self.path, "is not an SQLite database")
         if status.st_size:
             schema.check(self.path)
-        self.is_remote = schema.is_remote(self.path)
+        self.is_remote = filesystem.is_remote(self.path)
         return (status.st_dev, status.st_ino)
 
     def _configure(self, connection: sqlite3.Connection) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 
-from dynmemo.stores.sqlite import schema
-from dynmemo.stores.sqlite.schema import is_remote, is_remote_type, is_unc, type_of
+from dynmemo.stores import filesystem
+from dynmemo.stores.filesystem import is_remote, is_remote_type, is_unc, type_of
 
 MOUNTS = """\
 22 1 253:0 / / rw,relatime - ext4 /dev/vda rw
@@ -57,5 +57,5 @@ def test_a_windows_share_is_told_from_a_drive() -> None:
 def test_a_link_is_followed_to_where_the_file_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "link").symlink_to("/proc/self")
     assert not is_remote(tmp_path / "link" / "status")
-    monkeypatch.setattr(schema, "is_remote_type", "proc".__eq__)
+    monkeypatch.setattr(filesystem, "is_remote_type", "proc".__eq__)
     assert is_remote(tmp_path / "link" / "status")
