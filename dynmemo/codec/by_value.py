@@ -47,7 +47,8 @@ class Own:
         self.program = importable_name(main) or _HERE
         """The name under which other programs import this one, that of a module with ``python -m`` for example."""
         self.importable = self.program != _HERE
-        named = re.compile(re.escape(self.program.encode()))
+        name = self.program.encode()[:255]
+        named = re.compile(re.escape(pickle.SHORT_BINUNICODE + bytes([len(name)]) + name))
         self.is_named_in: Callable[[Bytes], object] = named.search if self.importable else lambda stream: None
         """Whether a stream may refer to this one as another program does; it would then be loaded twice."""
 
