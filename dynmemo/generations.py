@@ -233,12 +233,13 @@ class Generations:
         key = self._key(fn)
         row = store.read(key, consistent=True)
         while True:
+            asked = self.clock()  # before the write: what another thread has written after it must count
             text = _cleared(row.gen, own) if row is not None and row.gen is not None else new_token()[:16]
             answer = store.write(key, _row(fn, text), Expect.seen(row))
             if not isinstance(answer, Refused):
                 break
             row = answer.row
-        self._learn({fn: text}, self.clock())
+        self._learn({fn: text}, asked)
 
     def forget(self, store: Store, fn: str, own: OfProgram | None = None) -> int | None:
         """Begin a new generation, and let the store delete what it can delete cheaply; how many rows it deleted.
@@ -299,8 +300,9 @@ class Generations:
         with self._lock:
             for fn, row in found.items():
                 known = self._rows.get(fn, row)
-                if known.token == row.token and known.clears > row.clears:  # behind what another thread has learned
-                    self._rows[fn] = known._replace(asked=max(known.asked, asked), until=max(known.until, until))
+                if known.token == row.token and known.clears != row.clears:  # one of them is behind
+                    later = max(known, row, key=lambda each: each.clears)
+                    self._rows[fn] = later._replace(asked=max(known.asked, asked), until=max(known.until, until))
                 elif known.asked <= asked:  # else another thread has cleared or read in the meantime
                     self._rows[fn] = row
         self.last = {}  # another one, for `_join` may still be about to write into that

@@ -267,6 +267,28 @@ def test_an_answer_that_is_behind_does_not_undo_a_clear_of_this_process(tmp_path
     store.close()
 
 
+def test_a_clear_of_all_while_another_thread_clears_its_own_is_not_undone(tmp_path: Path) -> None:
+    clock = Clock(0.0)
+
+    class Slow(SqliteStore):
+        def write(self, *args: Any, **options: Any) -> Any:
+            answer = super().write(*args, **options)
+            if meanwhile:
+                clock.now += 1
+                meanwhile.pop()()
+                clock.now += 1
+            return answer
+
+    meanwhile: list[Callable[[], None]] = []
+    store = Slow(str(tmp_path / "cache.db"))
+    generations = Generations(clock)
+    old = generations.ensured(store, "f")
+    meanwhile.append(lambda: generations.renew(store, "f"))
+    generations.renew_own(store, "f", OfProgram("anna", ()))
+    assert not generations.known(store, "f").covers(old.stamp("ben"), "f:-:1")
+    store.close()
+
+
 def test_a_clear_while_another_thread_takes_in_what_it_has_read_is_not_undone(tmp_path: Path) -> None:
     store = SqliteStore(str(tmp_path / "cache.db"))
     clock = Clock(0.0)
