@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Mapping
     from concurrent.futures import Future
 
 P = ParamSpec("P")
@@ -42,6 +42,16 @@ _BACKLOG = 64
 
 MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
 """Names of the module that a program or notebook is; the second one in spawned children."""
+
+
+def run_as(main: Mapping[str, Any]) -> str | None:
+    """The name of the module that ``python -m`` has run as the main one, of which these are the globals.
+
+    None for a script and a notebook. Who runs a folder, an archive or a script with a profiler gives it a name, too:
+    ``__main__``.
+    """
+    name = getattr(main.get("__spec__"), "name", "__main__")
+    return None if name == "__main__" else str(name)
 
 
 def at_fork(

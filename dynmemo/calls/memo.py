@@ -12,6 +12,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self
 
 from dynmemo import defaults, views
+from dynmemo._process import run_as
 from dynmemo.calls.miss import Compute, Failed, Miss, Sleep, Wait, Work, compute
 from dynmemo.codec import Codec, Own
 from dynmemo.counters import Stats
@@ -443,7 +444,7 @@ def value_of(outcome: Outcome | None) -> Any:
 
 def _program(function: Callable[..., Any], options: Options) -> str:
     main = main_of(function) if options.name is None else None
-    return "" if main is None or main.get("__spec__") is not None else program_id(main)
+    return "" if main is None or run_as(main) is not None else program_id(main)
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -15,10 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dynmemo._process import MAIN_MODULES, run_as
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
 
 SENT = "<dynamic-code>"
 """What cloudpickle (3.1.3 and later) calls the file of every code object that it sends by value."""
@@ -176,10 +177,8 @@ def importable_name(main: Mapping[str, Any]) -> str | None:
     With ``python -m pkg.mod`` that is ``pkg.mod``; with ``python path/mod.py`` what `import` here would take for that
     very file: ``pkg.mod`` where it lies in a package whose folder is searched, else ``mod``.
     """
-    spec, file = main.get("__spec__"), main.get("__file__")
-    if spec is not None:
-        return str(spec.name)
-    return _module_in(file) if isinstance(file, str) else None
+    file = main.get("__file__")
+    return run_as(main) or (_module_in(file) if isinstance(file, str) else None)
 
 
 @functools.lru_cache(maxsize=100)

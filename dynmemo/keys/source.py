@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import blake3
 
-from dynmemo._process import new_lock
-from dynmemo.keys.own import MAIN_MODULES, SENT, is_own_file
+from dynmemo._process import MAIN_MODULES, new_lock
+from dynmemo.keys.own import SENT, is_own_file
 from dynmemo.keys.reading import FUNCTIONS, nested, read_bytecode, read_tree
 
 if TYPE_CHECKING:

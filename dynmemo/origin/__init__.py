@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import blake3
 
 from dynmemo import views
-from dynmemo._process import at_fork, new_token
+from dynmemo._process import at_fork, new_token, run_as
 from dynmemo._version import __version__
 
 if TYPE_CHECKING:
@@ -187,8 +187,8 @@ def program_id(main: Mapping[str, Any]) -> str:
 
     Where that is not known, as in a terminal, it is this process with those that are forked from it.
     """
-    notebook, module, file = _program_of(main)
-    return _id_of(notebook or (file if module is None else None) or os.environ.get("JPY_SESSION_NAME", ""))
+    notebook, file = _program_of(main)
+    return _id_of(notebook or file or os.environ.get("JPY_SESSION_NAME", ""))
 
 
 @functools.lru_cache(maxsize=100)
@@ -200,20 +200,20 @@ def _id_of(path: str) -> str:
 
 def _program() -> str:
     """The name of the notebook or script."""
-    notebook, module, file = _program_of(getattr(sys.modules.get("__main__"), "__dict__", {}))
+    main = getattr(sys.modules.get("__main__"), "__dict__", {})
+    (notebook, file), module = _program_of(main), run_as(main)
     if module is not None:  # run by ``python -m``, as the workers of a notebook may be that know its name
         file = os.environ.get("JPY_SESSION_NAME") or module.removesuffix(".__main__")
     return Path(notebook or file or os.environ.get("JPY_SESSION_NAME", "")).name
 
 
-def _program_of(main: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
-    """The notebook that VS Code names in the main module, the name by which ``python -m`` ran it, and its file.
+def _program_of(main: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The notebook that VS Code names in the main module, and its file.
 
     Jupyter's server names a notebook in the environment.
     """
-    notebook, spec, file = (main.get(name) for name in ("__vsc_ipynb_file__", "__spec__", "__file__"))
-    module = None if spec is None else str(spec.name)
-    return notebook if isinstance(notebook, str) else None, module, file if isinstance(file, str) else None
+    notebook, file = main.get("__vsc_ipynb_file__"), main.get("__file__")
+    return notebook if isinstance(notebook, str) else None, file if isinstance(file, str) else None
 
 
 @functools.cache

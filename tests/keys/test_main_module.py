@@ -60,6 +60,20 @@ if __name__ == "__main__":
         main()
 """
 
+PROGRAM = """
+import sys
+from dynmemo import dynamo_cached
+
+@dynamo_cached
+def load(x):
+    return x + OFFSET
+
+if "clear" in sys.argv:
+    load.cache_clear()
+load(1)
+print(load.cache_info().hits)
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -138,3 +152,17 @@ def test_a_script_clears_what_those_who_import_it_have_stored_of_its_code(folder
     (folder / "mod.py").write_text(MODULE.replace("        main()", "        slow.cache_clear(); main()"))
     run(*IMPORTED, folder=folder)
     assert run("mod.py", folder=folder)["asked"] == ["mod.slow", 0, True, 2]
+
+
+@pytest.mark.parametrize("way", ["folder", "profiled", "script"])
+def test_a_program_clears_its_own_however_it_is_run(folder: Path, way: str) -> None:
+    def runs(offset: int, *arguments: str) -> int:
+        home = folder / f"app-{offset}"
+        home.mkdir(exist_ok=True)
+        file = home / ("__main__.py" if way == "folder" else "my-script.py")
+        file.write_text(PROGRAM.replace("OFFSET", str(offset)))
+        how = ("-m", "cProfile", "-o", "profile") if way == "profiled" else ()
+        hits: int = run(*how, str(home if way == "folder" else file), *arguments, folder=folder)
+        return hits
+
+    assert [runs(1), runs(2), runs(1, "clear"), runs(2)] == [0, 0, 0, 1]
