@@ -101,7 +101,7 @@ def show_entry(cache: Cache, key: str) -> ShownEntry | None:
     counts = row.fn is None or cache.generations.confirmed(cache.store, row.fn).covers(row.gen, key)
     shown = ShownEntry(
         key=key,
-        function=row.fn,
+        function=None if row.fn is None else _name(cache, row.fn),
         state=_state(row, cache.clock(), counts=counts),
         size=None if row.value is None else len(row.value),
         lies_in=_place(row),

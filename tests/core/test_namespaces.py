@@ -11,7 +11,7 @@ import pytest
 import dynmemo
 from dynmemo import Cache, InvalidOptionError, dynamo_cached
 from dynmemo.keys import NAMESPACE_END, is_name_in, key_name
-from dynmemo.looking import ls, stats
+from dynmemo.looking import ls, show, stats
 from dynmemo.stores.sqlite import SqliteStore
 from dynmemo.transfer import transfer
 from tests.pythons import printed, ran
@@ -68,6 +68,9 @@ def test_lists_are_of_one_namespace_and_say_names_as_they_are_taken(url: str) ->
     assert [(row.name, row.entries) for row in ls(cache=sales)] == [("50%: #1", 1), ("mod.load", 2)]
     assert len(ls("mod.load", cache=sales)) == 2
     assert len(ls("50%: #1", cache=sales)) == 1
+    shown = show(of(sales).cache_key(1), cache=sales)
+    assert shown is not None
+    assert (shown.function, shown.state) == ("mod.load", "live")
     assert sum(row.entries for row in stats(sales).functions) == 3
 
 
