@@ -217,11 +217,12 @@ class _Move:
         return not isinstance(answer, Refused)
 
     def _stays(self, key: str, standing: Item, row: Item, computed_at: float) -> bool:
-        if standing.gen != row.gen:
+        present = self._generations[row.fn or ""]
+        if present is None or not present.can_tell(standing.gen or ""):
             present = self._target.generations.confirmed(self._to, row.fn or "")
-            # Cleared since this began? Then what stands there may be new, and what comes is forgotten already.
-            if not present.covers(row.gen, key) or not present.covers(standing.gen, key):
-                return not present.covers(row.gen, key)
+        # Cleared since this began? Then what stands there may be new, and what comes is forgotten already.
+        if not present.covers(row.gen, key) or not present.covers(standing.gen, key):
+            return not present.covers(row.gen, key)
         if standing.lease_owner is not None and not expiry.is_expired(standing, self._target.clock()):
             if self._watch.expect_if_dead(standing) is not None:
                 return False

@@ -13,6 +13,7 @@ from dynmemo import Cache, clear, configure, purge
 from dynmemo.calls import Options
 from dynmemo.calls.memo import Memo
 from dynmemo.calls.wrapper import CachedFunction
+from dynmemo.counters import Meter
 from dynmemo.generations import MOST_CLEARED, Generation, Generations, OfProgram, Stamp, is_no_later
 from dynmemo.item import Expect
 from dynmemo.leases import Lease, Spot
@@ -206,6 +207,20 @@ def test_ls_and_push_take_what_lives_for_anybody(opened: Callable[[], Cache], tm
     colleague.later()
     assert (there.entry(2), colleague.define("b")(1)) == (None, "b 1")
     target.close()
+
+
+def test_a_push_asks_no_more_where_another_notebook_has_stored_the_same(tmp_path: Path) -> None:
+    source = Cache.sqlite(tmp_path / "source.db")
+    Notebook(source, "anna").define("a").map(range(5))
+    requests = []
+    for who in ("anna", "ben"):
+        target, meter = Cache.sqlite(tmp_path / f"{who}.db"), Meter()
+        Notebook(target, who).define("a").map(range(5))
+        assert transfer(source, target.metered(meter)).kept == 5
+        requests.append(meter.requests)
+        target.close()
+    assert requests[0] == requests[1]
+    source.close()
 
 
 def test_a_row_names_the_last_to_clear_and_forgets_for_all_before_it_grows(tmp_path: Path) -> None:
