@@ -53,7 +53,7 @@ class Memo:
         """The notebook or script to which it belongs, whose name is that of many others; empty for any other."""
         self.stats = Stats()
         self._trouble = Trouble(self.name, self.stats, raises=options.on_error == "raise")
-        self._history = history(key_name(self.name))
+        self._history = history(key_name(self.name), self.program)
         self.identity = CodeIdentity(
             function,
             code=options.code,

@@ -262,12 +262,12 @@ def _put(kept: dict[K, V], key: K, value: V, most: int) -> None:
         kept.pop(next(iter(kept)), None)
 
 
-_histories: dict[str, History] = {}
+_histories: dict[tuple[str, str], History] = {}
 
 
-def history(fn: str) -> History:
-    """What is known of the functions with this name in keys."""
-    known = _histories.setdefault(fn, History(fn))
+def history(fn: str, program: str = "") -> History:
+    """What is known of the functions with this name in keys, those of one notebook or script if it is theirs."""
+    known = _histories.setdefault((fn, program), History(fn))
     for oldest in list(_histories)[:-MOST_FUNCTIONS]:
         _histories.pop(oldest, None)
     return known

@@ -138,6 +138,21 @@ def test_a_clear_reaches_the_codes_that_this_process_has_had(opened: Callable[[]
     assert worker.define("c")(1) == "c 4"
 
 
+def test_a_clear_leaves_what_another_script_has_stored_that_ran_in_the_same_process(cache: Cache) -> None:
+    def load_a(x: int) -> str:
+        return "a"
+
+    def load_b(x: int) -> str:
+        return "b"
+
+    options = Options(name="__main__.load", cache=cache)
+    both: list[Any] = [CachedFunction(load, Memo(load, options, load.__name__)) for load in (load_a, load_b)]
+    one, other = both
+    one(1), other(1), one.cache_clear()
+    assert one.entry(1) is None
+    assert other.entry(1) is not None
+
+
 def test_a_lease_from_before_a_clear_holds_for_neighbours_alone(opened: Callable[[], Cache]) -> None:
     anna, ben = Notebook(opened(), "anna"), Notebook(opened(), "ben")
     annas, bens = anna.define("a"), ben.define("b")
