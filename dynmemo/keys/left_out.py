@@ -72,6 +72,7 @@ ATTRIBUTES: Final[dict[str, dict[str, str]]] = {
     "scipy.spatial._qhull.Delaunay": _all("_transform _vertex_to_simplex _vertex_neighbor_vertices", _CACHE),
     "dateutil.rrule.rrulebase": _all("_cache _cache_complete _cache_gen _cache_lock _len", _CACHE),
     "jinja2.environment.Environment": {"cache": _CACHE},
+    "sklearn.utils._bunch.Bunch": {"_deprecated_key_to_warnings": "what it warns of, and forgets when it is pickled"},
     "sklearn.feature_extraction.text._VectorizerMixin": {"_stop_words_id": _ADDRESS},
     "scipy.stats._distn_infrastructure.rv_generic": {"_random_state": _RANDOM},
     "scipy.stats._multivariate.multi_rv_generic": {"_random_state": _RANDOM},

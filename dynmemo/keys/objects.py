@@ -257,6 +257,8 @@ def _take_reduced_apart(
     setter: Any = None,
 ) -> Node:
     fields = _fields(state, left_out, custom=True)
+    if state and not fields and fields is not None:  # nothing of it counts, so it is as if there were none
+        state = fields = None
     if isinstance(value, BaseException) and value.__cause__ is not None:
         args = (*args, value.__cause__)
     children = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
@@ -14,6 +15,7 @@ import statsmodels.api as sm
 import sympy
 import toolz
 from scipy import stats
+from sklearn.utils import Bunch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +63,7 @@ OBJECTS: dict[str, tuple[Callable[[Any], Any], Any, Any, Callable[[Any], object]
     "distribution": (lambda scale: stats.norm(1, scale), 2, 3, lambda one: (one.rvs(), one.cdf(1))),
     "curried function": (toolz.curry(_joined), "a", "b", lambda one: one("c")),
     "model": (lambda alpha: sk_linear.Ridge(alpha).fit(POINTS, POINTS[:, 0]), 1, 2, lambda one: one.predict(POINTS)),
+    "bunch": (lambda data: Bunch(data=data), 1, 2, lambda one: (one.data, one._set_deprecated)),
     "neighbours": (
         lambda count: sk_neighbors.NearestNeighbors(n_neighbors=count).fit(POINTS),
         *(1, 2, lambda one: one.kneighbors(POINTS)),
@@ -85,10 +88,12 @@ def different() -> dict[str, object]:
 
 
 def equal() -> dict[str, tuple[object, ...]]:
-    return {
+    used = {
         f"{name} before and after use": (make(one), _used(make(one), use))
         for name, (make, one, _, use) in OBJECTS.items()
     }
+    bunch = Bunch(data=1)
+    return {**used, "bunch and its copy": (bunch, pickle.loads(pickle.dumps(bunch)))}
 
 
 def _used(value: object, use: Callable[[Any], object]) -> object:
