@@ -183,6 +183,20 @@ def test_a_file_of_an_earlier_release_learns_of_files_and_loses_an_index(path: P
         assert connection.execute("SELECT name FROM sqlite_master ORDER BY name").fetchall() == schema
 
 
+def test_a_file_of_an_earlier_release_is_read_while_its_index_cannot_be_dropped(path: Path) -> None:
+    with closing(SqliteStore(path)) as store:
+        put(store, "old", Item(value=b"in a row", fn="f"))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE INDEX entries_by_fn ON entries (fn, key) WHERE fn IS NOT NULL")
+        connection.execute("BEGIN IMMEDIATE")  # as to who may only read the file, or for want of room
+        with closing(SqliteStore(path, busy_timeout=0.05)) as store:
+            assert existing(store, "old").value == b"in a row"
+        connection.execute("ROLLBACK")
+        with closing(SqliteStore(path)) as store:
+            assert existing(store, "old").value == b"in a row"
+        assert connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'entries_by_fn'").fetchall() == []
+
+
 # --- a system that keeps files for now, as Windows and its shares do with those that are open ---
 
 

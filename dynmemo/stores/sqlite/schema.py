@@ -12,7 +12,7 @@ from dynmemo.item import Item
 from dynmemo.parts import IN_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 APPLICATION_ID = int.from_bytes(b"dynm", "big")
@@ -168,21 +168,36 @@ def _upgrade(connection: sqlite3.Connection) -> None:
 
     Columns come after the value, which costs nothing where they are NULL: the row's header says so.
     """
-    if _changes(connection):
+    _change(connection, _missing)
+    try:
+        _change(connection, _superfluous)
+    except sqlite3.OperationalError:  # it serves all the same, as who may only read it, or others while it is locked
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _change(connection: sqlite3.Connection, wanted: Callable[[sqlite3.Connection], list[str]]) -> None:
+    """Execute the statements that are wanted, once of any number of processes that want them at once."""
+    if wanted(connection):
         connection.execute("BEGIN IMMEDIATE")
-        for statement in _changes(connection):
+        for statement in wanted(connection):
             connection.execute(statement)
         connection.execute("COMMIT")
 
 
-def _changes(connection: sqlite3.Connection) -> list[str]:
-    """The statements that make a file of an earlier release one of this one."""
+def _missing(connection: sqlite3.Connection) -> list[str]:
     columns = {row[1] for row in connection.execute("PRAGMA table_info(entries)")}
     new = [f"ALTER TABLE entries ADD COLUMN {n} {_TYPES.get(n, 'TEXT')}" for n in ATTRIBUTES if n not in columns]
-    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    return [*new, *([] if _has(connection, "files") else _FILES)]
+
+
+def _superfluous(connection: sqlite3.Connection) -> list[str]:
     # Keys say of which function a row is, and every write had to keep that index, too.
-    dropped = ["DROP INDEX entries_by_fn"] if "entries_by_fn" in names else []
-    return [*new, *dropped, *([] if "files" in names else _FILES)]
+    return ["DROP INDEX entries_by_fn"] if _has(connection, "entries_by_fn") else []
+
+
+def _has(connection: sqlite3.Connection, name: str) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone() is not None
 
 
 def is_blank(connection: sqlite3.Connection) -> bool:
