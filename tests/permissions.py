@@ -1,7 +1,7 @@
 """Whether IAM would allow what dynmemo asks of DynamoDB, if it had the policy that `dynmemo policy` prints.
 
-All requests of this process are looked at as they leave it. Those of the tests' own clients do not count: they are sent
-outside of a store and without its user agent.
+All requests of this process, and of the workers of a fleet, are looked at as they leave it. Those of the tests' own
+clients do not count: they are sent outside of a store and without its user agent.
 """
 
 from __future__ import annotations
@@ -10,14 +10,11 @@ import json
 import sys
 import threading
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.httpsession import URLLib3Session
 
 from dynmemo.stores.dynamodb import DynamoDBStore
-
-if TYPE_CHECKING:
-    import pytest
 
 SCANNING = {"extent"}
 """What of a store needs ``--scans``, beside scans themselves."""
@@ -42,9 +39,13 @@ def allowed(policy: dict[str, Any], operation: str, body: dict[str, Any], key_na
 
 
 class Permissions:
-    """The requests of all stores of this process that their policies do not allow."""
+    """The requests of all stores of this process that their policies do not allow.
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    Args:
+        patch: whose `setattr` puts the watch there: pytest's, where it is to end.
+    """
+
+    def __init__(self, patch: Any) -> None:
         self.refused: list[str] = []
         self._here = threading.local()
         send_request, send = DynamoDBStore._send, URLLib3Session.send

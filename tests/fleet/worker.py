@@ -17,6 +17,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from dynmemo import clear, configure, dynamo_cached, generations
@@ -251,8 +252,15 @@ ACTS = {act.__name__: act for act in (ask, ask_again, forget, crowd, interrupted
 def main(act: str, name: str) -> None:
     global me
     me = name
-    configure(patient(os.environ["DYNMEMO_URL"]))
+    url = os.environ["DYNMEMO_URL"]
+    configure(patient(url))
+    refused: list[str] = []
+    if url.startswith("dynamodb:"):
+        from tests.permissions import Permissions
+
+        refused = Permissions(SimpleNamespace(setattr=setattr)).refused
     ACTS[act]()
+    assert refused == []
 
 
 if __name__ == "__main__":
