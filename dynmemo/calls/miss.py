@@ -465,7 +465,7 @@ class Miss:
 
     def _compute_under(self, lease: Lease) -> Steps[Landed | None]:
         """Compute under a lease. None if it lies beside a value that others no longer find there: then start over."""
-        with lease.renewed():
+        with lease:
             spot = lease.spot
             if spot.over is not None:
                 # Since it was seen, the value may have been replaced, or be gone, or have reached the end of its time:

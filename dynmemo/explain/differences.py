@@ -219,8 +219,9 @@ class History:
         with self._lock:
             before = [one for one in self._calls.values() if one.code == code] if may_differ_in_order else []
             _put(self._calls, (code, arguments), call, MOST_CALLS)
-        for name in next(filter(None, (_in_another_order(call, one) for one in before)), ()):
-            _once.warning((self._fn, name), _ORDER, self._fn, name)
+        if before:
+            for name in next(filter(None, (_in_another_order(call, one) for one in before)), ()):
+                _once.warning((self._fn, name), _ORDER, self._fn, name)
 
     def ingredients(self, code: str) -> list[Ingredient] | None:
         """What a fingerprint was made of, if this process has taken it."""

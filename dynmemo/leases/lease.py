@@ -16,7 +16,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -33,7 +33,7 @@ from dynmemo.origin import holder_text
 from dynmemo.parts import DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from dynmemo.item import Store
     from dynmemo.leases.inflight import Flight
@@ -143,7 +143,7 @@ class Lease:
     """The right of this process to compute. It is renewed until it ends, is lost, or nothing refers to it any more.
 
     `finish`, `no_store` and `give_up` end it, each with one write that takes place only if the lease is still ours.
-    They raise as the store does; leaving `renewed()` then gives it up in the background.
+    They raise as the store does; leaving its block then gives it up in the background.
     """
 
     def __init__(self, leases: Leases, spot: Spot, stamp: str, hold: Hold) -> None:
@@ -170,8 +170,7 @@ class Lease:
         """Whether a renewal or an ending found that it is no longer ours: the result will not be stored."""
         return self._hold.is_lost
 
-    @contextmanager
-    def renewed(self) -> Iterator[Self]:
+    def __enter__(self) -> Self:
         """While this block runs, the lease is renewed as long as the task (or thread) that entered it runs.
 
         A lease that was not ended within is given up by the renewing thread; nobody waits for that.
@@ -181,10 +180,10 @@ class Lease:
             self._hold.witness = witness()
         else:
             flight.hold = self._hold
-        try:
-            yield self
-        finally:
-            self._hold.drop()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._hold.drop()
 
     def finish(self, item: Item) -> bool:
         """Store the result; False if the lease was lost, or its row or the one beside it removed or replaced.

@@ -153,7 +153,7 @@ def lead(leases: Leases, key: str, row: Item | None, compute: Callable[[], bytes
 
 def under(lease: Lease, compute: Callable[[], bytes]) -> bytes:
     """Compute under a lease."""
-    with lease.renewed():
+    with lease:
         try:
             result = compute()
         except BaseException:

@@ -126,7 +126,7 @@ def test_a_refused_claim_brings_the_winners_result(store: Store) -> None:
 def test_finishing_puts_the_result_in_place_of_the_lease(store: Store) -> None:
     bench = Bench(store)
     lease = bench.claim()
-    with lease.renewed():
+    with lease:
         assert lease.finish(value())
     assert read(store) == value()._replace(etag=read(store).etag)
     assert not lease.lost
@@ -166,7 +166,7 @@ ENDINGS = [
 def test_a_lease_that_was_taken_over_changes_nothing(store: Store, end: Callable[[Lease], bool]) -> None:
     late, other = Bench(store), Bench(store)
     lease = late.claim()
-    with lease.renewed():
+    with lease:
         assert isinstance(other.leases.claim(Spot.at("k"), GENERATION, Expect.seen(read(store))), Lease)
         before = read(store)
         assert not end(lease)
@@ -207,7 +207,7 @@ def test_a_lease_ends_once(store: Store, end: Callable[[Lease], bool]) -> None:
 def test_a_value_too_large_leaves_the_lease_to_say_so(sqlite_store: SqliteStore) -> None:
     sqlite_store._max_bytes = 1_000_000
     lease = Bench(sqlite_store).claim()
-    with lease.renewed():
+    with lease:
         with pytest.raises(ValueTooLargeError):
             lease.finish(value(random.Random(1).randbytes(1_000_001)))
         assert lease.no_store("too large")
@@ -220,7 +220,7 @@ def test_a_value_too_large_leaves_the_lease_to_say_so(sqlite_store: SqliteStore)
 def test_a_lease_that_is_left_without_an_end_is_given_up(store: Store) -> None:
     bench = Bench(store)
     lease = bench.claim()
-    with pytest.raises(KeyboardInterrupt), lease.renewed():
+    with pytest.raises(KeyboardInterrupt), lease:
         raise KeyboardInterrupt
     assert bench.schedule.act() is None
     assert store.read("k") is None
@@ -239,7 +239,7 @@ def test_an_abandoned_lease_of_somebody_elses_now_is_left_alone(store: Store) ->
     bench = Bench(store)
     lease = bench.claim()
     Bench(store).claim(expect=None).finish(value())
-    with lease.renewed():
+    with lease:
         pass
     assert bench.schedule.act() is None
     assert read(store).value == b"result"
@@ -249,7 +249,7 @@ def test_a_lease_whose_store_broke_at_the_end_is_given_up_when_it_works_again(st
     bench = Bench(store)
     lease = bench.claim()
     bench.trips.failing = DOWN
-    with pytest.raises(StoreUnavailableError), lease.renewed():
+    with pytest.raises(StoreUnavailableError), lease:
         lease.finish(value())
     bench.go_on(10)
     assert read(store).etag == lease.etag
@@ -263,7 +263,7 @@ def test_giving_up_is_tried_for_the_time_of_the_lease(store: Store) -> None:
     bench = Bench(store)
     lease = bench.claim()
     bench.trips.failing = DOWN
-    with lease.renewed():
+    with lease:
         pass
     bench.go_on(100)
     assert bench.schedule.act() is None
@@ -276,7 +276,7 @@ def test_a_forked_child_ends_no_lease_of_its_parent(sqlite_store: SqliteStore) -
     lease = Bench(sqlite_store).claim()
     pid = os.fork()
     if pid == 0:
-        with lease.renewed():
+        with lease:
             ended = lease.finish(value(b"child")), lease.no_store("child"), lease.give_up()
         os._exit(any(ended))
     assert os.waitpid(pid, 0)[1] == 0
@@ -516,7 +516,7 @@ def test_a_result_is_stored_though_its_lease_beside_cannot_be_removed(store: Sto
         return answer
 
     bench.trips.write = write_then_fail  # type: ignore[attr-defined]  # found before `__getattr__`
-    with lease.renewed():
+    with lease:
         assert lease.finish(value(b"new"))
     bench.trips.failing = None
     bench.go_on(10)

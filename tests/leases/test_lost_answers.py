@@ -94,7 +94,7 @@ def test_a_finish_whose_outcome_is_unknown_gives_the_lease_up_in_the_background(
 ) -> None:
     lease = held(Leases(store, FN, seconds=0.9).claim(Spot.at("k"), GENERATION, Expect()))
     proxy.breaks("PutItem", error("InternalServerError", status=500))
-    with pytest.raises(StoreUnavailableError), lease.renewed():
+    with pytest.raises(StoreUnavailableError), lease:
         lease.finish(value())
     until(lambda: store.read("k") is None)
 

@@ -103,7 +103,7 @@ def test_a_lease_is_not_renewed_when_its_loop_was_stopped_and_is_again_when_it_r
     leave = asyncio.Event()
 
     async def compute() -> bool:
-        with bench.claim().renewed() as lease:
+        with bench.claim() as lease:
             entered.set()
             await leave.wait()
             return lease.finish(value())
@@ -126,7 +126,7 @@ def test_a_task_that_is_cancelled_gives_its_lease_up(sqlite_store: SqliteStore) 
     bench = Bench(sqlite_store)
 
     async def compute() -> None:
-        with bench.claim().renewed():
+        with bench.claim():
             await asyncio.sleep(3600)
 
     async def main() -> None:
@@ -165,7 +165,7 @@ def test_a_generator_that_is_thrown_away_gives_its_lease_up(sqlite_store: Sqlite
     bench = Bench(sqlite_store)
 
     def story() -> object:
-        with bench.claim().renewed():
+        with bench.claim():
             yield
 
     steps = story()
@@ -206,7 +206,7 @@ def test_a_short_lease_is_renewed_in_time_beside_a_long_one(sqlite_store: Sqlite
     long = held(Leases(sqlite_store, FN, seconds=1e12).claim(Spot.at("long"), GENERATION, Expect()))
     short = held(Leases(sqlite_store, FN, seconds=SHORT).claim(Spot.at("short"), GENERATION, Expect()))
     until(lambda: (read(sqlite_store, "short").lease_beat or 0) >= 2)
-    with short.renewed(), long.renewed():
+    with short, long:
         pass
     until(lambda: not threads())
     assert sqlite_store.read_many(["long", "short"]) == {}
@@ -230,7 +230,7 @@ def test_many_leases_taken_and_left_by_many_threads_leave_nothing_behind(sqlite_
         for n in range(20):
             lease = held(leases.claim(Spot.at(f"{number}:{n}"), GENERATION, Expect()))
             if n % 2:
-                with lease.renewed():
+                with lease:
                     pass
 
     at_once(8, work)
