@@ -269,7 +269,7 @@ class Worker:
 
     def call(self, item: int, then: Callable[[], None]) -> None:
         """Begin a call."""
-        hit, story = self.run(self.memo._look_up, self.memo.key((item,), {}), "", (item,), {})
+        hit, story = self.run(self.memo._look_up, self.memo.entries(), self.memo.key((item,), {}), "", (item,), {})
         self._go_on(story, then) if hit is None else self.simulation.at(self.simulation.now, then)
 
     def map(self, then: Callable[[], None]) -> None:
