@@ -64,8 +64,10 @@ def pages_with(*marks: str) -> list[Path]:
 
 @pytest.mark.parametrize("page", pages_with("python"), ids=page_id)
 def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
-    done = run(page, blocks(page.read_text(encoding="utf-8"), "python"), tmp_path)
-    assert done.returncode == 0, done.stderr
+    # Who has copied a recipe runs it again, when its entries are there.
+    for _ in range(2 if page.stem == "recipes" else 1):
+        done = run(page, blocks(page.read_text(encoding="utf-8"), "python"), tmp_path)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("page", pages_with("python dynamodb"), ids=page_id)
