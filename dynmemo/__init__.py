@@ -35,15 +35,15 @@ from dynmemo.errors import (
     ValueTooLargeError,
 )
 from dynmemo.item import Store
-from dynmemo.keys import Argument
-from dynmemo.keys.digest import register_digest
-from dynmemo.keys.identity import Ingredient
 from dynmemo.origin import Origin
 
 if typing.TYPE_CHECKING:
     from dynmemo.calls.wrapper import AsyncCachedFunction, CachedFunction
     from dynmemo.costs import Cost, Prices, Workload, cost
     from dynmemo.explain import Explanation
+    from dynmemo.keys.arguments import Argument
+    from dynmemo.keys.digest import register_digest
+    from dynmemo.keys.identity import Ingredient
     from dynmemo.looking import (
         CacheStats,
         Diagnosis,
@@ -110,6 +110,9 @@ __all__ = [
 ]
 
 _later = {
+    "Argument": "dynmemo.keys.arguments",
+    "Ingredient": "dynmemo.keys.identity",
+    "register_digest": "dynmemo.keys.digest",
     "AsyncCachedFunction": "dynmemo.calls.wrapper",
     "CachedFunction": "dynmemo.calls.wrapper",
     "Explanation": "dynmemo.explain",

@@ -78,6 +78,7 @@ SLOW = (
     *("asyncio", "concurrent.futures", "importlib.metadata", "ssl", "socket", "subprocess", "email"),
     *("hashlib", "hmac", "secrets", "tempfile", "shutil", "html", "ctypes", "platformdirs"),
     *("uuid", "platform", "zoneinfo", "decimal", "fractions", "json", "logging", "dynmemo.explain", "dynmemo.purging"),
+    "dynmemo.keys.reading",  # and all of that room that reads code and arguments
     *("pytest", "unittest", "dynmemo.testing"),
 )
 """What takes milliseconds each, and is loaded when it is used first: with the first decorated function, for example."""

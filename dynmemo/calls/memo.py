@@ -22,7 +22,8 @@ from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
 from dynmemo.explain import Call, Known, explain, history, in_short, is_small
 from dynmemo.failures import OutOfOrder, Trouble
 from dynmemo.generations import OfProgram
-from dynmemo.keys import ArgumentKeys, function_name, key_name, main_of
+from dynmemo.keys import function_name, key_name, main_of
+from dynmemo.keys.arguments import ArgumentKeys
 from dynmemo.keys.identity import CodeIdentity
 from dynmemo.leases import led
 from dynmemo.origin import program_id

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from dynmemo._process import MAIN_MODULES, new_lock
 from dynmemo.keys import importable_name, module_name
-from dynmemo.keys.snapshots import class_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -107,6 +106,8 @@ def _arrived(module: str, qualname: str) -> Iterator[Any]:
 
 
 def _digest(thing: Any) -> str | None:
+    from dynmemo.keys.snapshots import class_code  # with the first decorated function; few need it without one
+
     try:
         return class_code(thing)
     except Exception:  # noqa: BLE001 - something that it reaches has no content, so nothing can be told to be the same

@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dynmemo.errors import DynmemoError
-from dynmemo.keys.places import attributes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +98,8 @@ def _path(value: object, culprit: object) -> str | None:
 
 
 def _parts(value: object) -> Iterator[tuple[object, str]]:
+    from dynmemo.keys.places import attributes_of  # only for what is refused: it reads code
+
     if isinstance(value, dict):
         yield from ((part, f"[{_key(key)}]") for key, part in value.items())
         yield from ((key, ".keys()") for key in value)

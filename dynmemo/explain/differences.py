@@ -15,7 +15,7 @@ from dynmemo.keys.builtin import size_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from dynmemo.keys import Argument
+    from dynmemo.keys.arguments import Argument
     from dynmemo.keys.identity import Ingredient
 
 _once = Once()

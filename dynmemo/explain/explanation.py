@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from dynmemo.keys import Argument
+    from dynmemo.keys.arguments import Argument
     from dynmemo.keys.identity import Ingredient
     from dynmemo.origin import Origin
 

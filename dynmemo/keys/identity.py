@@ -67,6 +67,9 @@ class Ingredient:
     """What else there is to say."""
 
 
+Ingredient.__module__ = "dynmemo"  # as for all public names; see there
+
+
 class Watching:
     """Looks, around one computation, at the places that its code may change and at all others that it reads."""
 

@@ -295,6 +295,9 @@ def register_digest(type_: type, function: Callable[[Any], object]) -> None:
     _forget()
 
 
+register_digest.__module__ = "dynmemo"  # as for all public names; see there
+
+
 def learn(cls: type) -> Handler:
     """The reader of `cls`, from now on in `READERS`."""
     reader = (

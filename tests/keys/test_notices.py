@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynmemo import UnhashableArgumentError, dynamo_cached
-from dynmemo.keys import RESTLESS
+from dynmemo.keys.arguments import RESTLESS
 
 if TYPE_CHECKING:
     from pathlib import Path

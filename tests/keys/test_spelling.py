@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-import dynmemo.keys
+import dynmemo.keys.arguments
 from dynmemo import dynamo_cached
-from dynmemo.keys import _LONGEST_SPELLED, _MOST_SPELLED, ArgumentKeys
+from dynmemo.keys.arguments import _LONGEST_SPELLED, _MOST_SPELLED, ArgumentKeys
 
 if TYPE_CHECKING:
     import pytest
@@ -84,16 +84,16 @@ def test_a_call_that_comes_while_defaults_are_read_anew_has_the_key_of_the_new_o
 ) -> None:
     def rate(x: int, of: int = 1) -> None: ...
 
-    keys, given, read = ArgumentKeys(rate, "rate"), [], dynmemo.keys._signature
+    keys, given, read = ArgumentKeys(rate, "rate"), [], dynmemo.keys.arguments._signature
     keys.key("f", "c", (1,), {})
     rate.__defaults__ = (2,)
 
     def meanwhile(*args: Any) -> Any:
-        monkeypatch.setattr(dynmemo.keys, "_signature", read)
+        monkeypatch.setattr(dynmemo.keys.arguments, "_signature", read)
         given.append(keys.key("f", "c", (1,), {}))
         return read(*args)
 
-    monkeypatch.setattr(dynmemo.keys, "_signature", meanwhile)
+    monkeypatch.setattr(dynmemo.keys.arguments, "_signature", meanwhile)
     assert keys.key("f", "c", (1,), {}) == given[0] == keys.key("f", "c", (1, 2), {})
     assert keys.key("f", "c", (1,), {}) == given[0]
 
