@@ -22,7 +22,6 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from dynmemo.cache.options import parse_url
 from dynmemo.calls import dynamo_cached
 from dynmemo.defaults import configure
 
@@ -186,12 +185,6 @@ def _series() -> dict[str, pd.Series[float]]:
     return {variable: daily[variable] for variable in VARIABLES}
 
 
-_LIST_ENTRIES = (
-    "import sqlite3, sys; [print(*row) for row in sqlite3.connect(sys.argv[1])"
-    ".execute('SELECT size, key FROM entries ORDER BY key')]"
-)
-
-
 def report(run: Run, console: Console) -> bool:
     """Print the run; whether every forecast was computed once at most and all workers agree."""
     console.print(_table(run))
@@ -252,24 +245,10 @@ def say_where(cache: Cache, console: Console) -> None:
     console.print(f"\nThe entries lie in {escape(cache.store.location)}.", soft_wrap=True)
     if cache.url is None:
         return
-    for purpose, command in (("look at", look(cache.url)), ("forget", forget(cache.url))):
-        console.print(f"To {purpose} them:\n  {escape(command)}", soft_wrap=True, highlight=False)
-
-
-def look(url: str) -> str:
-    """A command that lists the entries of the cache at `url`."""
-    kind, arguments = parse_url(url)
-    if kind != "dynamodb":
-        return f'python -c "{_LIST_ENTRIES}" "{arguments["path"]}"'
-    options = {"table-name": "table_name", "region": "region", "profile": "profile", "endpoint-url": "endpoint_url"}
-    given = " ".join(f"--{option} {arguments[name]}" for option, name in options.items() if name in arguments)
-    key, ttl = arguments.get("partition_key_name", "id"), arguments.get("ttl_attribute_name", "ttl_date")
-    return f'aws dynamodb scan {given} --query "Items[].[{key}.S, {ttl}.N]" --output table'
-
-
-def forget(url: str) -> str:
-    """A command that clears the demo's forecasts in the cache at `url`."""
-    return f'python -m dynmemo clear {forecast.cache_parameters()["name"]} --url "{url}"'
+    name = forecast.cache_parameters()["name"]
+    for purpose, command in (("look at", "ls"), ("forget", "clear")):
+        line = f'python -m dynmemo {command} {name} --url "{cache.url}"'
+        console.print(f"To {purpose} them:\n  {escape(line)}", soft_wrap=True, highlight=False)
 
 
 def _time(seconds: float) -> str:

@@ -102,11 +102,3 @@ def test_a_failed_demo_is_a_failed_command(url: str, monkeypatch: pytest.MonkeyP
     # The real thing would compute for a minute to get there.
     monkeypatch.setattr(demo, "run", lambda *_: demo.Run(Cache.from_url(url), works, {}))
     assert CliRunner().invoke(app, ["demo"]).exit_code == 1
-
-
-def test_what_lies_in_dynamodb_is_looked_at_with_the_aws_command() -> None:
-    url = "dynamodb://weather?region=eu-west-1&endpoint_url=http://localhost:8000"
-    assert demo.look(url) == (
-        "aws dynamodb scan --table-name weather --region eu-west-1 --endpoint-url http://localhost:8000 "
-        '--query "Items[].[id.S, ttl_date.N]" --output table'
-    )

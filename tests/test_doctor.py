@@ -87,6 +87,7 @@ def test_a_file_is_examined_and_not_created(tmp_path: Path) -> None:
     assert found(cache) == {"file": True, "size": True, "secret": True}
     cache.close()
     file.write_bytes(b"not a database" * 1000)
+    assert found(cache) == {"file": False, "secret": True}
     assert ran("-m", "dynmemo", "table", "check", "sqlite:///x.db").returncode == 1
 
 

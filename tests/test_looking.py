@@ -99,6 +99,14 @@ def test_a_long_list_tells_sizes_and_origins_on_both_kinds(kind: str, default: C
     assert stored.origin.who in said("ls", "looked.at", "--long")
 
 
+def test_a_narrow_terminal_breaks_only_the_longest_words(default: Cache) -> None:
+    dynamo_cached(name="looked.at." + "x" * 50, version="1", ttl="1h")(lambda: 1)()
+    code, shown = in_terminal("", "ls", "--yes", COLUMNS="76")
+    assert (code, "looked.at." in shown, "x" * 50 in shown) == (0, True, False), shown
+    titles = ["function", "entries", "others", "codes"]
+    assert [title for title in titles if title not in shown] == []
+
+
 def test_json_names_what_an_origin_says(default: Cache) -> None:
     looked_at("SEA")
     shown = json.loads(said("show", looked_at.cache_key("SEA"), "--json"))
@@ -139,6 +147,7 @@ def test_the_commands_say_the_same_in_words_and_as_json(default: Cache) -> None:
     for call in (["SEA"], ["city=SEA"]):
         assert json.loads(said("show", "tests.test_looking.looked_at", *call, "--json"))["key"] == key
     assert said("show", "tests.test_looking.looked_at", "LAX", fails=1).startswith("Nothing is stored")
+    assert "missing 1 required positional argument: 'city'" in said("show", "tests.test_looking.looked_at", fails=1)
     stock = json.loads(said("stats", "--json"))
     assert stock["functions"][0]["name"] == "looked.at"
     assert "looked.at" in said("stats")

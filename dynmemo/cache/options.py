@@ -284,7 +284,9 @@ def _no_url(kind: str, url: str) -> str:
     bare = rest if meant in CONSTRUCTORS else place
     guess = ""
     if "@" not in url and meant != "dynamodb" and _FILE.fullmatch(bare):
-        guess = f"sqlite:///{quote(bare.replace(chr(92), '/'), safe='/:~')}"
+        file = bare.replace("\\", "/")
+        file = f"{file.rstrip('/')}/cache.db" if Path(file).is_dir() else file
+        guess = f"sqlite:///{quote(file, safe='/:~')}"
     elif meant != "sqlite" and _TABLE_NAME.fullmatch(table := bare.strip("/")):
         guess = f"dynamodb://{table}"
     if not guess:

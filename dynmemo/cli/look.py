@@ -21,7 +21,7 @@ from dynmemo.cli.shared import (
     print_table,
 )
 from dynmemo.defaults import present_cache
-from dynmemo.errors import InvalidOptionError
+from dynmemo.errors import DynmemoError, InvalidOptionError
 from dynmemo.explain.inventory import check_known, extent_of
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ def show(
     """Show what is stored for a key, or for a call of a function, which is imported from this folder."""
     shown = None if arguments else looking.show(what, cache=url)
     if shown is None and (arguments or ":" not in what):
-        given, named = _call(arguments or [])
-        shown = looking.show(imported(what), *given, cache=url, **named)
+        shown = _show_call(what, arguments or [], url)
     if shown is None:
         sys.exit(f"Nothing is stored for {what}{' with these arguments' if arguments else ''}.")
     if as_json:
@@ -113,6 +112,16 @@ def _agree_to_scan(cache: Cache, *, yes: bool) -> None:
         print(said, file=sys.stderr)
     else:
         typer.confirm(f"{said} Go on?", abort=True, err=True)
+
+
+def _show_call(name: str, arguments: list[str], url: str | None) -> looking.ShownEntry | None:
+    given, named = _call(arguments)
+    try:
+        return looking.show(imported(name), *given, cache=url, **named)
+    except DynmemoError:
+        raise
+    except TypeError as error:  # in Python's own words
+        raise InvalidOptionError(f"{error}; give the arguments of a call: dynmemo show {name} ARGS") from error
 
 
 def _call(texts: list[str]) -> tuple[list[Any], dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -87,16 +88,35 @@ def print_facts(facts: Mapping[str, str]) -> None:
 
 def print_table(lines: Iterable[Iterable[str]], right: Iterable[str] = ()) -> None:
     """A line of titles, then rows. Not cut where nobody has a screen."""
-    titles, *rows = lines
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in titles:
-        table.add_column(title, justify="right" if title in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_printable(text)) for text in row))
+    titles, *rows = [[_printable(text) for text in line] for line in lines]
     console = Console()
     if not console.is_terminal:
         console = Console(width=10_000)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for title, width in zip(titles, _widths([titles, *rows], console.width), strict=True):
+        table.add_column(title, justify="right" if title in right else "left", overflow="fold", width=width)
+    for row in rows:
+        table.add_row(*map(Text, row))
     console.print(table)
+
+
+_GAP = 2  # between two columns
+
+
+def _widths(lines: list[list[str]], room: int) -> list[int]:
+    """Of the columns: as their texts if there is room, else as their words, of which only the longest are broken."""
+    columns = list(zip(*lines, strict=True))
+    wanted = [max(map(cell_len, column)) for column in columns]
+    widths = [max(map(cell_len, " ".join(column).split()), default=0) for column in columns]
+    spare = room - sum(widths) - _GAP * (len(columns) - 1)
+    for _ in range(-spare):
+        widths[widths.index(max(widths))] -= 1
+    for _ in range(spare):
+        lacking = [want - width for want, width in zip(wanted, widths, strict=True)]
+        if not any(lacking):
+            break
+        widths[lacking.index(max(lacking))] += 1
+    return [max(1, width) for width in widths]
 
 
 def _printable(text: str) -> str:

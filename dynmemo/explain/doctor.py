@@ -62,6 +62,7 @@ def examine(cache: Cache) -> Diagnosis:
 
 def _secret(cache: Cache) -> Finding:
     if not cache.secrets:
-        return Finding("secret", None, "none: who can write there can run code here", "set DYNMEMO_SECRET for all")
+        advice = "set the same DYNMEMO_SECRET for all programs"
+        return Finding("secret", None, "none: who can write there can run code here", advice)
     more = f", {len(cache.secrets) - 1} more accepted" if len(cache.secrets) > 1 else ""
     return Finding("secret", True, f"set{more}{', values are encrypted' if cache.encrypt else ''}")

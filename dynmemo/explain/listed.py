@@ -102,7 +102,7 @@ class ListedFunction:
             "size": _size(self.size),
             "oldest": _ago(self.oldest, now),
             "newest": _ago(self.newest, now),
-            "next expiry": _ago(self.next_expiry, now, "never"),
+            "next expiry": _ago(self.next_expiry, now, "never" if self.entries else ""),
             "codes": f"{self.codes:,}",
             "saved": _took(self.saved),
         }

@@ -54,6 +54,7 @@ def test_a_sqlite_url_names_a_path(url: str, path: str) -> None:
         ("", "starts with dynamodb:// or sqlite://"),
         ("redis://localhost", "starts with dynamodb:// or sqlite://, not 'redis'"),
         ("/tmp/x.db", r"'/tmp/x\.db' is no cache URL.*did you mean sqlite:////tmp/x\.db\?"),
+        ("/", r"did you mean sqlite:////cache\.db\?"),
         ("x.db", r"'x\.db' is no cache URL.*did you mean sqlite:///x\.db\?"),
         (r"C:\Users\me\x.db", r"did you mean sqlite:///C:/Users/me/x\.db\?"),
         ("sqlite:/tmp/x.db", r"did you mean sqlite:////tmp/x\.db\?"),

@@ -434,7 +434,8 @@ class SqliteStore(Store):
             # Nothing is changed by it, but it has to take the lock of writers.
             self._run(lambda cursor: cursor.executescript("BEGIN IMMEDIATE; ROLLBACK"), "examine")
         except StoreUnavailableError as error:
-            yield Finding("file", False, str(error), "see that the file, its folder and the disk can be written to")
+            advice = "give the path of the cache's own file, in a folder and on a disk that can be written to"
+            yield Finding("file", False, str(error), advice)
             return
         yield Finding("file", True, f"{self._file.path} can be read and written to")
         is_full = size > self._max_bytes
