@@ -357,7 +357,7 @@ def _ingredients(walk: Snapshot, versions: dict[str, str]) -> list[Ingredient]:
     return [first, *sorted(found - {first}, key=lambda one: (one.kind, one.name, one.digest or ""))]
 
 
-_NOT_FOLLOWED = "not followed; depends_on= puts its version into the key"
+_NOT_FOLLOWED = "not followed; its version counts where depends_on= names its package"
 
 
 def _of(read: Read, parts: Parts, root: object, home: str | None) -> Iterator[Ingredient]:
