@@ -129,10 +129,14 @@ class Once:
         logger.warning(message, *details)
 
 
+def ipython() -> Any:
+    """The shell of IPython in a terminal or notebook, None where it does not run. Imports nothing."""
+    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+
+
 def in_notebook() -> bool:
     """Whether this process is the kernel of a notebook."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return getattr(shell, "kernel", None) is not None
+    return getattr(ipython(), "kernel", None) is not None
 
 
 def announce(message: str, *details: object) -> None:

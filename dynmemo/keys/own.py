@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dynmemo._process import MAIN_MODULES, run_as
+from dynmemo._process import MAIN_MODULES, ipython, run_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -184,7 +184,9 @@ def importable_name(main: Mapping[str, Any]) -> str | None:
 @functools.lru_cache(maxsize=100)
 def _module_in(file: str) -> str | None:
     path = Path(file)
-    if path.suffix != ".py" or not path.stem.isidentifier() or path.stem == "__main__" or _is_notebook():
+    if path.suffix != ".py" or not path.stem.isidentifier() or path.stem == "__main__":
+        return None
+    if ipython() is not None:  # which takes a script into a notebook with ``%run``
         return None
     folder, names = path.parent, [path.stem]
     while (folder / "__init__.py").is_file() and folder.name.isidentifier():
@@ -193,11 +195,6 @@ def _module_in(file: str) -> str | None:
     if len(names) > 1 and _is_found_in(names[0], folder / names[0] / "__init__.py"):
         return ".".join(names)
     return path.stem if _is_found_in(path.stem, path) else None
-
-
-def _is_notebook() -> bool:
-    """Whether IPython runs here, which takes a script into a notebook with ``%run``."""
-    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)() is not None
 
 
 def _is_found_in(name: str, file: Path) -> bool:

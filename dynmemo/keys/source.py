@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import blake3
 
-from dynmemo._process import MAIN_MODULES, new_lock
+from dynmemo._process import MAIN_MODULES, ipython, new_lock
 from dynmemo.keys.own import SENT, is_own_file
 from dynmemo.keys.reading import FUNCTIONS, nested, read_bytecode, read_tree
 
@@ -158,13 +158,12 @@ def _cells_with(word: str) -> list[str]:
 
 def _bodies_of_magics() -> Iterator[str]:
     """What stands under ``%%time`` in the cells of this notebook, the latest first: it runs under a name of its own."""
-    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
-    shell = get_shell() if get_shell is not None else None
+    shell = ipython()
     for cell in reversed(getattr(getattr(shell, "history_manager", None), "input_hist_raw", ())):
         while cell.lstrip().startswith("%%"):
             cell = cell.lstrip().partition("\n")[2]
             with suppress(SyntaxError):
-                body = shell.transform_cell(cell)  # type: ignore[union-attr]
+                body = shell.transform_cell(cell)
                 yield body
                 yield _TIMEIT + "".join(f"  {line}" for line in body.splitlines(keepends=True))
 
