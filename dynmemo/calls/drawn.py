@@ -50,11 +50,11 @@ def drawn(function: Any, rows: Iterable[Row], first: int) -> tuple[list[Call], i
     with_owner = function._self_with_owner
     calls: dict[str, Call] = {}
     keys: dict[tuple[object, ...], str] = {}  # by the very objects, which the calls keep
-    place = 0
+    fn, place = memo.fn, 0
     for args, kwargs in rows:
         given = with_owner(args)
         try:
-            call = Call(*memo.key_and_reason(given, kwargs), given, kwargs, place)
+            call = Call(*memo.key_and_reason(given, kwargs, fn), given, kwargs, place)
         except Exception as error:
             if type(error) not in (TypeError, UnhashableArgumentError):
                 error.add_note(f"This was item {first + place}.")

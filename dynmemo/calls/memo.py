@@ -379,9 +379,12 @@ class Memo:
         """The key of a call, as `Cache.get` takes it."""
         return self.key_and_reason(args, kwargs)[0]
 
-    def key_and_reason(self, args: Arguments, kwargs: Keywords) -> tuple[str, str]:
-        """The key of a call, and why its result must not be stored; empty where it may be."""
-        return self.arguments.key(self.fn, self.identity.current(), args, kwargs)
+    def key_and_reason(self, args: Arguments, kwargs: Keywords, fn: str | None = None) -> tuple[str, str]:
+        """The key of a call, and why its result must not be stored; empty where it may be.
+
+        `fn` is the function's name in keys, for who asks for many.
+        """
+        return self.arguments.key(fn or self.fn, self.identity.current(), args, kwargs)
 
     @property
     def fn(self) -> str:
