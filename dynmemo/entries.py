@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -20,7 +20,7 @@ from dynmemo.near import COPIED_FROM, NearEntry, copier, footprint, usable_until
 from dynmemo.origin import described, read_origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
     from datetime import datetime
 
     from dynmemo.cache import Cache
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from dynmemo.leases import Spot
     from dynmemo.near import Reading
     from dynmemo.origin import Origin, Reach
+
+    _Known = tuple[Generation, float, float]
 
 R = TypeVar("R")
 
@@ -207,23 +209,21 @@ class Entries:
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def near(self, key: str, version: object = ASK) -> Looked | None:
+    def near(self, key: str, version: object = ASK, known: _Known | None = None) -> Looked | None:
         """The hit of a near entry, None without one that may be used. No row is read.
 
         Args:
             version: of the store; by default it is asked for it, if there is an entry for which that counts.
+            known: where it was asked for already.
         """
-        entry, last = self._near_entries.get(key), self._generations.last.get(self.fn)
-        if entry is None or last is None:
+        entry = self._near_entries.get(key)
+        if entry is None:
             return None
-        row, (generation, believed_until) = entry.row, last
-        now, moment = self._clock(), self._generations.clock()
-        if (
-            now >= entry.until
-            or moment >= believed_until
-            or moment >= entry.fresh_until
-            or entry.codec is not self._codec
-        ):
+        known = known or self._known()
+        if known is None:
+            return None
+        row, (generation, now, moment) = entry.row, known
+        if now >= entry.until or moment >= entry.fresh_until or entry.codec is not self._codec:
             return None
         if entry.generation is not generation:  # the one for which it was found to count
             if not generation.covers(row.gen, key, self._program):
@@ -253,17 +253,23 @@ class Entries:
         copied = copier(value)
         if copied is not None:
             load, size = copied
-            entry.opened = entry.opened._replace(load=load)
+            entry.opened = replace(entry.opened, load=load)
             self._near.grow(key, entry, size)
 
     def near_many(self, keys: Sequence[str]) -> dict[str, Looked]:
         """`near` of many keys, those that are hits."""
-        known = self._near_entries
-        keys = [key for key in keys if key in known]
+        kept, known = self._near_entries, self._known()
+        keys = [] if known is None else [key for key in keys if key in kept]
         version = self._version() if keys and not self._breaker.is_open else None
         if version is not None:
             self._stats.count()
-        return {key: looked for key in keys if (looked := self.near(key, version)) is not None}
+        return {key: looked for key in keys if (looked := self.near(key, version, known)) is not None}
+
+    def _known(self) -> _Known | None:
+        """The generation, as far as it is known without a read, and the time by both clocks."""
+        moment = self._generations.clock()
+        last = self._generations.last.get(self.fn)
+        return None if last is None or moment >= last[1] else (last[0], self._clock(), moment)
 
     def look_up(self, key: str) -> Looked:
         """What a call finds for which there was no near entry that may be used. A hit moves its sliding window."""
@@ -289,11 +295,11 @@ class Entries:
         rows = self.store.read_many(missing, consistent=self._near.seconds is not None)
         if any(row.lease_owner is not None for row in rows.values()):
             self.generation()  # whether these leases count
-        # Each row is let go once its value is made of it.
-        found = {key: self.judge(key, rows.pop(key, None), reading=reading) for key in missing}
-        for key, looked in found.items():
-            self._slide(key, looked)
-        return near | found
+        found = self._judged({key: rows.get(key) for key in missing}, reading=reading)
+        for key, row in rows.items():
+            if row.ttl_window is not None:
+                self._slide(key, found[key])
+        return near | found if near else found
 
     def read(self, key: str, *, consistent: bool = False, kept: bool = False) -> Looked:
         """What the row under `key` means now. Its sliding window stays where it is."""
@@ -327,26 +333,44 @@ class Entries:
         """What the row that refused a claim at `spot` means: a hit, or what to go on from."""
         return self.judge(spot.key, row) if spot.key == spot.value_key else Looked(row)
 
-    def judge(
-        self,
-        key: str,
-        row: Item | None,
-        *,
-        kept: bool = False,
-        reading: Reading | None = None,
-    ) -> Looked:
+    def judge(self, key: str, row: Item | None, *, kept: bool = False, reading: Reading | None = None) -> Looked:
         """What the row read under `key` means. With `kept`, an expired value that is kept for errors is a hit, too.
 
         Args:
             reading: what was known before it was read, where it may become a near entry.
         """
+        return self._judged({key: row}, kept=kept, reading=reading)[key]
+
+    def _judged(
+        self, rows: Mapping[str, Item | None], *, kept: bool = False, reading: Reading | None = None
+    ) -> dict[str, Looked]:
+        """`judge` of many rows."""
+        now, generation = self._clock(), self.known_generation()
+        near: dict[str, NearEntry[Opened]] = {}
+        found = {key: self._judge(key, row, now, generation, kept, reading, near) for key, row in rows.items()}
+        if reading is not None and near:
+            self._near.put(near, reading.drops)
+        return found
+
+    def _judge(
+        self,
+        key: str,
+        row: Item | None,
+        now: float,
+        generation: Generation | None,
+        kept: bool,
+        reading: Reading | None,
+        near: dict[str, NearEntry[Opened]],
+    ) -> Looked:
+        """`judge` of one of many rows, `now` and with the `generation` known; it goes to the `near` entries to keep."""
         if row is None or (row.value is None and row.parts is None):
             return Looked(row)
-        now, date = self._clock(), row.ttl_date
+        date = row.ttl_date
         if date is not None and now > date:
             return Looked(row)
         is_kept = date is not None and row.stale_for is not None and now > date - row.stale_for
-        if (is_kept and not kept) or not self.counts(key, row):
+        is_of_it = generation is not None and row.gen == generation
+        if (is_kept and not kept) or not (is_of_it or self.counts(key, row)):
             return Looked(row)
         if row.value is None:
             message = "the value lies outside of its row, and is missing there or is not the one that was written"
@@ -356,32 +380,21 @@ class Entries:
             known = None  # else these bytes have been verified, and something else in the store has changed
         try:
             opened = self._open(row.value, key=self._partition_key(key)) if known is None else known.opened
-            looked = Looked(row, self._decode(opened, now=now))
-            looked.is_kept = is_kept
+            decoded = self._decode(opened, now=now)
         except UnreadableValueError as error:
             # The deadline that the envelope swears to has passed, though the row says otherwise: a plain miss.
             return Looked(row, unreadable=None if error.cause == "expired" else error)
-        if reading is not None and row.parts is None and not is_kept:
-            self._keep_near(key, looked, opened, reading, known)
-        return looked
+        if reading is not None and row.parts is None and not is_kept and isinstance(row.value, bytes):
+            near[key] = self._near_entry(row, decoded, opened, reading) if known is None else known.again(reading)
+        return Looked(row, decoded, is_kept=is_kept)
 
-    def _keep_near(
-        self, key: str, looked: Looked, opened: Opened, reading: Reading, known: NearEntry[Opened] | None
-    ) -> None:
-        """Make a near entry of a hit, or of a `known` one for the same row."""
-        row, decoded = looked.row, looked.decoded
-        if row is None or not isinstance(row.value, bytes) or decoded is None:
-            return
-        version, fresh_until, drops = reading
-        entry = known
-        if entry is None:
-            until = usable_until(row, opened.header.deadline, self._refresh_after)
-            size = len(row.value) * (2 if opened.header.encrypted else 1)  # and decrypted
-            beside = footprint(decoded.value)
-            found = None if beside is None else Looked(row, decoded, True)
-            entry = NearEntry(row, opened, version, fresh_until, until, size + (beside or 0), found, self._codec)
-        entry.version, entry.fresh_until = version, fresh_until
-        self._near.put(key, entry, drops)
+    def _near_entry(self, row: Item, decoded: Decoded, opened: Opened, reading: Reading) -> NearEntry[Opened]:
+        """What is to be kept of a hit."""
+        beside = footprint(decoded.value)
+        found = None if beside is None else Looked(row, decoded, True)
+        size = len(row.value or b"") + opened.beside + (beside or 0)
+        until = usable_until(row, opened.deadline, self._refresh_after)
+        return NearEntry(row, opened, reading.version, reading.fresh_until, until, size, found, self._codec)
 
     def decode(self, key: str, content: bytes | Content) -> Decoded:
         """An object of its own from stored bytes. Raises `UnreadableValueError`."""

@@ -13,14 +13,14 @@ import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar, cast
 
 from dynmemo import expiry
 from dynmemo._process import new_lock
 from dynmemo.keys.builtin import LEAVES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from dynmemo.item import Item
 
@@ -82,6 +82,11 @@ class NearEntry(Generic[T]):
     uses: int = 0
     """How often an object was made of it."""
 
+    def again(self, reading: Reading) -> Self:
+        """The same, for the row was read once more and is still what it was."""
+        self.version, self.fresh_until = reading.version, reading.fresh_until
+        return self
+
 
 class Near(Generic[T]):
     """The near entries of one cache. The least recently used ones go when they are more than `max_bytes`.
@@ -112,21 +117,23 @@ class Near(Generic[T]):
         fresh_until = math.inf if self.seconds is None else now + self.seconds
         return Reading(version, fresh_until, self._drops)
 
-    def put(self, key: str, entry: NearEntry[T], drops: int) -> None:
+    def put(self, read: Mapping[str, NearEntry[T]], drops: int) -> None:
         """Keep what was read, unless this process has dropped it since the reading began, when there were `drops`.
 
         What another thread began to read later stays: nobody sees an older row after it.
         """
-        size = _BESIDE + entry.size
         with self._lock:
-            known = self.entries.get(key)
-            if known is not None and known.fresh_until > entry.fresh_until:
-                return
-            if size > self._max_bytes or drops < self._dropped.get(key, self._forgotten):
-                return
-            self._remove(key)
-            self.entries[key] = entry
-            self._grow(size)
+            for key, entry in read.items():
+                size = _BESIDE + entry.size
+                if size > self._max_bytes or drops < self._dropped.get(key, self._forgotten):
+                    continue
+                known = self.entries.get(key)
+                if known is not None:
+                    if known.fresh_until > entry.fresh_until:
+                        continue
+                    self._remove(key)
+                self.entries[key] = entry
+                self._grow(size)
 
     def grow(self, key: str, entry: NearEntry[T], size: int) -> None:
         """So many bytes more are kept with an entry."""

@@ -196,13 +196,13 @@ class _Move:
         if value is None:
             raise UnreadableValueError("the value is missing", cause="missing")
         try:
-            opened = self._opening.open(value, key=self._from.partition_key(key), with_payload=True)
+            unsealed = self._opening.unseal(value, key=self._from.partition_key(key))
         except UnreadableValueError:
             if is_of_region:  # bytes of the user's own, and not those of an adapter
                 return value, 0.0
             raise
         there = self._to.partition_key(self._there(key))
-        return self._sealing.reseal(opened, key=there), opened.header.computed_at
+        return self._sealing.reseal(unsealed, key=there), unsealed.header.computed_at
 
     def _put(self, key: str, row: Item, computed_at: float) -> bool:
         """Whether the row was put: nothing that is as new or newer stood there."""
@@ -234,7 +234,7 @@ class _Move:
         if computed_at == 0:
             return not self._replace
         try:
-            there = self._sealing.open(standing.value, key=self._to.partition_key(self._there(key)), with_payload=True)
+            there = self._sealing.unseal(standing.value, key=self._to.partition_key(self._there(key)))
         except UnreadableValueError:  # as with a secret that the target has no more: nobody there can use it
             return False
         newer = there.header.computed_at - computed_at

@@ -43,17 +43,17 @@ class Reader:
     """A payload in the pieces that are asked for, together never more than the `length` announced.
 
     Args:
-        data: the envelope.
-        start, end: where its payload begins and ends.
+        data: the envelope without its trailer.
+        start: where in it the payload begins.
         length: bytes of the payload as they were announced.
         alignment: at multiples of how many bytes in the envelope buffers begin.
     """
 
     __slots__ = ("_alignment", "_at", "_data", "_left")
 
-    def __init__(self, data: memoryview, start: int, end: int, length: int, *, alignment: int = 1) -> None:
+    def __init__(self, data: Bytes, start: int, length: int, *, alignment: int = 1) -> None:
         self._left = length
-        self._data = data[:end]
+        self._data = data
         self._at = start
         self._alignment = alignment
 
@@ -89,8 +89,8 @@ class ZstdReader(Reader):
 
     __slots__ = ("_decompressor",)
 
-    def __init__(self, data: memoryview, start: int, end: int, length: int) -> None:
-        super().__init__(data, start, end, length)
+    def __init__(self, data: Bytes, start: int, length: int) -> None:
+        super().__init__(data, start, length)
         self._decompressor = _zstd().ZstdDecompressor()
 
     def _take(self, count: int) -> bytearray:
@@ -118,9 +118,9 @@ class ZstdReader(Reader):
         return piece
 
 
-def decompress(data: memoryview, start: int, end: int, length: int) -> Bytes:
+def decompress(data: Bytes, start: int, length: int) -> Bytes:
     """Exactly `length` bytes, or `UnreadableValueError`."""
-    reader = ZstdReader(data, start, end, length)
+    reader = ZstdReader(data, start, length)
     whole = reader.take(length)
     reader.finish()
     return whole

@@ -65,6 +65,9 @@ MAX_LENGTH = 2_000_000_000
 WHOLE_BELOW = 32_000
 """Bytes below which an envelope is joined; a larger one stays in pieces, so that a file can be written from them."""
 
+SLICED_BELOW = 4_000
+"""Bytes below which pieces of an envelope are copied: views of it take longer to make, and to collect as garbage."""
+
 _MOST_VERIFIED = 10_000
 
 _SALT_SIZE = 16
@@ -210,22 +213,34 @@ class Seal:
         return hasher.digest()
 
 
-class Opened(NamedTuple):
+@dataclass(slots=True)  # made in half of the time of a NamedTuple, or of a frozen one, as `Decoded` at every hit
+class Opened:
     """A verified envelope, ready to be decoded."""
 
-    header: Header
     load: Callable[[], object]
     """Makes the value, a new object each time (once only, where the envelope lies in memory that is the value's own);
     may raise anything."""
-    front: bytes = b""
-    """The header as it was verified, where the payload was asked for."""
-    payload: memoryview = memoryview(b"")
-    """What ends before the trailer, decrypted, where it was asked for."""
-    start: int = 0
+    computed_at: float
+    seconds: float
+    deadline: int | None
+    """All as in its `Header`."""
+    beside: int
+    """Bytes in memory that it holds beside the envelope."""
+
+
+class Unsealed(NamedTuple):
+    """A verified envelope whose payload is to be sealed anew."""
+
+    header: Header
+    front: bytes
+    """The header as it was verified."""
+    payload: Bytes
+    """What ends before the trailer, decrypted."""
+    start: int
     """Where in it the payload begins."""
 
 
-@dataclass(slots=True)  # made in a third of the time of a NamedTuple, or of a frozen one, at every hit
+@dataclass(slots=True)
 class Decoded:
     """A stored value, and what its envelope tells of it."""
 
@@ -250,7 +265,7 @@ class Codec:
         InvalidOptionError: for an option that is not allowed, or an extra that is not installed.
     """
 
-    __slots__ = ("_compress", "_format", "_mode", "_own", "_seals", "_verified")
+    __slots__ = ("_compress", "_format", "_mode", "_own", "_seals", "_verified_files")
 
     def __init__(
         self,
@@ -267,7 +282,7 @@ class Codec:
         # The flags that every envelope must have: the configuration decides, never the bytes.
         self._mode = (SIGNED if secrets else 0) | (ENCRYPTED if encrypt else 0)
         self._compress = compress
-        self._verified: dict[tuple[str, Hashable], None] = {}
+        self._verified_files: dict[tuple[str, Hashable], None] = {}
 
     def dumps(
         self,
@@ -292,21 +307,21 @@ class Codec:
         except MemoryError:
             raise CannotSerialize("there is not enough memory to serialize the result") from None
 
-    def reseal(self, opened: Opened, *, key: str) -> bytes | Pieces:
-        """The envelope of a value that another codec opened with its payload, as this one writes it for that key.
+    def reseal(self, unsealed: Unsealed, *, key: str) -> bytes | Pieces:
+        """The envelope of a value that another codec has unsealed, as this one writes it for that key.
 
         Nothing is decoded. Raises `UnreadableValueError` if the payload is not what its header says.
         """
-        header, data = opened.header, opened.payload
+        header, front, data, start = unsealed
         if header.flags & ZSTD and self._compress:
-            chunks: list[Bytes] = [data[opened.start :]]
+            chunks: list[Bytes] = [data[start:]]
         else:
             _check_length(header)
-            reader = _reader(header, data, opened.start, len(data))
+            reader = _reader(header, data, start)
             chunks = serializers.read_with_buffers(reader) if header.flags & BUFFERS else [reader.take(header.length)]
             reader.finish()
             header = header._replace(flags=header.flags & ~ZSTD, length=sum(map(len, chunks)))
-        origin = opened.front[size_of(header.serializer, b"") + _LENGTH_SIZE :]
+        origin = front[size_of(header.serializer, b"") + _LENGTH_SIZE :]
         return self._sealed(header._replace(flags=header.flags & ~(_MODE | ALIGNED | HAS_ORIGIN)), chunks, origin, key)
 
     def _sealed(self, about: Header, chunks: list[Bytes], origin: bytes, key: str) -> bytes | Pieces:
@@ -331,7 +346,7 @@ class Codec:
         """The result in an envelope that was read under `key` at `now` (Unix seconds): `open` and `decode`."""
         return self.decode(self.open(data, key=key), now=now)
 
-    def open(self, data: Bytes | Content, *, key: str, with_payload: bool = False) -> Opened:
+    def open(self, data: Bytes | Content, *, key: str) -> Opened:
         """An envelope that was read under `key`, verified and decrypted.
 
         A file is mapped, and found right once for as long as it is that file. With a secret it is read and verified
@@ -345,54 +360,64 @@ class Codec:
         that the value's own code asks for, since nothing tells the two apart.
         """
         try:
-            identity: Hashable = None
-            if isinstance(data, _IN_MEMORY):
-                view, is_own = memoryview(data), False
-                header = read_header(data)
-                body: Iterable[Bytes] = [view[:-TRAILER_SIZE]]
-            else:
-                view, is_own = data.load(mapped=not self._mode), True
-                header = read_header(view)
-                identity = None if self._mode else data.identity
-                # What may be a map is not read through it: all of the file would count as memory of this process.
-                body = [view[:-TRAILER_SIZE]] if identity is None else data.pieces(len(view) - TRAILER_SIZE)
-            place = key.encode()
-            if identity is not None and (key, identity) in self._verified:
-                seal = self._seals[0]
-            else:
-                seal = self._seal_of(header, place, body, view[-TRAILER_SIZE:])
-                if identity is not None:
-                    if len(self._verified) >= _MOST_VERIFIED:
-                        self._verified.clear()
-                    self._verified[key, identity] = None
-            start = header.size
-            end = len(view) - TRAILER_SIZE
-            front = bytes(view[:start]) if with_payload else b""
+            header, view, seal, is_own = self._verified(data, key)
+            start, beside = header.size, len(view) if type(view) is bytes else 0
             if header.flags & ENCRYPTED:
-                view = _decrypt(seal.encryption_key, _about(place, view[:start]), view[start:end])
-                if header.flags & ALIGNED:  # it was not encrypted when it was written, and counts from its header
-                    view = memoryview(bytes(start) + view)
-                else:
-                    start = 0
-                end, is_own = len(view), False
-            if with_payload:
-                return Opened(header, _nothing, front, view[:end], start)
-            return Opened(header, self._loader(header, view, start, end, is_own))
+                view, start = _decrypted(header, view, seal, key)
+                beside, is_own = len(view), False
+            load = self._loader(header, view, start, is_own)
+            return Opened(load, header.computed_at, header.seconds, header.deadline, beside)
         except UnreadableValueError:
             raise
         except BaseException as error:
             raise self._undecodable(error) from error
+
+    def unseal(self, data: Bytes | Content, *, key: str) -> Unsealed:
+        """`open` for who wants to `reseal` the value, and not the value itself."""
+        try:
+            header, view, seal, _ = self._verified(data, key)
+            start, front = header.size, bytes(view[: header.size])
+            if header.flags & ENCRYPTED:
+                view, start = _decrypted(header, view, seal, key)
+            return Unsealed(header, front, view, start)
+        except UnreadableValueError:
+            raise
+        except BaseException as error:
+            raise self._undecodable(error) from error
+
+    def _verified(self, data: Bytes | Content, key: str) -> tuple[Header, Bytes, Seal, bool]:
+        """The header of an envelope, all of it but the trailer, and the seal under which it was written for `key`.
+
+        The last says whether the memory is this reader's alone, so that a value may live in it.
+        """
+        if isinstance(data, _IN_MEMORY):
+            whole: Bytes = data if type(data) is bytes and len(data) < SLICED_BELOW else memoryview(data)
+            header, view = read_header(whole), whole[:-TRAILER_SIZE]
+            return header, view, self._seal_of(header, key.encode(), [view], whole[-TRAILER_SIZE:]), False
+        whole = data.load(mapped=not self._mode)
+        header, view = read_header(whole), whole[:-TRAILER_SIZE]
+        identity = None if self._mode else data.identity
+        if identity is not None and (key, identity) in self._verified_files:
+            return header, view, self._seals[0], True
+        # What may be a map is not read through it: all of the file would count as memory of this process.
+        body: Iterable[Bytes] = [view] if identity is None else data.pieces(len(view))
+        seal = self._seal_of(header, key.encode(), body, whole[-TRAILER_SIZE:])
+        if identity is not None:
+            if len(self._verified_files) >= _MOST_VERIFIED:
+                self._verified_files.clear()
+            self._verified_files[key, identity] = None
+        return header, view, seal, True
 
     def decode(self, opened: Opened, *, now: float) -> Decoded:
         """The result in an envelope, a new object each time (once only, where the envelope lies in memory of its own).
 
         Raises `UnreadableValueError`, as `open`.
         """
-        _, _, _, computed_at, seconds, deadline, _, _, _ = opened.header
+        deadline = opened.deadline
         if deadline is not None and now > deadline:
             raise UnreadableValueError("the value's deadline has passed", cause="expired")
         try:
-            return Decoded(opened.load(), computed_at, seconds)
+            return Decoded(opened.load(), opened.computed_at, opened.seconds)
         except UnreadableValueError:
             raise
         except BaseException as error:
@@ -432,8 +457,8 @@ class Codec:
         what = "encrypted and encrypt= is off" if header.encrypted else "not encrypted and encrypt= is on"
         return UnreadableValueError(f"the stored value is {what}", cause="encryption")
 
-    def _loader(self, header: Header, data: memoryview, start: int, end: int, is_own: bool) -> Callable[[], object]:
-        """What makes the value of the payload between `start` and `end` of `data`; what can be done once is done here.
+    def _loader(self, header: Header, data: Bytes, start: int, is_own: bool) -> Callable[[], object]:
+        """What makes the value of the payload from `start` of `data` on; what can be done once is done here.
 
         Args:
             is_own: the memory of `data` is this reader's alone, so that a value may live in it.
@@ -451,7 +476,7 @@ class Codec:
         if flags & BUFFERS:
             if not is_pickle:  # else bytes for a harmless serializer would be unpickled
                 raise UnreadableValueError("only pickled values have buffers", cause="format")
-            read = partial(_reader, header, data, start, end)
+            read = partial(_reader, header, data, start)
             if flags & ZSTD:
                 return lambda: serializers.loader_with_buffers(read(), self._own, code=code)()
             return serializers.loader_with_buffers(read(), self._own, code=code, copies=not is_own)
@@ -459,10 +484,10 @@ class Codec:
             partial(serializers.load_pickle, own=self._own, code=True) if code and is_pickle else self._format.decode
         )
         if flags & ZSTD:
-            return lambda: decode(compression.decompress(data, start, end, length))
-        if end - start != length:
+            return lambda: decode(compression.decompress(data, start, length))
+        if len(data) - start != length:
             raise UnreadableValueError("the payload is not as long as announced", cause="format")
-        return partial(decode, data[start:end])
+        return partial(decode, data[start:])
 
 
 def _check_length(header: Header) -> None:
@@ -470,12 +495,12 @@ def _check_length(header: Header) -> None:
         raise UnreadableValueError(f"the value has {header.length} bytes, more than are allowed", cause="length")
 
 
-def _reader(header: Header, data: memoryview, start: int, end: int) -> compression.Reader:
-    """Of the payload between `start` and `end` of `data`."""
+def _reader(header: Header, data: Bytes, start: int) -> compression.Reader:
+    """Of the payload from `start` of `data` on."""
     if header.flags & ZSTD:
-        return compression.ZstdReader(data, start, end, header.length)
+        return compression.ZstdReader(data, start, header.length)
     alignment = ALIGNMENT if header.flags & ALIGNED else 1
-    return compression.Reader(data, start, end, header.length, alignment=alignment)
+    return compression.Reader(data, start, header.length, alignment=alignment)
 
 
 def _aligned(chunks: Sequence[Bytes], start: int) -> list[Bytes]:
@@ -486,10 +511,6 @@ def _aligned(chunks: Sequence[Bytes], start: int) -> list[Bytes]:
         padded += (bytes(-at % ALIGNMENT), buffer)
         at += -at % ALIGNMENT + len(buffer)
     return padded
-
-
-def _nothing() -> None:
-    """What is loaded of an envelope whose payload was asked for."""
 
 
 def _about(key: bytes, header: Bytes) -> bytes:
@@ -521,6 +542,15 @@ def _encrypt(secret_key: bytes, about: bytes, chunks: Iterable[Bytes]) -> list[B
     sealed.append(encryptor.finalize())
     sealed.append(encryptor.tag)
     return sealed
+
+
+def _decrypted(header: Header, view: Bytes, seal: Seal, key: str) -> tuple[memoryview, int]:
+    """What a verified envelope holds, and where in that the payload begins."""
+    start = header.size
+    plain = _decrypt(seal.encryption_key, _about(key.encode(), view[:start]), memoryview(view)[start:])
+    if header.flags & ALIGNED:  # it was not encrypted when it was written, and counts from its header
+        return memoryview(bytes(start) + plain), start
+    return plain, 0
 
 
 def _decrypt(secret_key: bytes, about: bytes, payload: memoryview) -> memoryview:

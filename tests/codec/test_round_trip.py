@@ -168,11 +168,11 @@ def test_what_is_resealed_is_what_the_other_codec_writes_itself(
 ) -> None:
     mine = Codec(serializer, compress=before, **protection)
     team = Codec(serializer, compress=after, secrets=[b"another secret of the team"])
-    opened = mine.open(write(mine, value, origin=b'{"user": "anna"}'), key=KEY, with_payload=True)
-    theirs = team.reseal(opened, key="dc:theirs")
+    unsealed = mine.unseal(write(mine, value, origin=b'{"user": "anna"}'), key=KEY)
+    theirs = team.reseal(unsealed, key="dc:theirs")
     assert bytes(theirs) == write(team, value, key="dc:theirs", origin=b'{"user": "anna"}')
     back = Codec(serializer, compress=before, **protection)
-    again = back.reseal(team.open(theirs, key="dc:theirs", with_payload=True), key=KEY)
+    again = back.reseal(team.unseal(theirs, key="dc:theirs"), key=KEY)
     np.testing.assert_equal(back.loads(again, key=KEY, now=NOW).value, value)
 
 

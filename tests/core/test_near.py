@@ -188,10 +188,10 @@ def entry(size: int) -> NearEntry[str]:
 def test_near_entries_keep_to_their_bound() -> None:
     near: Near[str] = Near(50_000)
     for n in range(100_000):
-        near.put(f"k{n}", entry(500), 0)
+        near.put({f"k{n}": entry(500)}, 0)
     kept = [n for n in range(100_000) if f"k{n}" in near.entries]
     assert kept == list(range(100_000 - 33, 100_000))
-    near.put("large", entry(50_000), 0)
+    near.put({"large": entry(50_000)}, 0)
     assert "large" not in near.entries
     assert len(near.entries) == 33
 
@@ -243,7 +243,7 @@ def test_a_thread_may_use_near_entries_while_another_makes_room() -> None:
         for user in users:
             user.start()
         for n in range(30_000):
-            near.put(f"k{n % 40}", entry(500), 0)
+            near.put({f"k{n % 40}": entry(500)}, 0)
     finally:
         done.set()
         sys.setswitchinterval(interval)

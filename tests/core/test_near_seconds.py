@@ -489,11 +489,11 @@ def test_of_what_was_dropped_too_long_ago_to_be_remembered_no_older_reading_is_k
     for n in range(2_000):
         near.drop(f"k{n}")
     for key in ("k0", "k1999", "another"):
-        near.put(key, NearEntry(Item(value=b""), "opened", None, NEAR, math.inf, 0), before.drops)
+        near.put({key: NearEntry(Item(value=b""), "opened", None, NEAR, math.inf, 0)}, before.drops)
     assert list(near.entries) == []
     after = near.reading(None, 0)
     assert after is not None
-    near.put("k0", NearEntry(Item(value=b""), "opened", None, NEAR, math.inf, 0), after.drops)
+    near.put({"k0": NearEntry(Item(value=b""), "opened", None, NEAR, math.inf, 0)}, after.drops)
     assert list(near.entries) == ["k0"]
 
 
@@ -502,7 +502,7 @@ def test_what_another_thread_began_to_read_later_is_not_replaced_by_an_older_row
     earlier, later = near.reading(None, 0), near.reading(None, 1)
     for reading, row in ((later, "new"), (earlier, "old")):
         assert reading is not None
-        near.put("k", NearEntry(Item(value=b""), row, None, reading.fresh_until, math.inf, 0), reading.drops)
+        near.put({"k": NearEntry(Item(value=b""), row, None, reading.fresh_until, math.inf, 0)}, reading.drops)
     assert near.entries["k"].opened == "new"
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import dynmemo
-from dynmemo import dynamo_cached
+from dynmemo import Cache, dynamo_cached
 from dynmemo.codec import Codec
 
 if TYPE_CHECKING:
-    from dynmemo import Cache
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,26 @@ def test_headers_with_odd_times_are_unreadable(cache: Cache, computed_at: float,
     info = look_at_all_of_it(cache, value)
     assert (info.hits, info.unreadable) == (0, 1)
     assert info.seconds_saved == 0
+
+
+@pytest.mark.parametrize("calls", [1, 2], ids=["call", "sweep"])
+def test_a_row_without_generation_is_no_hit_either_before_one_is_known(tmp_path: Path, calls: int) -> None:
+    def once_more() -> dynmemo.CacheInfo:
+        with closing(Cache.sqlite(tmp_path / "cache.db")) as cache:
+
+            @dynamo_cached(cache=cache, name="odd", version="1")
+            def f(n: int) -> int:
+                return n
+
+            assert [f(0)] if calls == 1 else f.map(range(calls))
+            for key in map(f.cache_key, range(calls)):
+                row = cache.store.read(key)
+                assert row is not None
+                cache.store.write(key, row._replace(gen=None))
+            return f.cache_info()
+
+    once_more()
+    assert once_more().hits == 0
 
 
 def look_at_all_of_it(cache: Cache, value: Any = None, **odd: Any) -> dynmemo.CacheInfo:
