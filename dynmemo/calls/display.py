@@ -92,6 +92,7 @@ class _Line(Display):
     def __init__(self, *, bar: bool) -> None:
         super().__init__(bar=bar)
         self._length = 0
+        """Of the longest line that may stand there."""
 
     def _put(self, text: str, part: float | None, *, is_last: bool = False) -> None:
         line = f"{_drawn(part)} {text}" if self.bar and text else text
@@ -100,9 +101,9 @@ class _Line(Display):
             columns = os.get_terminal_size(sys.stderr.fileno()).columns
         # Some terminals do not say how wide they are, and some begin a new line in the last column.
         end = "" if not is_last else "\n" if text else "\r"
+        self._length = max(self._length, len(line))  # before it is written: an interrupt may come right after that
         sys.stderr.write("\r" + line.ljust(self._length)[: (columns or 80) - 1] + end)
         sys.stderr.flush()
-        self._length = len(line)
 
 
 def _drawn(part: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
 import signal
@@ -308,6 +309,25 @@ def test_a_bar_in_a_terminal_fills_or_moves_and_goes_away(monkeypatch: pytest.Mo
     assert half == "[#####     ]  50% 1 of 2"
     assert re.fullmatch(r"\[ *### *\] 3 entries *", moving)
     assert (moving[11], gone.strip(), end) == ("]", "", "")
+
+
+@on_posix
+def test_a_line_goes_away_also_when_ctrl_c_comes_right_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    signals = [signal.SIGINT]
+
+    class Interrupted(io.TextIOWrapper):
+        def flush(self) -> None:
+            super().flush()
+            while signals:
+                signal.raise_signal(signals.pop())
+
+    screen = Screen()
+    with Interrupted(os.fdopen(screen.theirs, "wb", buffering=0), write_through=True) as theirs:
+        monkeypatch.setattr(sys, "stderr", theirs)
+        with pytest.raises(KeyboardInterrupt), display.screen() as shown:
+            shown.show("waiting for forecast()")
+        until(lambda: screen.text.endswith(" \r"))
+    assert screen.text == f"\rwaiting for forecast()\r{' ' * 22}\r"
 
 
 def test_push_shows_how_far_it_is(cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screen: Kept) -> None:
