@@ -12,6 +12,7 @@ which count; rows tell the count at which they were stored, and by whom. Nothing
 from __future__ import annotations
 
 import functools
+import math
 import time
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -25,7 +26,7 @@ from dynmemo.keys import NAMESPACE_END, generation_key, keys_of, names_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from dynmemo.item import Store
+    from dynmemo.item import Store, Written
 
 RECHECK_SECONDS = 5.0
 """How long a generation is believed: for so long a process may serve what another one has cleared."""
@@ -36,6 +37,9 @@ EARLIEST_PART = 0.8
 SETTLED_SECONDS = 1.0
 """For so long after this process has read or written one, it is not read along with others: a read that is behind
 would undo a clear of this process."""
+
+NEVER = -math.inf
+"""Until when a row is believed that this process could not change, as far as it knows."""
 
 WAITING_SECONDS = 25.0
 """How much longer it is believed by a call that only waits: what it finds and what it claims is judged anew."""
@@ -188,8 +192,7 @@ class Generations:
         if last is not None and last[1] > now:
             return last[0]
         if not self._is_believed(ALL, now):
-            settled = self.clock() - SETTLED_SECONDS
-            self._read(store, {each for each in (ALL, fn, *tuple(self._called)) if not self._is_newer(each, settled)})
+            self._read(store, {each for each in (ALL, fn, *tuple(self._called)) if not self._is_settling(each, now)})
             self._called = set()
         elif not self._is_believed(fn, now):
             self._read(store, {fn})
@@ -225,7 +228,7 @@ class Generations:
     def renew(self, store: Store, fn: str) -> None:
         """Begin a new generation: what was stored before is forgotten by every process."""
         generation = new_token()[:16]
-        store.write(self._key(fn), _row(fn, generation))
+        self._change(store, fn, generation)
         self._learn({fn: generation}, self.clock())
 
     def renew_own(self, store: Store, fn: str, own: OfProgram) -> None:
@@ -235,7 +238,7 @@ class Generations:
         while True:
             asked = self.clock()  # before the write: what another thread has written after it must count
             text = _cleared(row.gen, own) if row is not None and row.gen is not None else new_token()[:16]
-            answer = store.write(key, _row(fn, text), Expect.seen(row))
+            answer = self._change(store, fn, text, Expect.seen(row))
             if not isinstance(answer, Refused):
                 break
             row = answer.row
@@ -244,7 +247,8 @@ class Generations:
     def forget(self, store: Store, fn: str, own: OfProgram | None = None) -> int | None:
         """Begin a new generation, and let the store delete what it can delete cheaply; how many rows it deleted.
 
-        None where none are deleted or counted.
+        None where none are deleted or counted. If it fails, this process asks the store before it serves what was
+        stored before: the new generation may stand there, and only the answer was lost.
         Where rows that nobody is served any more cannot be deleted, as on a full disk, that is logged.
 
         Args:
@@ -274,12 +278,25 @@ class Generations:
         row = self._rows.get(fn)
         return row is not None and row.until > now
 
-    def _is_newer(self, fn: str, than: float) -> bool:
+    def _is_settling(self, fn: str, now: float) -> bool:
         row = self._rows.get(fn)
-        return row is not None and row.asked > than
+        return row is not None and row.until > now and row.asked > self.clock() - SETTLED_SECONDS
+
+    def _change(self, store: Store, fn: str, text: str, expect: Expect | None = None) -> Written | Refused:
+        """Write the row. If that fails, what is known of it is believed no more: it may have been written."""
+        try:
+            return store.write(self._key(fn), _row(fn, text), expect)
+        except BaseException:
+            with self._lock:
+                known = self._rows.get(fn, Known(NEVER, NEVER, None))
+                self._rows[fn] = known._replace(asked=self.clock(), until=NEVER)
+            self.last = {}
+            raise
 
     def _read(self, store: Store, fns: Iterable[str], *, consistent: bool = False) -> dict[str, Known]:
         asked, keys = self.clock(), {fn: self._key(fn) for fn in fns}
+        # A change that seems to have failed must not be missed by a read that is behind.
+        consistent = consistent or any(fn in self._rows and self._rows[fn].until == NEVER for fn in keys)
         rows = store.read_many(list(keys.values()), consistent=consistent)
         found = {fn: rows[key].gen if key in rows else None for fn, key in keys.items()}
         return self._learn(found, asked)
@@ -300,11 +317,10 @@ class Generations:
         with self._lock:
             for fn, row in found.items():
                 known = self._rows.get(fn, row)
-                if known.token == row.token and known.clears != row.clears:  # one of them is behind
-                    later = max(known, row, key=lambda each: each.clears)
-                    self._rows[fn] = later._replace(asked=max(known.asked, asked), until=max(known.until, until))
-                elif known.asked <= asked:  # else another thread has cleared or read in the meantime
-                    self._rows[fn] = row
+                # Another thread may have cleared or read in the meantime, and counts tell which of the two is behind.
+                newest = row if known.asked <= asked else known
+                latest = max(known, row, key=lambda each: each.clears) if known.token == row.token else newest
+                self._rows[fn] = newest._replace(clears=latest.clears, cleared=latest.cleared)
         self.last = {}  # another one, for `_join` may still be about to write into that
         return found
 

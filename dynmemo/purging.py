@@ -84,11 +84,13 @@ def clear_functions(cache: Cache, fn: str = ALL, own: OfProgram | None = None) -
     That holds in every process. How many that were; None where it is done by one write and nobody counts.
 
     Raises:
-        StoreUnavailableError, InvalidTableError: nothing was forgotten.
+        StoreUnavailableError, InvalidTableError: nothing was forgotten, or all of it was and only the answer was lost.
     """
-    forgotten = cache.generations.forget(cache.store, fn, own)
+    try:
+        forgotten = cache.generations.forget(cache.store, fn, own)
+    finally:  # it may have been forgotten though it raises
+        detach_computations(cache, fn)
     tell(INFO, "%s: cleared", f"{fn}()" if fn else "all functions")
-    detach_computations(cache, fn)
     return forgotten
 
 

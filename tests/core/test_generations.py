@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from dynmemo.generations import Generations
+from dynmemo.errors import StoreUnavailableError
+from dynmemo.generations import Generations, OfProgram
 from dynmemo.stores.sqlite import SqliteStore
 from dynmemo.testing import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from dynmemo.item import Item
+    from dynmemo.item import Expect, Item, Refused, Written
 
 
 class SlowAnswers(SqliteStore):
     """Does something between what a read finds and its answer."""
 
-    meanwhile = staticmethod(lambda: None)
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
 
     def read_many(self, keys: Sequence[str], *, consistent: bool = False) -> dict[str, Item]:
         found = super().read_many(keys, consistent=consistent)
@@ -144,6 +145,60 @@ def test_a_read_that_is_behind_does_not_undo_a_clear_of_this_process(tmp_path: P
         store.past = None
         clock.now = 8.2
         assert generations.known(store, "fn") == generations.confirmed(store, "fn")
+
+
+class LosesAnswers(SlowAnswers, Behind):
+    """Writes, and says that it could not, while `is_lost`."""
+
+    is_lost = False
+
+    def write(self, key: str, item: Item, expect: Expect | None = None) -> Written | Refused:
+        answer = super().write(key, item, expect)
+        if self.is_lost:
+            raise StoreUnavailableError("the answer was lost")
+        return answer
+
+
+OWN = OfProgram("notebook", ("code",))
+
+
+@pytest.mark.parametrize(("fn", "own"), [("fn", None), ("fn", OWN), ("", None)], ids=["function", "own", "everything"])
+def test_after_a_clear_whose_answer_was_lost_this_process_asks_before_it_believes(
+    tmp_path: Path, fn: str, own: OfProgram | None
+) -> None:
+    with closing(LosesAnswers(str(tmp_path / "cache.db"))) as store:
+        generations = Generations(Clock(0.0))
+        before = generations.ensured(store, "fn")
+        store.past = store.read_many(["#gen", "fn#gen"])
+        store.is_lost = True
+        with pytest.raises(StoreUnavailableError):
+            generations.forget(store, fn, own)
+        assert "fn" not in generations.last
+        after = generations.known(store, "fn")
+        assert not after.covers(before, "fn:code:args")
+        assert generations.last["fn"][0] == after == generations.confirmed(store, "fn")
+
+
+@pytest.mark.parametrize("own", [None, OWN], ids=["all", "own"])
+def test_an_answer_that_was_under_way_when_a_clear_seemed_to_fail_is_not_believed(
+    tmp_path: Path, own: OfProgram | None
+) -> None:
+    with closing(LosesAnswers(str(tmp_path / "cache.db"))) as store:
+        clock = Clock(0.0)
+        generations = Generations(clock)
+        before = generations.ensured(store, "fn")
+        clock.now = 60.0
+
+        def clear() -> None:
+            store.meanwhile = lambda: None
+            store.is_lost = True
+            clock.now += 0.1
+            with pytest.raises(StoreUnavailableError):
+                generations.forget(store, "fn", own)
+
+        store.meanwhile = clear
+        generations.known(store, "fn")
+        assert not generations.known(store, "fn").covers(before, "fn:code:args")
 
 
 def test_an_old_entry_is_doubted_once_however_often_it_is_met(store: Counted) -> None:

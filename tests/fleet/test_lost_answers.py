@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from botocore.config import Config
 
-from dynmemo import Cache, dynamo_cached
+from dynmemo import Cache, StoreUnavailableError, dynamo_cached
 from tests.fleet.helpers import Work
 from tests.proxy import LoseAnswer, Stall
 
@@ -68,4 +69,16 @@ def test_a_request_without_any_answer_is_counted_and_costs_nobody_the_result(pro
     assert function() == "result"
     assert function() == "result"
     assert function.cache_info().hits == 1
+    cache.close()
+
+
+def test_after_a_clear_whose_answer_was_lost_nothing_old_is_served_here(proxy: Proxy, dynamodb_table: str) -> None:
+    cache, work = cache_behind(proxy, dynamodb_table, retries={"total_max_attempts": 1}), Work()
+    function = decorated(cache, work)
+    assert [function(), function()] == ["result"] * 2
+    proxy.breaks("PutItem", LoseAnswer(), times=1)
+    with pytest.raises(StoreUnavailableError):
+        function.cache_clear()
+    assert [function(), function()] == ["result"] * 2
+    assert work.runs == 2
     cache.close()
