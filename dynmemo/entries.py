@@ -141,7 +141,7 @@ class Entries:
         """Of every result, where it is known beforehand."""
         self.cache = cache
         self.trouble = trouble
-        self.store = cache.store.metered(trouble.stats)
+        self.store = cache.store.metered(trouble.stats).sparing(self._may_serve)
         self.leases = Leases(self.store, fn, seconds=cache.lease_seconds, tells=cache.origin, clock=cache.clock)
         self.fn = fn
         """The function's key name."""
@@ -341,6 +341,10 @@ class Entries:
         """
         return self._judged({key: row}, kept=kept, reading=reading)[key]
 
+    def _may_serve(self, key: str, row: Item) -> bool:
+        """Whether it is worth fetching the value of a row, which costs up to 1,000 times what the row does."""
+        return (row.ttl_date is None or self._clock() <= row.ttl_date) and self.counts(key, row)
+
     def _judged(
         self, rows: Mapping[str, Item | None], *, kept: bool = False, reading: Reading | None = None
     ) -> dict[str, Looked]:
@@ -411,7 +415,7 @@ class Entries:
     def took(self, key: str, looked: Looked) -> float | None:
         """How many seconds computing a call took last time, to tell people, also under other code.
 
-        Known from what lies there, or from what this process has computed.
+        Known from the value that was read, or from what this process has computed.
         """
         if looked.decoded is not None:
             return looked.decoded.seconds

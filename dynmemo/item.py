@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
 from dynmemo.errors import InvalidTableError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from dynmemo.counters import Meter
 
@@ -164,6 +164,11 @@ class Item(NamedTuple):
     """Key of another lease row, for which the one who holds this lease waits; as of the last renewal."""
     lease_by: str | None = None
     """Who holds the lease, for people, as `dynmemo.origin` writes and reads it."""
+
+    @property
+    def is_entry(self) -> bool:
+        """Whether it is the row of a value, wherever that lies and whether or not it was fetched."""
+        return self.value is not None or self.parts is not None
 
 
 class Expect(NamedTuple):
@@ -381,6 +386,13 @@ class Store(Protocol):
 
     def eventual(self) -> Self:
         """The same store for looks at rows, which may be some moments behind and without what lies outside of them."""
+        return self
+
+    def sparing(self, is_wanted: Callable[[str, Item], bool]) -> Self:
+        """The same store, which reads a value that lies outside of its row only if `is_wanted(key, row)`.
+
+        Where that costs nothing it may read them all.
+        """
         return self
 
     def exists(self) -> bool:

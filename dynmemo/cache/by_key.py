@@ -294,7 +294,7 @@ class ByKey:
     # -- what they share -----------------------------------------------------------------------------
 
     def _is_live(self, row: Item | None) -> bool:
-        if row is None or (row.value is None and row.parts is None) or expiry.is_expired(row, self._cache.clock()):
+        if row is None or not row.is_entry or expiry.is_expired(row, self._cache.clock()):
             return False
         gen = self._gen()
         return gen is None or row.gen == gen or row.gen == self._gen(row)

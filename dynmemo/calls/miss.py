@@ -379,7 +379,7 @@ class Miss:
     def _spot(self) -> Steps[tuple[Spot, Item | None]]:
         """Where to claim, and the row there: beside a value that is kept or computed anew there, else in its place."""
         row, known = self._looked.row, self._entries.known_generation()
-        if row is None or row.value is None or not (known is None or self._entries.counts(self._key, row, known)):
+        if row is None or not row.is_entry or not (known is None or self._entries.counts(self._key, row, known)):
             return Spot.at(self._key), row
         beside = Spot.beside(self._key, row)
         kept: Looked = yield Work(self._reading, self._entries.judge, self._key, row, kept=True)

@@ -100,7 +100,7 @@ def _standing(entries: Entries, call: Known, looked: Looked, history: History) -
     lease_row = looked.row
     counts = lease_row is not None and entries.counts(call.key, lease_row, generation)
     held = Verdict.of(lease_row, now, counts=counts)
-    if held is Verdict.CLAIMABLE and looked.row is not None and looked.row.value is not None:
+    if held is Verdict.CLAIMABLE and looked.row is not None and looked.row.is_entry:
         lease_row = entries.store.read(lease_key(call.key))
         is_of_now = lease_row is not None and entries.counts(call.key, lease_row, generation)
         held = Verdict.of(lease_row, now, counts=is_of_now)
@@ -138,7 +138,7 @@ def _outside(row: Item) -> str:
 
 def _gone(looked: Looked, now: float, *, counts: bool, called_before: bool) -> _Standing:
     row = looked.row
-    if row is None or (row.value is None and row.parts is None):
+    if row is None or not row.is_entry:
         before = "; this process has called it, so it was removed since, or never stored" if called_before else ""
         return _Standing("absent", f"nothing is stored under this key{before}")
     if not counts:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -15,9 +17,13 @@ from dynmemo import Cache, dynamo_cached
 from dynmemo.errors import InvalidOptionError
 from dynmemo.parts import in_one
 from dynmemo.stores import files, filesystem
+from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.files import Copies
+from dynmemo.testing import Clock
+from dynmemo.testing.together import until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dynmemo.item import Parts
@@ -129,6 +135,67 @@ def test_a_hit_reads_the_row_and_the_copy(
     assert after.copies - before.copies == 1
     (copy,) = (clean_environment / "dynmemo" / "copies").iterdir()
     assert (noise.tobytes()[:64] in copy.read_bytes()) == ("encrypt" not in options)
+
+
+def given(lengths: list[int]) -> Callable[[int], bytes]:
+    return lambda _: bytes(lengths.pop())
+
+
+@pytest.mark.parametrize("how", ["one by one", "in a sweep"])
+@pytest.mark.parametrize("end", ["expired", "cleared"])
+def test_a_miss_on_what_is_over_costs_no_more_where_the_value_lay_in_parts(
+    dynamodb_endpoint: str, dynamodb_table: str, end: str, how: str
+) -> None:
+    costs, clock = {}, Clock.present()
+    for length in (1_000, 1_000_000):
+        lengths = [1_000, length]
+        store = DynamoDBStore(dynamodb_table, endpoint_url=dynamodb_endpoint, copies_max_bytes=0)
+        with closing(Cache(store, clock=clock, compression="none")) as cache:
+            function = dynamo_cached(cache=cache, name=f"f{length}", version=1, ttl="1h")(given(lengths))
+            assert len(function(1)) == length
+            if end == "expired":
+                clock.now += 3_601
+                cache.generations.known(cache.store, f"f{length}")
+            else:
+                function.cache_clear()
+            before = function.cache_info()
+            found = [function(1)] if how == "one by one" else function.map([1])
+            assert found == [bytes(1_000)]
+            after = function.cache_info()
+        costs[length] = (after.requests - before.requests, after.read_units - before.read_units)
+    assert costs[1_000] == costs[1_000_000]
+
+
+def test_a_value_in_parts_that_is_over_is_computed_once_also_where_somebody_began_before(
+    dynamodb_endpoint: str, dynamodb_table: str
+) -> None:
+    """The lease lies beside the value then."""
+    store = DynamoDBStore(dynamodb_table, endpoint_url=dynamodb_endpoint, copies_max_bytes=0)
+    values, begun, go = [LARGE[::-1], LARGE], threading.Event(), threading.Event()
+    clock = Clock.present()
+
+    def load() -> bytes:
+        if len(values) == 1:
+            begun.set()
+            go.wait(60)
+        return values.pop()
+
+    with closing(Cache(store, clock=clock)) as one, closing(Cache(store, clock=clock)) as other:
+        ahead, missing = (
+            dynamo_cached(cache=cache, name="load", version=1, ttl="1h", refresh_ahead=0.5)(load)
+            for cache in (one, other)
+        )
+        ahead()
+        clock.now += 3_000
+        assert ahead() == LARGE
+        assert begun.wait(60)
+        clock.now += 700
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(missing)
+            until(lambda: missing.cache_info().requests >= 4)
+            go.set()
+            assert call.result() == LARGE[::-1]
+        assert missing.cache_info().computed == 0
 
 
 def test_a_replaced_value_is_never_served_from_its_old_copy(dynamodb_endpoint: str, dynamodb_table: str) -> None:

@@ -104,8 +104,8 @@ class DynamoDBStore(Store):
         self._pace, self._bulk_pace = connection.QUICK, connection.BULK
         self._overflow = overflow
         self._copies = Copies(copies_max_bytes)
-        self._fetches = True
-        """Whether values that lie outside of their rows are read with these."""
+        self._is_wanted: Callable[[str, Item], bool] = lambda key, row: True
+        """Whether the value of a row is fetched that lies outside of it."""
         self._meters: tuple[Meter, ...] = ()
 
     @property
@@ -231,7 +231,12 @@ class DynamoDBStore(Store):
 
     def eventual(self) -> Self:
         twin = copy.copy(self)
-        twin._consistent = twin._fetches = False
+        twin._consistent, twin._is_wanted = False, lambda key, row: False
+        return twin
+
+    def sparing(self, is_wanted: Callable[[str, Item], bool]) -> Self:
+        twin = copy.copy(self)
+        twin._is_wanted = is_wanted
         return twin
 
     def connect(self) -> None:
@@ -316,8 +321,8 @@ class DynamoDBStore(Store):
         return rows.decode(row, names.ttl)
 
     def _whole(self, key: str, item: Item | None) -> Item | None:
-        """The row with its value, wherever that lies."""
-        if item is None or item.parts is None or not self._fetches:
+        """The row with its value, wherever that lies, if it is wanted."""
+        if item is None or item.parts is None or not self._is_wanted(key, item):
             return item
         fetch = partial(of.whole, self._places, key, item, partial(self._read, key, consistent=True))
         return self._copies.whole(item, fetch, self._meters)

@@ -158,6 +158,8 @@ class SqliteStore(Store):
         self._clock = clock
         self._overflow = overflow
         self._copies = Copies(copies_max_bytes, mapped=memory_map)
+        self._is_wanted: Callable[[str, Item], bool] = lambda key, row: True
+        """Whether the value of a row is fetched that lies outside of it."""
         self._meters: tuple[Meter, ...] = ()
 
     @property
@@ -170,6 +172,11 @@ class SqliteStore(Store):
         twin = copy.copy(self)
         twin._meters = (*self._meters, meter)
         twin._overflow = None if self._overflow is None else self._overflow.metered(meter)
+        return twin
+
+    def sparing(self, is_wanted: Callable[[str, Item], bool]) -> Self:
+        twin = copy.copy(self)
+        twin._is_wanted = is_wanted
         return twin
 
     def partition_key(self, key: str) -> str:
@@ -508,8 +515,8 @@ class SqliteStore(Store):
         return self._run(partial(_fetch, key=PREFIX + key), "read", key)
 
     def _whole(self, key: str, row: Item | None) -> Item | None:
-        """The row with its value, wherever that lies."""
-        if row is None or row.parts is None:
+        """The row with its value, wherever that lies, if it is wanted."""
+        if row is None or row.parts is None or not self._is_wanted(key, row):
             return row
         fetch = partial(of.whole, self._places, key, row, partial(self._reread, key))
         return self._copies.whole(row, fetch, self._meters)
