@@ -252,8 +252,8 @@ class Entries:
         value = self._decode(entry.opened, now=-math.inf).value
         copied = copier(value)
         if copied is not None:
-            load, size = copied
-            entry.opened = replace(entry.opened, load=load)
+            copy, size = copied
+            entry.opened = replace(entry.opened, make=copy, source=value)
             self._near.grow(key, entry, size)
 
     def near_many(self, keys: Sequence[str]) -> dict[str, Looked]:

@@ -197,8 +197,8 @@ def footprint(value: object) -> int | None:
     return size
 
 
-def copier(value: object) -> tuple[Callable[[], object], int] | None:
-    """What makes objects equal to `value` in half of the time in which they are unpickled, and its bytes in memory.
+def copier(value: object) -> tuple[Callable[[Any], object], int] | None:
+    """What copies `value` in half of the time in which its like are unpickled, and its bytes in memory.
 
     There is such a thing for a dict or list of what nobody can change and of such dicts and lists, each of which is in
     there once. From then on `value` belongs to it.
@@ -208,7 +208,7 @@ def copier(value: object) -> tuple[Callable[[], object], int] | None:
         copy = copies.of(value)
     except _NotCopiedError:
         return None
-    return None if copy is None else (partial(copy, value), copies.size)
+    return None if copy is None else (copy, copies.size)
 
 
 class _NotCopiedError(Exception):

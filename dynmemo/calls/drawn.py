@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
@@ -28,8 +28,8 @@ class Call:
     kwargs: Keywords
     place: int
     """Where in the list of results its result goes."""
-    others: list[tuple[int, Row]] = field(default_factory=list)
-    """Places and arguments of the equal calls: what is no part of the key may differ."""
+    others: list[tuple[int, Row]] | None = None
+    """Places and arguments of the equal calls, if there are any: what is no part of the key may differ."""
     looked: Looked | None = None
     """What the last look-up found; None where the store could not be asked."""
     is_counted: bool = False
@@ -47,29 +47,34 @@ class Call:
 def drawn(function: Any, rows: Iterable[Row], first: int) -> tuple[list[Call], int]:
     """The calls of a sweep, equal ones once, and how many rows there are. Each has its key before the next is drawn."""
     memo: Memo = function._self_memo
-    with_owner = function._self_with_owner
+    with_owner, fn, code_now, key_of = function._self_with_owner, memo.fn, memo.identity.current, memo.arguments.key
     calls: dict[str, Call] = {}
     keys: dict[tuple[object, ...], str] = {}  # by the very objects, which the calls keep
-    fn, place = memo.fn, 0
-    for args, kwargs in rows:
+    place = -1
+    for place, (args, kwargs) in enumerate(rows):
         given = with_owner(args)
         try:
-            call = Call(*memo.key_and_reason(given, kwargs, fn), given, kwargs, place)
+            key, not_stored = key_of(fn, code_now(), given, kwargs)
         except Exception as error:
             if type(error) not in (TypeError, UnhashableArgumentError):
                 error.add_note(f"This was item {first + place}.")
                 raise
             raise type(error)(f"item {first + place}: {error}") from None
-        known = calls.setdefault(call.key, call)
-        if known is not call:
+        known = calls.get(key)
+        if known is None:
+            calls[key] = Call(key, not_stored, given, kwargs, place)
+        else:
+            known.others = known.others or []
             known.others.append((place, (given, kwargs)))
-        if keys.setdefault((*map(id, given), *kwargs, *map(id, kwargs.values())), call.key) != call.key:
+        objects: tuple[object, ...] = tuple(map(id, given))
+        if kwargs:
+            objects += (*kwargs, *map(id, kwargs.values()))
+        if keys.setdefault(objects, key) != key:
             raise InvalidOptionError(
                 f"item {first + place} has the very objects of an item before, and they, or what the function reads, "
                 "were changed in between. Items are drawn before they are computed: let each have objects of its own"
             )
-        place += 1
-    return list(calls.values()), place
+    return list(calls.values()), place + 1
 
 
 def single(items: Iterable[Any]) -> Iterator[Row]:

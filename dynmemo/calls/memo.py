@@ -130,6 +130,14 @@ class Memo:
     def hit(self, entries: Entries, looked: Looked, key: str, not_stored: str) -> Steps[Outcome | None] | None:
         """Count a hit and tell of it. Returns the story that refreshes it, if that is due."""
         self.stats.hit(looked.decoded.seconds, near=looked.is_near)  # type: ignore[union-attr]  # a hit has it
+        return self.counted(entries, looked, key, not_stored) if self.minds_hits() else None
+
+    def minds_hits(self) -> bool:
+        """Whether there is more to a hit than counting it."""
+        return self._refreshed_part is not None or tells(DEBUG)
+
+    def counted(self, entries: Entries, looked: Looked, key: str, not_stored: str) -> Steps[Outcome | None] | None:
+        """`hit` of one that was counted, where somebody `minds_hits`."""
         if tells(DEBUG):
             self.tell_why(key, looked)
         part = self._refreshed_part
@@ -379,12 +387,9 @@ class Memo:
         """The key of a call, as `Cache.get` takes it."""
         return self.key_and_reason(args, kwargs)[0]
 
-    def key_and_reason(self, args: Arguments, kwargs: Keywords, fn: str | None = None) -> tuple[str, str]:
-        """The key of a call, and why its result must not be stored; empty where it may be.
-
-        `fn` is the function's name in keys, for who asks for many.
-        """
-        return self.arguments.key(fn or self.fn, self.identity.current(), args, kwargs)
+    def key_and_reason(self, args: Arguments, kwargs: Keywords) -> tuple[str, str]:
+        """The key of a call, and why its result must not be stored; empty where it may be."""
+        return self.arguments.key(self.fn, self.identity.current(), args, kwargs)
 
     @property
     def fn(self) -> str:

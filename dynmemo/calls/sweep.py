@@ -217,7 +217,12 @@ class Sweep:
                 found |= yield Work(entries.ask, entries.cache.breaker, entries.look_up_many, missing)
             except OutOfOrder:
                 self._is_told = True
-        misses, size = [], 0
+        return self._settle_hits(entries, calls, found)
+
+    def _settle_hits(self, entries: Entries, calls: Sequence[Call], found: dict[str, Looked]) -> list[Call]:
+        """Settle the calls that are hits; all others."""
+        hits, waited, misses = list[Call](), list[Call](), list[Call]()
+        minds_hits, near, saved, size = self.memo.minds_hits(), 0, 0.0, 0
         for call in calls:
             looked = found.pop(call.key, None)
             if looked is None or looked.decoded is None:
@@ -229,14 +234,19 @@ class Sweep:
             size += 0 if content is None else len(content)
             if call.is_counted:
                 self._stats.add("waited", decoded.seconds)
-                self.settle(call, decoded, "elsewhere", content)
-                continue
-            story = self.memo.hit(entries, looked, call.key, call.not_stored)
-            if story is not None:
-                self._due.append((story, call.args, call.kwargs))
-            self.settle(call, decoded, "found", content)
-        hits = len(calls) - len(misses)
-        self.size = next((n for n in SIZES if n * size <= BYTES_AT_ONCE * hits), SIZES[-1])
+                waited.append(call)
+            else:
+                near += looked.is_near
+                saved += decoded.seconds
+                hits.append(call)
+                if minds_hits and (story := self.memo.counted(entries, looked, call.key, call.not_stored)) is not None:
+                    self._due.append((story, call.args, call.kwargs))
+            self._put(call, decoded, content)
+        self._stats.hit(saved, near=near, calls=len(hits))
+        self._are_settled(hits, "found")
+        self._are_settled(waited, "elsewhere")
+        settled = len(calls) - len(misses)
+        self.size = next((n for n in SIZES if n * size <= BYTES_AT_ONCE * settled), SIZES[-1])
         return misses
 
     def may_ask(self) -> bool:
@@ -328,52 +338,55 @@ class Sweep:
         if not self._returns_errors:
             self._error = self._error or failed
         if self.keeps:
-            for place in (call.place, *(place for place, _ in call.others)):
+            for place in (call.place, *(place for place, _ in call.others or ())):
                 self.results[place] = failed.error
-        self._is_settled(call, "failed", "failed")
+        self._are_settled([call], "failed", "failed")
 
-    def settle(self, call: Call, result: Computed | Decoded, kind: str, content: bytes | Content | None = None) -> None:
+    def settle(self, call: Call, result: Computed | Decoded, kind: str) -> None:
+        """Put a result into its places, and count it."""
+        self._put(call, result)
+        self._are_settled([call], kind)
+
+    def _put(self, call: Call, result: Computed | Decoded, content: bytes | Content | None = None) -> None:
         """Put a result into its places, into each an object of its own, as calls one after the other give it."""
         if self.keeps:
             self.results[call.place] = result.value
-        if call.others:
-            self._settle_others(call, result, content)
-        self._is_settled(call, kind)
-
-    def _settle_others(self, call: Call, result: Computed | Decoded, content: bytes | Content | None) -> None:
+        others = call.others
+        if not others:
+            return
         if self.keeps:
             try:
-                values = self._copies(call, result, content)
+                values = self._copies(len(others), call, result, content)
             except (CannotSerialize, ValueTooLargeError, UnreadableValueError):
-                self._compute_others(call)
+                # It cannot be copied, so the equal calls go on one by one.
+                self.free.extend(Call(call.key, call.not_stored, *row, place) for place, row in others)
+                self._left += len(others)
+                call.others = None
                 return
-            for (place, _), value in zip(call.others, values, strict=True):
+            for (place, _), value in zip(others, values, strict=True):
                 self.results[place] = value
-        copies = len(call.others)
-        self._stats.hit(copies * result.seconds, calls=copies)
+        self._stats.hit(len(others) * result.seconds, calls=len(others))
 
-    def _copies(self, call: Call, result: Computed | Decoded, content: bytes | Content | None) -> list[Any]:
-        """An object that is equal to a result for each of the equal calls."""
+    def _copies(
+        self, count: int, call: Call, result: Computed | Decoded, content: bytes | Content | None
+    ) -> list[object]:
+        """So many objects that are equal to a result."""
         entries = self._entries
         if entries is None:
             raise CannotSerialize
         if content is None:
             content = settled(entries.content(call.key, Computed(result.value, result.computed_at, result.seconds)))
-        return [entries.decode(call.key, content).value for _ in call.others]
+        return [entries.decode(call.key, content).value for _ in range(count)]
 
-    def _compute_others(self, call: Call) -> None:
-        """Go on with the equal calls one by one: the result of this one cannot be copied."""
-        self.free.extend(Call(call.key, call.not_stored, *row, place) for place, row in call.others)
-        self._left += len(call.others)
-        call.others = []
-
-    def _is_settled(self, call: Call, kind: str, of_others: str = "found") -> None:
-        self._left -= 1
+    def _are_settled(self, calls: Sequence[Call], kind: str, of_others: str = "found") -> None:
+        if not calls:
+            return
+        self._left -= len(calls)
         self._watch = None
-        self.tally.add(kind, 1)
-        if call.others:
-            self.tally.add(of_others, len(call.others))
-        call.looked = call.elsewhere = None
+        self.tally.add(kind, len(calls))
+        self.tally.add(of_others, sum(len(call.others) for call in calls if call.others))
+        for call in calls:
+            call.looked = call.elsewhere = None
 
     # -- what others compute ------------------------------------------------------------------------
 

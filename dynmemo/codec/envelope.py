@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
@@ -141,16 +141,16 @@ def read_header(data: Bytes) -> Header:
         raise UnreadableValueError(
             f"the envelope has format version {version}, which this release cannot read", cause="format"
         )
-    size = _FIXED_SIZE + named
-    try:
-        name = str(data[_FIXED_SIZE:size], "ascii")
-    except UnicodeDecodeError:
-        name = ""
-    if flags & HAS_ORIGIN:
-        size += _LENGTH_SIZE + int.from_bytes(data[size : size + _LENGTH_SIZE], "little")
+    size = end = _FIXED_SIZE + named
+    if flags & HAS_ORIGIN and end + _LENGTH_SIZE <= total:
+        size += _LENGTH_SIZE + data[end] + 256 * data[end + 1]
     are_times = 0 <= computed_at <= LATEST_TIME and 0 <= seconds < math.inf  # else nobody could tell them
-    if not name or total < size + TRAILER_SIZE or not are_times:
+    if not named or size + TRAILER_SIZE > total or not are_times:
         raise UnreadableValueError("the envelope's header is damaged", cause="format")
+    try:
+        name = str(data[_FIXED_SIZE:end], "ascii")
+    except UnicodeDecodeError:
+        raise UnreadableValueError("the envelope's header is damaged", cause="format") from None
     known = deadline if flags & HAS_DEADLINE else None
     return Header(flags, (major, minor), key_id, computed_at, seconds, known, length, name, size)
 
@@ -217,9 +217,11 @@ class Seal:
 class Opened:
     """A verified envelope, ready to be decoded."""
 
-    load: Callable[[], object]
+    make: Callable[[Any], object]
     """Makes the value, a new object each time (once only, where the envelope lies in memory that is the value's own);
     may raise anything."""
+    source: object
+    """What it makes it of. A function that knows it would be one object more for the garbage collector to look at."""
     computed_at: float
     seconds: float
     deadline: int | None
@@ -365,8 +367,8 @@ class Codec:
             if header.flags & ENCRYPTED:
                 view, start = _decrypted(header, view, seal, key)
                 beside, is_own = len(view), False
-            load = self._loader(header, view, start, is_own)
-            return Opened(load, header.computed_at, header.seconds, header.deadline, beside)
+            make, source = self._maker(header, view, start, is_own)
+            return Opened(make, source, header.computed_at, header.seconds, header.deadline, beside)
         except UnreadableValueError:
             raise
         except BaseException as error:
@@ -417,7 +419,7 @@ class Codec:
         if deadline is not None and now > deadline:
             raise UnreadableValueError("the value's deadline has passed", cause="expired")
         try:
-            return Decoded(opened.load(), opened.computed_at, opened.seconds)
+            return Decoded(opened.make(opened.source), opened.computed_at, opened.seconds)
         except UnreadableValueError:
             raise
         except BaseException as error:
@@ -457,8 +459,8 @@ class Codec:
         what = "encrypted and encrypt= is off" if header.encrypted else "not encrypted and encrypt= is on"
         return UnreadableValueError(f"the stored value is {what}", cause="encryption")
 
-    def _loader(self, header: Header, data: Bytes, start: int, is_own: bool) -> Callable[[], object]:
-        """What makes the value of the payload from `start` of `data` on; what can be done once is done here.
+    def _maker(self, header: Header, data: Bytes, start: int, is_own: bool) -> tuple[Callable[[Any], object], object]:
+        """What makes the value of the payload from `start` of `data` on, and of what; what can be done once is done.
 
         Args:
             is_own: the memory of `data` is this reader's alone, so that a value may live in it.
@@ -478,16 +480,16 @@ class Codec:
                 raise UnreadableValueError("only pickled values have buffers", cause="format")
             read = partial(_reader, header, data, start)
             if flags & ZSTD:
-                return lambda: serializers.loader_with_buffers(read(), self._own, code=code)()
-            return serializers.loader_with_buffers(read(), self._own, code=code, copies=not is_own)
+                return (lambda read: serializers.loader_with_buffers(read(), self._own, code=code)()), read
+            return operator.call, serializers.loader_with_buffers(read(), self._own, code=code, copies=not is_own)
         decode = (
             partial(serializers.load_pickle, own=self._own, code=True) if code and is_pickle else self._format.decode
         )
         if flags & ZSTD:
-            return lambda: decode(compression.decompress(data, start, length))
+            return (lambda data: decode(compression.decompress(data, start, length))), data
         if len(data) - start != length:
             raise UnreadableValueError("the payload is not as long as announced", cause="format")
-        return partial(decode, data[start:])
+        return decode, data[start:]
 
 
 def _check_length(header: Header) -> None:

@@ -43,7 +43,8 @@ _ADVICE = "Say what counts of it with key=, or with a method __dynmemo_digest__ 
 
 _SCALARS = frozenset({type(None), bool, int, float, str})
 """Exact types of arguments that nothing can change, so that a call with the same ones need not digest them again."""
-_MOST_SPELLED = 1_000
+_MOST_SPELLED = 10_000
+"""Calls whose arguments are remembered with their key, some 400 bytes each: a sweep may be done again and again."""
 _LONGEST_SPELLED = 200
 """Bytes of arguments that are remembered with their key."""
 

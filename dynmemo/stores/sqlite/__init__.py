@@ -86,7 +86,7 @@ _READ_HIT = (
     f"coalesce({', '.join(schema.ATTRIBUTES[_PARTS + 1 :])}) IS NOT NULL THEN 1 END FROM entries WHERE key = ?"
 )
 _READ_PARTS = "SELECT parts FROM entries WHERE key = ?"
-_READ_MANY = f"SELECT key, {_COLUMNS} FROM entries WHERE key IN (%s)"  # noqa: S608
+_READ_MANY = f"SELECT {_COLUMNS}, key FROM entries WHERE key IN (%s)"  # noqa: S608
 _PUT = (
     f"INSERT INTO entries ({', '.join(_STORED)}) VALUES ({', '.join('?' * len(_STORED))}) "  # noqa: S608
     f"ON CONFLICT (key) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _ASSIGNED)}"
@@ -235,7 +235,7 @@ class SqliteStore(Store):
             for start in range(0, len(keys), BATCH):
                 batch = [PREFIX + key for key in keys[start : start + BATCH]]
                 for row in cursor.execute(_READ_MANY % ", ".join("?" * len(batch)), batch):
-                    found[row[0][len(PREFIX) :]] = _item(row[1:])
+                    found[row[-1][len(PREFIX) :]] = _item(row[:-1])
             return found
 
         found = self._run(act, "read_many")
@@ -632,7 +632,7 @@ def _meets(row: Item | None, expect: Expect) -> bool:
 
 
 def _item(row: Sequence[Any]) -> Item:
-    item = Item(*row)
+    item = Item._make(row)
     return item if item.parts is None else item._replace(parts=_parts(row[_PARTS]))
 
 
