@@ -129,7 +129,7 @@ class Stats(Meter):
         self._counts[counter] += calls
         self._saved += saved
 
-    def hit(self, saved: float, *, near: int = 0, calls: int = 1) -> None:
+    def hit(self, saved: float, near: int = 0, calls: int = 1) -> None:
         """Count hits: computing took `saved` seconds in all. `near` says for how many of them no row was read."""
         self._hits += calls
         self._near_hits += near

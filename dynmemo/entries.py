@@ -219,14 +219,17 @@ class Entries:
         entry = self._near_entries.get(key)
         if entry is None:
             return None
-        known = known or self._known()
-        if known is None:
-            return None
-        row, (generation, now, moment) = entry.row, known
+        if known is None:  # as `_known`, without the call
+            last, moment = self._generations.last.get(self.fn), self._generations.clock()
+            if last is None or moment >= last[1]:
+                return None
+            generation, now = last[0], self._clock()
+        else:
+            generation, now, moment = known
         if now >= entry.until or moment >= entry.fresh_until or entry.codec is not self._codec:
             return None
         if entry.generation is not generation:  # the one for which it was found to count
-            if not generation.covers(row.gen, key, self._program):
+            if not generation.covers(entry.row.gen, key, self._program):
                 return None
             entry.generation = generation
         if entry.version is not None:
@@ -239,7 +242,7 @@ class Entries:
             self._near_entries.move_to_end(key)
             if entry.found is not None:
                 return entry.found  # type: ignore[no-any-return]
-            looked = Looked(row, self._decode(entry.opened, now=now), True)
+            looked = Looked(entry.row, self._decode(entry.opened, now=now), True)
             entry.uses += 1
             if entry.uses == COPIED_FROM:
                 self._copy_near(key, entry)
@@ -267,8 +270,7 @@ class Entries:
 
     def _known(self) -> _Known | None:
         """The generation, as far as it is known without a read, and the time by both clocks."""
-        moment = self._generations.clock()
-        last = self._generations.last.get(self.fn)
+        last, moment = self._generations.last.get(self.fn), self._generations.clock()
         return None if last is None or moment >= last[1] else (last[0], self._clock(), moment)
 
     def look_up(self, key: str) -> Looked:

@@ -88,7 +88,10 @@ class Memo:
         """One call of a plain function: a hit, a story that computes the result, or a hit and one that refreshes it."""
         if DISABLE in environment and is_disabled():
             return None, self._uncached()
-        entries = self._entries_if_any()
+        try:
+            entries: Entries | None = self.entries()
+        except InvalidOptionError:  # `_look_up` tells of it
+            entries = None
         fn = self.fn if entries is None else entries.fn
         key, not_stored = self.arguments.key(fn, self.identity.current(), args, kwargs)
         return self._look_up(entries, key, not_stored, args, kwargs)
@@ -97,7 +100,10 @@ class Memo:
         """One call of an async function."""
         if DISABLE in environment and is_disabled():
             return await self.play_async(self._uncached(), args, kwargs)
-        entries = self._entries_if_any()
+        try:
+            entries: Entries | None = self.entries()
+        except InvalidOptionError:  # `_look_up` tells of it
+            entries = None
         fn = self.fn if entries is None else entries.fn
         key, not_stored = self.arguments.key(fn, self.identity.current(), args, kwargs)
         found: Any = None if entries is None else self._look_up_near(entries, key, not_stored)
@@ -129,8 +135,10 @@ class Memo:
 
     def hit(self, entries: Entries, looked: Looked, key: str, not_stored: str) -> Steps[Outcome | None] | None:
         """Count a hit and tell of it. Returns the story that refreshes it, if that is due."""
-        self.stats.hit(looked.decoded.seconds, near=looked.is_near)  # type: ignore[union-attr]  # a hit has it
-        return self.counted(entries, looked, key, not_stored) if self.minds_hits() else None
+        self.stats.hit(looked.decoded.seconds, looked.is_near)  # type: ignore[union-attr]  # a hit has it
+        if self._refreshed_part is None and not tells(DEBUG):  # as `minds_hits`, without the call
+            return None
+        return self.counted(entries, looked, key, not_stored)
 
     def minds_hits(self) -> bool:
         """Whether there is more to a hit than counting it."""
@@ -423,12 +431,6 @@ class Memo:
         return Codec(
             self.options.serializer, secrets=cache.secrets, encrypt=cache.encrypt, compress=cache.compress, own=own
         )
-
-    def _entries_if_any(self) -> Entries | None:
-        try:
-            return self.entries()
-        except InvalidOptionError:  # `entries_in_force` tells of it
-            return None
 
     def entries_in_force(self) -> Entries:
         """`entries`, for a call: it raises `OutOfOrder` where the environment names no cache that can be made."""

@@ -56,6 +56,20 @@ def test_equal_calls_are_computed_once_and_each_gets_an_object_of_its_own(worker
     assert function.cache_info().computed == 1
 
 
+def test_all_hits_are_counted_with_what_they_save(worker: Callable[..., Worker]) -> None:
+    function = worker().decorate(double)
+    told: list[Progress] = []
+    function.warm(range(5))
+    for items, hits in (([0, 1, 2], 3), ([3, 3, 4, 4, 4], 8), (range(5), 13)):
+        before = function.cache_info().seconds_saved
+        assert function.map(items, progress=told.append) == [double(x) for x in items]
+        assert (told[-1].found, told[-1].left) == (len(items), 0)
+        info = function.cache_info()
+        assert (info.hits, info.misses, info.waited) == (hits, 5, 0)
+        entries = [function.entry(x) for x in items]
+        assert info.seconds_saved - before == pytest.approx(sum(entry.seconds for entry in entries))
+
+
 def test_no_items_rows_and_generators(worker: Callable[..., Worker]) -> None:
     function = worker().decorate(double)
     assert function.map([]) == []

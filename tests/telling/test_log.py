@@ -72,6 +72,20 @@ def test_a_miss_and_a_hit_are_told_with_their_reason(cache: Cache, log: pytest.L
     assert not any(SECRET in line for line in (*told, hit, *lines(log)))
 
 
+def test_each_hit_of_a_sweep_is_told(cache: Cache, log: pytest.LogCaptureFixture) -> None:
+    @dynamo_cached(cache=cache, name="few")
+    def few(x: int) -> int:
+        return x
+
+    few.warm(range(3))
+    log.clear()
+    for _ in range(2):
+        assert few.map([0, 1, 2, 2]) == [0, 1, 2, 2]
+        told = lines(log)
+        assert len(told) == 3
+        assert all(line.startswith("few(): hit") for line in told)
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 def test_each_near_hit_is_told(url: str, is_async: bool, log: pytest.LogCaptureFixture) -> None:
     cache = dynmemo.Cache.from_url(url if url.startswith("sqlite") else f"{url}&near=30s")

@@ -235,7 +235,8 @@ class SqliteStore(Store):
             for start in range(0, len(keys), BATCH):
                 batch = [PREFIX + key for key in keys[start : start + BATCH]]
                 for row in cursor.execute(_READ_MANY % ", ".join("?" * len(batch)), batch):
-                    found[row[-1][len(PREFIX) :]] = _item(row[:-1])
+                    item = row[:-1]
+                    found[row[-1][len(PREFIX) :]] = Item._make(item) if item[_PARTS] is None else _item(item)
             return found
 
         found = self._run(act, "read_many")
@@ -632,7 +633,7 @@ def _meets(row: Item | None, expect: Expect) -> bool:
 
 
 def _item(row: Sequence[Any]) -> Item:
-    item = Item._make(row)
+    item = Item(*row)
     return item if item.parts is None else item._replace(parts=_parts(row[_PARTS]))
 
 
