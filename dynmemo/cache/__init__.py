@@ -365,9 +365,14 @@ class Cache(ByKey):
         return self._recipe is not None and "client" not in self._recipe[1]
 
     def __reduce__(self) -> tuple[object, ...]:
-        if self._recipe is None or not self.can_travel:
+        if self._recipe is None:
             raise InvalidOptionError(
-                "a Cache made from a live client or store cannot be sent to another process; "
+                "a Cache made from a store, as Cache(store), cannot be sent to another process; put it, and the "
+                "functions that use it, into a module that the other process imports, which then makes its own"
+            )
+        if not self.can_travel:
+            raise InvalidOptionError(
+                "a Cache made from a live client cannot be sent to another process; "
                 "give Cache.dynamodb(..., client_factory=...) or a URL instead"
             )
         return (_shared, self._recipe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import multiprocessing
 import pickle
 import time
@@ -137,6 +138,27 @@ def test_a_function_with_a_cache_from_a_live_client_says_what_to_do() -> None:
     local = dynamo_cached(cache=cache)(lambda: 1)
     with pytest.raises(InvalidOptionError, match="client_factory="):
         cloudpickle.dumps(local)
+
+
+def test_a_function_with_a_cache_from_a_store_goes_by_its_module_and_else_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_store.py").write_text(
+        "from dynmemo import Cache, dynamo_cached\n"
+        "from dynmemo.stores.sqlite import SqliteStore\n"
+        f"cache = Cache(SqliteStore({str(tmp_path / 'cache.db')!r}))\n"
+        "one = dynamo_cached(cache=cache)(lambda: 1)\n"
+        "@dynamo_cached(cache=cache)\n"
+        "def two(): return 2\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own_store = importlib.import_module("own_store")
+    for pickler in (pickle, cloudpickle):
+        assert pickle.loads(pickler.dumps(own_store.two)) is own_store.two
+        with pytest.raises(InvalidOptionError, match="into a module that the other process imports"):
+            pickler.dumps(own_store.one)
+    own_store.cache.close()
 
 
 def test_what_is_not_there_and_cannot_be_sent_says_so() -> None:
