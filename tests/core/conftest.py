@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.config import Config
 
 from dynmemo.stores.dynamodb import DynamoDBStore
 from dynmemo.stores.sqlite import SqliteStore
@@ -30,6 +31,7 @@ def store(kind: str, request: pytest.FixtureRequest, tmp_path: Path, clock: Cloc
             endpoint_url=request.getfixturevalue("dynamodb_endpoint"),
             partition_key_name="id",
             ttl_attribute_name="expires",  # not the table's own: its engine would delete what lies in the clock's past
+            config=Config(connect_timeout=60, read_timeout=60),  # a busy machine takes longer than ours allow
         )
     with closing(made):
         yield made

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.config import Config
 
 import dynmemo
 from dynmemo import Cache, CacheEntry, InvalidOptionError, StoreUnavailableError, dynamo_cached
@@ -236,12 +237,17 @@ def test_of_many_values_a_wrong_one_is_refused_before_any_is_stored(cache: Cache
     assert cache.get("a") is None
 
 
+def cache_behind(proxy: Proxy, table: str) -> Cache:
+    """That asks once, however long a busy machine takes to answer."""
+    config = Config(connect_timeout=60, read_timeout=60)
+    names = {"partition_key_name": "id", "ttl_attribute_name": "expires"}
+    return Cache.dynamodb(table, endpoint_url=proxy.endpoint, config=config, **names)  # type: ignore[arg-type]
+
+
 def test_many_keys_take_few_requests_and_go_singly_where_batches_are_not_allowed(
     dynamodb_table: str, proxy: Proxy
 ) -> None:
-    cache = Cache.dynamodb(
-        dynamodb_table, endpoint_url=proxy.endpoint, partition_key_name="id", ttl_attribute_name="expires"
-    )
+    cache = cache_behind(proxy, dynamodb_table)
     values = {f"k{n}": b"x" for n in range(101)}
     cache.set_many(values)
     assert cache.get_many(values) == values
@@ -258,9 +264,7 @@ def test_many_keys_take_few_requests_and_go_singly_where_batches_are_not_allowed
 
 
 def test_new_dates_are_one_request_that_carries_no_value(dynamodb_table: str, proxy: Proxy) -> None:
-    cache = Cache.dynamodb(
-        dynamodb_table, endpoint_url=proxy.endpoint, partition_key_name="id", ttl_attribute_name="expires"
-    )
+    cache = cache_behind(proxy, dynamodb_table)
     cache.set("a", bytes(100_000), ttl=60)
     assert cache.touch("a", ttl="1h")
     assert not cache.touch("b", ttl="1h")
