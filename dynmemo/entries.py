@@ -13,7 +13,7 @@ from dynmemo import expiry, views
 from dynmemo._process import chance
 from dynmemo.codec import header_told, origin_told
 from dynmemo.errors import InvalidTableError, StoreUnavailableError, UnreadableValueError
-from dynmemo.item import LATEST_TIME
+from dynmemo.item import LATEST_TIME, Item
 from dynmemo.keys import lease_key
 from dynmemo.leases import Leases, flights
 from dynmemo.near import COPIED_FROM, NearEntry, copier, footprint, usable_until
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dynmemo.expiry import Lifetime
     from dynmemo.failures import Breaker, Trouble
     from dynmemo.generations import Generation
-    from dynmemo.item import Content, Item
+    from dynmemo.item import Content
     from dynmemo.leases import Spot
     from dynmemo.near import Reading
     from dynmemo.origin import Origin, Reach
@@ -160,6 +160,10 @@ class Entries:
         self._breaker, self._stats = cache.breaker, trouble.stats
         self._version = self.store.version
         self._refresh_after = REFRESH_AFTER if cache.refresh_after is None else cache.refresh_after
+        self.reading = partial(self.ask, cache.breaker)
+        """`ask` for what reads."""
+        self.writing = partial(self.ask, cache.write_breaker)
+        """`ask` for what writes."""
 
     def ask(
         self,
@@ -484,21 +488,22 @@ class Entries:
         """The generation, its missing rows written."""
         return self._generations.ensured(self.store, self.fn)
 
-    def row(self, lifetime: Lifetime, stamp: str) -> Item | None:
-        """The row, without its value, of a result that is stored now; None if its time has run out.
+    def row(self, key: str, computed: Computed, lifetime: Lifetime, stamp: str) -> Item | None:
+        """The row of a result that is stored now; None if its time has run out. Raises as `content`.
 
         The time for which errors keep it is part of its dates.
         """
-        row = lifetime.row(self._clock())
-        if row is None:
+        dates = lifetime.row(self._clock())
+        if dates is None:
             return None
-        row, stale_for = row._replace(fn=self.fn, gen=stamp), self._stale_for
-        if stale_for is None or row.ttl_date is None:
-            return row
-        later = None if row.ttl_deadline is None else min(row.ttl_deadline + stale_for, LATEST_TIME)
-        return row._replace(
-            ttl_date=min(row.ttl_date + stale_for, LATEST_TIME), ttl_deadline=later, stale_for=stale_for
-        )
+        date, deadline, stale_for = dates.ttl_date, dates.ttl_deadline, self._stale_for
+        if date is None or stale_for is None:
+            stale_for = None
+        else:
+            date = min(date + stale_for, LATEST_TIME)
+            deadline = None if deadline is None else min(deadline + stale_for, LATEST_TIME)
+        content = self.content(key, computed, deadline)
+        return Item(content, date, deadline, dates.ttl_window, None, self.fn, stamp, stale_for=stale_for)
 
     def content(self, key: str, computed: Computed, deadline: int | None = None) -> bytes | Content:
         """A result as it is stored.

@@ -184,7 +184,10 @@ class Expect(NamedTuple):
     @classmethod
     def seen(cls, item: Item | None) -> Expect:
         """The expectation that the row is still the one that was read."""
-        return cls() if item is None else cls(item.etag, item.lease_beat)
+        return _NO_ETAG if item is None else cls(item.etag, item.lease_beat)
+
+
+_NO_ETAG = Expect()
 
 
 class Written(NamedTuple):

@@ -121,7 +121,7 @@ class Memo:
         """`call` with its key."""
         try:
             entries = found or self.entries_in_force()
-            looked: Looked = entries.near(key) or entries.ask(entries.cache.breaker, entries.look_up, key)
+            looked: Looked = entries.near(key) or entries.reading(entries.look_up, key)
         except Throttled as throttled:
             return None, self._look_up_again(entries, throttled, key, not_stored, args, kwargs)
         except OutOfOrder:
@@ -227,12 +227,14 @@ class Memo:
 
     def _remember(self, key: str, args: Arguments, kwargs: Keywords) -> None:
         _, code, arguments = key.rsplit(":", 2)
-        with contextlib.suppress(Exception):  # it serves explain() only, and objects may do anything when looked at
+        try:
             call = Call(code, arguments, self.arguments.each(args, kwargs, is_small))
             is_fixed = self.arguments.are_fixed(args, kwargs)
             self._history.saw_call(call, is_fixed=is_fixed)
             if not is_fixed:
                 self.arguments.missed(args, kwargs, call.each, self._has_hit)
+        except Exception:  # noqa: BLE001, S110 - it serves explain() only, and objects may do anything when looked at
+            pass
 
     # -- its steps --------------------------------------------------------------------------------
 
@@ -242,13 +244,15 @@ class Memo:
 
     def outcome_of(self, story: Steps[Outcome | None], args: Arguments, kwargs: Keywords) -> Outcome | None:
         """Play the story of a plain function; what came of it."""
-        with contextlib.closing(story):
+        try:
             outcome = self.go_on(story)
             while isinstance(outcome, Compute):
                 with Computation(self, args, kwargs) as computation:
                     computation.value = self.function(*args, **kwargs)
                 outcome = self.go_on(story, computation.outcome)
             return outcome  # type: ignore[no-any-return]
+        finally:
+            story.close()
 
     def go_on(self, story: Steps[Outcome | None], answer: Any = None) -> Any:
         """Do the steps of a plain function's story up to its outcome, or until the function is to run: `Compute`.

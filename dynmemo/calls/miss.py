@@ -171,8 +171,7 @@ class Miss:
         patience: float | None = None,
     ) -> None:
         self._entries = entries
-        self._reading = Work(entries.ask, entries.cache.breaker)
-        self._writing = Work(entries.ask, entries.cache.write_breaker)
+        self._reading, self._writing = entries.reading, entries.writing
         self._key = key
         self._looked = looked
         self._options = options
@@ -378,8 +377,11 @@ class Miss:
 
     def _spot(self) -> Steps[tuple[Spot, Item | None]]:
         """Where to claim, and the row there: beside a value that is kept or computed anew there, else in its place."""
-        row, known = self._looked.row, self._entries.known_generation()
-        if row is None or not row.is_entry or not (known is None or self._entries.counts(self._key, row, known)):
+        row = self._looked.row
+        if row is None or not row.is_entry:
+            return Spot.at(self._key), row
+        known = self._entries.known_generation()
+        if known is not None and not self._entries.counts(self._key, row, known):
             return Spot.at(self._key), row
         beside = Spot.beside(self._key, row)
         kept: Looked = yield Work(self._reading, self._entries.judge, self._key, row, kept=True)
@@ -518,14 +520,11 @@ class Miss:
         except Exception as error:  # noqa: BLE001 - the result is there, and worth more than a word on storing it
             kind = type(error).__name__
             return Form(cause=f"raised {kind}", reason=f"cache_if= or ttl= raised {kind} for it")
-        row = None if lifetime is None else entries.row(lifetime, stamp)
-        if row is None:
-            return Form(cause="ttl", reason="its ttl has run out")
         try:
-            content = entries.content(self._key, computed, row.ttl_deadline)
+            row = None if lifetime is None else entries.row(self._key, computed, lifetime, stamp)
         except (CannotSerialize, ValueTooLargeError) as error:
             return Form(cause=type(error).__name__, reason=str(error))
-        return Form(content, row._replace(value=content))
+        return Form(cause="ttl", reason="its ttl has run out") if row is None else Form(row.value, row)
 
     def _store(self, row: Item, lease: Lease | None, over: Expect | None) -> Steps[bool]:
         """Write the row of a result; False if it was forgotten or taken over while it was computed."""

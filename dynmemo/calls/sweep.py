@@ -214,7 +214,7 @@ class Sweep:
         missing = [call.key for call in calls if call.key not in found]
         if missing and self.may_ask():
             try:
-                found |= yield Work(entries.ask, entries.cache.breaker, entries.look_up_many, missing)
+                found |= yield Work(entries.reading, entries.look_up_many, missing)
             except OutOfOrder:
                 self._is_told = True
         return self._settle_hits(entries, calls, found)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import types
-from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, SupportsIndex, TypeVar, cast, overload
 
@@ -132,13 +131,15 @@ class _Sync(_Plain[P, R], SyncMany[P, R]):
                 if story is not None:
                     memo.begin([(story, given, kwargs)])
                 return hit.value  # type: ignore[union-attr, return-value]  # one of them is there
-            with closing(story):
+            try:
                 outcome = memo.go_on(story)
                 while isinstance(outcome, Compute):
                     with Computation(memo, given, kwargs) as computation:
                         computation.value = memo.function(*given, **kwargs)
                     outcome = memo.go_on(story, computation.outcome)
                 return value_of(outcome)  # type: ignore[no-any-return]
+            finally:
+                story.close()
         except BaseException as error:
             shorten(error)
             raise

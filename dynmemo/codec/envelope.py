@@ -304,7 +304,8 @@ class Codec:
         try:
             chunks, flags = self._format.encode(value)
             python, length = _THIS_PYTHON if flags & BY_VALUE else NO_PYTHON, sum(map(len, chunks))
-            about = Header(flags, python, NO_KEY_ID, computed_at, seconds, deadline, length, self._format.name)
+            mode, key_id = flags | self._mode, self._seals[0].key_id
+            about = Header(mode, python, key_id, computed_at, seconds, deadline, length, self._format.name)
             return self._sealed(about, chunks, origin, key)
         except MemoryError:
             raise CannotSerialize("there is not enough memory to serialize the result") from None
@@ -324,12 +325,12 @@ class Codec:
             reader.finish()
             header = header._replace(flags=header.flags & ~ZSTD, length=sum(map(len, chunks)))
         origin = front[size_of(header.serializer, b"") + _LENGTH_SIZE :]
-        return self._sealed(header._replace(flags=header.flags & ~(_MODE | ALIGNED | HAS_ORIGIN)), chunks, origin, key)
+        flags = header.flags & ~(_MODE | ALIGNED | HAS_ORIGIN) | self._mode
+        return self._sealed(header._replace(flags=flags, key_id=self._seals[0].key_id), chunks, origin, key)
 
     def _sealed(self, about: Header, chunks: list[Bytes], origin: bytes, key: str) -> bytes | Pieces:
         """The envelope of a payload, which is compressed if that pays, or as `about` says is so already."""
-        place, seal, length = key.encode(), self._seals[0], about.length
-        flags = about.flags | self._mode
+        place, seal, flags, length = key.encode(), self._seals[0], about.flags, about.length
         if self._compress and not flags & ZSTD and compression.SMALLEST <= length <= MAX_LENGTH:
             smaller = compression.compress(chunks, length)
             if smaller is not None:
@@ -337,7 +338,7 @@ class Codec:
         if flags & BUFFERS and not flags & ZSTD and not flags & ENCRYPTED:
             chunks, flags = _aligned(chunks, size_of(about.serializer, origin)), flags | ALIGNED
             about = about._replace(length=sum(map(len, chunks)))
-        header = write_header(about._replace(flags=flags, key_id=seal.key_id), origin)
+        header = write_header(about if flags == about.flags else about._replace(flags=flags), origin)
         if flags & ENCRYPTED:
             chunks = _encrypt(seal.encryption_key, _about(place, header), chunks)
         body = [header, *chunks]

@@ -85,16 +85,16 @@ class Watching:
         for snapshot in self._snapshots[:1]:
             if not snapshot.watch.unchanged() and (changed := snapshot.watch.changed()):
                 self._reason = f"`{changed[0][1]}` was changed after its key was taken"
-        mine = (Running(self._function, one) for one in self._snapshots)
+        mine = [Running(self._function, one) for one in self._snapshots]
         self._mark = running.set((*running.get(), *mine))
 
     def end(self) -> str:
         """The computation is over: why its result must not be stored, empty if it may."""
         if self._mark is not None:
             running.reset(self._mark)
-        reasons = [self._look_at(snapshot) for snapshot in self._snapshots]
+        reasons = [self._reason, *map(self._look_at, self._snapshots)]
         self._look_at_arguments()  # which knows by now what the code changes itself
-        return self._reason or next(filter(None, reasons), "")
+        return next(filter(None, reasons), "")
 
     def _look_at(self, snapshot: Snapshot) -> str:
         if snapshot.not_stored or snapshot.watch.unchanged():
@@ -159,6 +159,7 @@ class CodeIdentity:
         self._has_hit = has_hit
         self._met: dict[int, Tracker] = {}
         self._changes: dict[Key, int] = {}
+        self._reached: tuple[Snapshot, Reach] | None = None
         if pinned is not None and versions:
             pinned = f"{pinned}~{blake3.blake3(chr(10).join(versions).encode()).hexdigest(8)}"
         self._pinned = pinned
@@ -260,8 +261,10 @@ class CodeIdentity:
         mine = self._tracker.known
         if self._pinned is not None or mine is None:  # nothing was looked up
             return Watching(self._number, (), look_at_arguments)
-        met = [tracker.known for tracker in list(self._met.values())]
-        known = [mine, *(one for one in met if one is not None and one.watch.unchanged())]
+        known = [mine]
+        for met in [tracker.known for tracker in list(self._met.values())] if self._met else ():
+            if met is not None and met.watch.unchanged():
+                known.append(met)
         return Watching(self._number, known, look_at_arguments)
 
     # -- what it is made of -------------------------------------------------------------------------
@@ -277,7 +280,10 @@ class CodeIdentity:
         """Where the code lies that `current` stood for last, and what packages it reaches."""
         known = self._tracker.known
         if self._pinned is None and known is not None:
-            return Reach(known.fingerprint, known.files, (*known.third_party, *self._versions))
+            if self._reached is None or self._reached[0] is not known:
+                packages = (*known.third_party, *self._versions)
+                self._reached = known, Reach(known.fingerprint, known.files, packages)
+            return self._reached[1]
         code = getattr(seen_through(self._tracker.thing), "__code__", None)
         return Reach(self._pinned or "", () if code is None else (code.co_filename,), tuple(self._versions))
 

@@ -127,11 +127,14 @@ class Flight(Generic[T]):
             return self._ending(may_wait)
 
     def _end(self, outcome: T | None) -> None:
+        if self.is_over:
+            return
         try:
             self._open.pop()
         except IndexError:
-            if self.is_over or outcome is not None:
-                return  # else the one who ended it was interrupted here
+            if outcome is not None:
+                return
+            # Else the one who ended it was interrupted here.
         else:
             self.outcome = outcome
         self.detach()

@@ -134,6 +134,7 @@ class Leases:
             hold.drop()
             raise
         if isinstance(answer, Refused):
+            hold.end(lost=True)
             return answer
         hold.etag = answer.etag
         return Lease(self, spot, stamp, hold)
@@ -425,7 +426,9 @@ class Renewer:
         while True:
             was_idle, is_idle = is_idle, not self._new
             while self._new:
-                schedule.add(self._new.popleft())
+                hold = self._new.popleft()
+                if hold.is_ours:
+                    schedule.add(hold)
             pause = schedule.act()
             if pause is None and was_idle and is_idle and self._may_end():
                 return

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -40,16 +39,18 @@ _MOST_SETTLED = 1_000
 _settled: dict[str, None] = {}
 """The last names of this process whose rows are no longer there. Who has just read such a row does not take it over."""
 
-_holders: weakref.WeakValueDictionary[str, Holder] = weakref.WeakValueDictionary()
+_holders: dict[str, Holder] = {}
+"""Who holds what, from the claim on until the name is settled."""
 
 # By process id, so that a forked child has names of its own even where the hook below does not run.
 _this_process: dict[int, _Process] = {}
 
 at_fork(after_in_child=_this_process.clear)
+at_fork(after_in_child=_holders.clear)
 
 
 def owner_name(holder: Holder | None = None) -> str:
-    """A new name for a claim of this process, under which `holder` computes. The name does not keep `holder` alive."""
+    """A new name for a claim of this process, under which `holder` computes. It is known until it is settled."""
     name = f"{_here().prefix}{new_token()[:8]}"
     if holder is not None:
         _holders[name] = holder
@@ -59,6 +60,7 @@ def owner_name(holder: Holder | None = None) -> str:
 def settle(owner: str) -> None:
     """There is no row with the name `owner` any more, or its time has run out."""
     _settled[owner] = None
+    _holders.pop(owner, None)
     if len(_settled) > _MOST_SETTLED:
         with suppress(RuntimeError, StopIteration, KeyError):  # another thread does the same
             del _settled[next(iter(_settled))]

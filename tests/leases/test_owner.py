@@ -10,17 +10,21 @@ import signal
 import socket
 import subprocess
 import sys
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dynmemo import Cache, dynamo_cached
+from dynmemo.leases import owner
 from dynmemo.leases.owner import is_gone, owner_name, settle
 from dynmemo.testing.together import until
 from tests.pythons import printed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 TELL = "import sys; from dynmemo.leases.owner import owner_name; print(owner_name(), flush=True); sys.stdin.read()"
 
@@ -67,14 +71,27 @@ def test_a_name_under_which_this_process_computes_is_not_gone() -> None:
 
 
 def test_a_name_of_this_process_under_which_nothing_is_computed_is_gone() -> None:
-    holder, others = Holder(), Holder()
-    name, other = owner_name(holder), owner_name(others)
+    holder = Holder()
+    name = owner_name(holder)
     holder.is_alive = False
     assert is_gone(name)
-    del others
-    gc.collect()
-    assert is_gone(other)
     assert is_gone(owner_name())
+
+
+def test_a_name_that_is_settled_keeps_nothing_alive() -> None:
+    holder = Holder()
+    name, watched = owner_name(holder), weakref.ref(holder)
+    settle(name)
+    del holder
+    gc.collect()
+    assert watched() is None
+
+
+def test_nothing_is_kept_of_leases_that_have_ended(tmp_path: Path) -> None:
+    before = len(owner._holders)
+    function = dynamo_cached(cache=Cache.sqlite(tmp_path / "cache.db"))(lambda x: x)
+    assert [function(x) for x in range(20)] == list(range(20))
+    assert len(owner._holders) == before
 
 
 def test_who_has_just_read_a_row_that_was_ended_since_does_not_take_it_over() -> None:
@@ -137,6 +154,8 @@ def test_what_is_no_name_of_ours_is_not_gone(owner: str | None) -> None:
 def test_a_forked_child_has_names_of_its_own() -> None:
     code = """
 import os
+from dynmemo import Cache, dynamo_cached
+from dynmemo.leases import owner
 from dynmemo.leases.owner import is_gone, owner_name
 print(owner_name(), flush=True)
 if os.fork() == 0:
@@ -166,6 +185,8 @@ def namespace(request: pytest.FixtureRequest) -> list[str]:
 def test_in_another_process_namespace_nobody_of_outside_is_known(namespace: list[str]) -> None:
     code = """
 import sys
+from dynmemo import Cache, dynamo_cached
+from dynmemo.leases import owner
 from dynmemo.leases.owner import is_gone, owner_name
 name = owner_name()
 process, _, _ = name.rpartition("/")  # of another interpreter in it
@@ -185,6 +206,8 @@ print(name, is_gone(sys.argv[1]), is_gone(process + "/0123456789abcdef"))
 def test_processes_of_a_namespace_know_each_other_only_if_their_proc_shows_them(namespace: list[str]) -> None:
     code = f"""
 import subprocess, sys
+from dynmemo import Cache, dynamo_cached
+from dynmemo.leases import owner
 from dynmemo.leases.owner import is_gone
 child = subprocess.run([sys.executable, "-c", {TELL!r}], input="", capture_output=True, text=True)
 print(is_gone(child.stdout.strip()))

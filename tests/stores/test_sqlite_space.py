@@ -131,6 +131,15 @@ def test_generations_stay_and_live_leases_too(path: Path, store: SqliteStore, cl
     assert "dead" not in keys_of(path)
 
 
+def test_dead_leases_go_wherever_they_lie_when_nothing_else_is_left(path: Path, clock: Clock) -> None:
+    with closing(SqliteStore(path, max_bytes=1_000_000, clock=clock)) as store:
+        for n in range(200):
+            put(store, f"f{n}#gen", Item(gen="g", fn=f"f{n}"))
+        for n in range(2_000):
+            put(store, f"dead{n}", Item(fn="f", lease_owner="me" * 300, ttl_date=int(clock.now) - 1))
+    assert len(keys_of(path)) < 1_400
+
+
 def test_a_lease_that_became_a_value_may_go(path: Path, store: SqliteStore) -> None:
     put(store, "k", Item(lease_owner="me", lease_beat=0))
     put(store, "k", Item(value=VALUE))

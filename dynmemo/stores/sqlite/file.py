@@ -82,6 +82,7 @@ class SqliteFile:
 
     def __init__(self, path: Path, busy_timeout: float) -> None:
         self.path = path
+        self._name = str(path)
         self.busy_timeout = busy_timeout
         self.identity: Identity | None = None
         """The file that the path names, as this very object; cursors with another one are to another file."""
@@ -114,7 +115,7 @@ class SqliteFile:
         identity = None
         self.look_at = time.monotonic() + LOOK_SECONDS
         try:
-            status = os.stat(self.path)  # noqa: PTH116  the pathlib way takes longer
+            status = os.stat(self._name)  # noqa: PTH116  the pathlib way takes longer
             identity, self.size = (status.st_dev, status.st_ino), status.st_size
         except (FileNotFoundError, NotADirectoryError):
             pass

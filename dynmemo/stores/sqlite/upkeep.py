@@ -29,8 +29,13 @@ COMPACT_BYTES = 32_000_000
 ROW_BYTES = 300
 """What a row takes beside its key and value, about."""
 
-_EXPIRED = "SELECT id, size FROM entries WHERE ttl_date < ? ORDER BY ttl_date LIMIT ?"
+_EXPIRED = "SELECT id, size FROM entries WHERE ttl_date < ? AND lease_owner IS NULL ORDER BY ttl_date LIMIT ?"
 _OLDEST = f"SELECT id, size FROM entries WHERE {BY_AGE} ORDER BY stored_at LIMIT ?"  # noqa: S608
+# There is no index of leases. Those of killed processes end up among the first rows, since others of that time go.
+_DEAD = (
+    "SELECT id, size FROM (SELECT id, size, lease_owner, ttl_date FROM entries ORDER BY id LIMIT ?) "
+    "WHERE lease_owner IS NOT NULL AND ttl_date < ?"
+)
 _DELETE = "DELETE FROM entries WHERE id = ?"
 # A lease stays, so that who does not know of the clearing yet waits instead of computing, as it does on DynamoDB.
 # The plus keeps `stored_at` from being looked up in an index.
@@ -53,7 +58,9 @@ def make_room(cursor: Cursor, max_bytes: int, added: int, now: float, rows: int)
         if goal > 0:
             goal -= _delete(cursor, _EXPIRED, (now, at_most), goal)
         if goal > 0:
-            _delete(cursor, _OLDEST, (at_most,), goal)
+            goal -= _delete(cursor, _DEAD, (at_most, now), goal)
+        if goal > 0 and not _delete(cursor, _OLDEST, (at_most,), goal):
+            _delete(cursor, _DEAD, (-1, now), goal)  # nothing else is left, so look at all of them
         cursor.execute("COMMIT")
         # The next writes fill free pages. Only a file that was allowed to be longer once is made shorter.
         if length > max_bytes + max_bytes // 8:
