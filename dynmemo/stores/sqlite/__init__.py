@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -76,7 +76,6 @@ _VALUE, _ETAG, _PARTS = map(schema.ATTRIBUTES.index, ("value", "etag", "parts"))
 
 _STORED = (*schema.ATTRIBUTES, "stored_at", "size", "key")
 _ASSIGNED = _STORED[:-1]
-_SAME_ETAG = "key = ? AND etag IS ? AND (? IS NULL OR lease_beat IS ?)"
 
 _READ = f"SELECT {_COLUMNS} FROM entries WHERE key = ?"  # noqa: S608  all of the text is ours, here and below
 # Each column fetched takes 0.1 us even if it is NULL, so a hit fetches none of those that only leases and the
@@ -87,12 +86,10 @@ _READ_HIT = (
 )
 _READ_PARTS = "SELECT parts FROM entries WHERE key = ?"
 _READ_MANY = f"SELECT {_COLUMNS}, key FROM entries WHERE key IN (%s)"  # noqa: S608
-_PUT = (
-    f"INSERT INTO entries ({', '.join(_STORED)}) VALUES ({', '.join('?' * len(_STORED))}) "  # noqa: S608
+_UPSERT = (
+    "INSERT INTO entries (%s) VALUES (%s) "
     f"ON CONFLICT (key) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _ASSIGNED)}"
 )
-_PUT_OVER_NO_ETAG = f"{_PUT} WHERE etag IS NULL"
-_PUT_OVER_ETAG = f"UPDATE entries SET {', '.join(f'{name} = ?' for name in _ASSIGNED)} WHERE {_SAME_ETAG}"  # noqa: S608
 _RENEW = (
     "UPDATE entries SET lease_beat = coalesce(lease_beat, 0) + 1, ttl_date = ?, lease_waits = ? "
     "WHERE key = ? AND etag = ?"
@@ -261,14 +258,15 @@ class SqliteStore(Store):
     def _put(self, key: str, item: Item, size: int, expect: Expect | None) -> Written | Refused:
         before = None if self._overflow is None else self._outside(key)
         etag = new_token()
-        values = self._values(key, item, size, etag)
+        row = self._values(key, item, size, etag)
+        nulls, values = tuple([value is None for value in row]), [value for value in row if value is not None]
         if expect is None:
-            statement = _PUT
+            statement = _upsert(nulls)
         elif expect.etag is None and expect.beat is None:
-            statement = _PUT_OVER_NO_ETAG
+            statement = _upsert(nulls, " WHERE etag IS NULL")
         else:
-            statement = _PUT_OVER_ETAG
-            values += (expect.etag, expect.beat, expect.beat)
+            statement = _update(nulls, has_beat=expect.beat is not None)
+            values += (expect.etag,) if expect.beat is None else expect
 
         def act(cursor: sqlite3.Cursor) -> Written | Refused:
             while not cursor.execute(statement, values).rowcount:
@@ -362,7 +360,7 @@ class SqliteStore(Store):
 
         def act(cursor: sqlite3.Cursor) -> None:
             cursor.execute("BEGIN IMMEDIATE")
-            cursor.executemany(_PUT, small)
+            cursor.executemany(_upsert((False,) * len(_STORED)), small)
             cursor.execute("COMMIT")
             self._make_room(cursor, added, rows=len(small))
 
@@ -615,6 +613,24 @@ def _range(prefix: str) -> tuple[str, str]:
 def _next(key: str) -> str:
     """The first key that may come after another one."""
     return f"{key}\0"
+
+
+# Binding a NULL takes 0.4 us, and most columns of a row are NULL. So these leave them out.
+
+
+@lru_cache(maxsize=100)
+def _upsert(nulls: tuple[bool, ...], condition: str = "") -> str:
+    """What puts a row, in which the columns are NULL of which `nulls` says so, over any that meets the condition."""
+    given = [name for name, is_null in zip(_STORED, nulls, strict=True) if not is_null]
+    return _UPSERT % (", ".join(given), ", ".join("?" * len(given))) + condition
+
+
+@lru_cache(maxsize=100)
+def _update(nulls: tuple[bool, ...], *, has_beat: bool) -> str:
+    """What puts such a row over one with a certain etag, and a certain beat if it `has_beat`."""
+    assigned = [f"{name} = {'NULL' if is_null else '?'}" for name, is_null in zip(_ASSIGNED, nulls, strict=False)]
+    beat = " AND lease_beat IS ?" if has_beat else ""
+    return f"UPDATE entries SET {', '.join(assigned)} WHERE key = ? AND etag IS ?{beat}"  # noqa: S608
 
 
 def _fetch(cursor: sqlite3.Cursor, key: str) -> Item | None:
