@@ -14,6 +14,7 @@ import argparse
 import itertools
 import os
 import platform
+import random
 import resource
 import shutil
 import statistics
@@ -94,11 +95,17 @@ class Line:
 
 
 def take_turns(calls: dict[str, Call], seconds: float, in_a_row: int) -> dict[str, float]:
-    """Median seconds a call; the candidates take turns, `in_a_row` calls each, until the time is over."""
+    """Median seconds a call; the candidates take turns, `in_a_row` calls each, until the time is over.
+
+    The order is another one in each round: who comes after a call that fills the processor's caches takes longer.
+    """
     samples: dict[str, list[float]] = {name: [] for name in calls}
+    names = list(calls)
     end = time.monotonic() + seconds
-    while time.monotonic() < end or len(next(iter(samples.values()))) < 3:
-        for name, call in calls.items():
+    while time.monotonic() < end or len(samples[names[0]]) < 3:
+        random.shuffle(names)
+        for name in names:
+            call = calls[name]
             start = time.perf_counter()
             for _ in range(in_a_row):
                 call()

@@ -261,10 +261,8 @@ class CodeIdentity:
         mine = self._tracker.known
         if self._pinned is not None or mine is None:  # nothing was looked up
             return Watching(self._number, (), look_at_arguments)
-        known = [mine]
-        for met in [tracker.known for tracker in list(self._met.values())] if self._met else ():
-            if met is not None and met.watch.unchanged():
-                known.append(met)
+        met = [tracker.known for tracker in list(self._met.values())]
+        known = [mine, *[one for one in met if one is not None and one.watch.unchanged()]]
         return Watching(self._number, known, look_at_arguments)
 
     # -- what it is made of -------------------------------------------------------------------------

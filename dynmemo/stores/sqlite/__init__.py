@@ -87,7 +87,7 @@ _READ_HIT = (
 _READ_PARTS = "SELECT parts FROM entries WHERE key = ?"
 _READ_MANY = f"SELECT {_COLUMNS}, key FROM entries WHERE key IN (%s)"  # noqa: S608
 _UPSERT = (
-    "INSERT INTO entries (%s) VALUES (%s) "
+    "INSERT INTO entries (%s) VALUES (%s) "  # noqa: S608
     f"ON CONFLICT (key) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _ASSIGNED)}"
 )
 _RENEW = (
