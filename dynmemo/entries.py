@@ -324,7 +324,9 @@ class Entries:
 
         A look that may be behind is good enough to see that the lease still stands: to claim it is conditional. What it
         shows instead may be older than that lease, such as a value that was forgotten before, and is read as ever; so
-        the look brings no parts of it.
+        the look brings no parts of it. Nothing in such a row could tell that it is newer: etags are random, and its
+        dates are by clocks that differ. Where looks are as good as reads, as in SQLite, a second one costs next to
+        nothing, once a wait.
         """
         lease_row = self._look(spot.key)
         if lease_row is not None and lease_row.lease_owner is not None:
