@@ -143,14 +143,14 @@ def _url() -> str | None:
     return os.environ.get(URL_VARIABLE) if _URL in environment else None
 
 
-def default_cache() -> Cache:
-    """The cache in force for functions that name none.
+def default_cache(given: Cache | None = None) -> Cache:
+    """The cache in force for functions that name none, or the one `given`.
 
     Raises:
         InvalidOptionError: ``DYNMEMO_URL`` is not a cache URL, which the message says.
     """
     global _looked_up
-    if (chosen := instead or configured) is not None:
+    if (chosen := instead or given or configured) is not None:
         return chosen
     url, secret = _url(), os.environ.get(SECRET_VARIABLE) if _SECRET in environment else None
     known = _looked_up  # one read: another thread may replace it
@@ -172,9 +172,9 @@ def present_cache(given: Cache | str | None = None) -> Cache:
     return default_cache()
 
 
-def configured_cache() -> Cache | None:
-    """The default cache if somebody has said which; None where it is the user's own file, or the URL is wrong."""
-    if (chosen := instead or configured) is not None or not _url():
+def configured_cache(given: Cache | None = None) -> Cache | None:
+    """`default_cache` if somebody has said which; None where it is the user's own file, or the URL is wrong."""
+    if (chosen := instead or given or configured) is not None or not _url():
         return chosen or _adopted
     try:
         return default_cache()
@@ -182,10 +182,10 @@ def configured_cache() -> Cache | None:
         return None
 
 
-def known_cache() -> Cache | None:
-    """The default cache; None where it is the user's own file and nobody has used it yet, or the URL is wrong."""
+def known_cache(given: Cache | None = None) -> Cache | None:
+    """`default_cache`; None where it is the user's own file and nobody has used it yet, or the URL is wrong."""
     looked = _looked_up
-    return configured_cache() or (looked[2] if looked is not None and looked[0] == _url() else None)
+    return configured_cache(given) or (looked[2] if looked is not None and looked[0] == _url() else None)
 
 
 def adopt(cache: Cache | None) -> None:

@@ -16,7 +16,7 @@ from dynmemo._process import run_as
 from dynmemo.calls.miss import Compute, Failed, Miss, Sleep, Wait, Work, compute
 from dynmemo.codec import Codec, Own
 from dynmemo.counters import Stats
-from dynmemo.defaults import DISABLE, default_cache, environment, is_disabled
+from dynmemo.defaults import DISABLE, configured_cache, default_cache, environment, is_disabled, known_cache
 from dynmemo.entries import Computed, Entries, Looked, Throttled, insist, is_first
 from dynmemo.errors import InvalidOptionError, UnhashableArgumentError
 from dynmemo.explain import Call, Known, explain, history, in_short, is_small
@@ -392,7 +392,7 @@ class Memo:
 
     def place(self) -> str:
         """Where the results lie; asking makes no default cache."""
-        cache = defaults.instead or self.cache or defaults.known_cache()
+        cache = known_cache(self.cache)
         return "the default cache, not used yet" if cache is None else cache.store.location
 
     def key(self, args: Arguments, kwargs: Keywords) -> str:
@@ -406,11 +406,12 @@ class Memo:
     @property
     def fn(self) -> str:
         """The function's name in keys, in the cache that is in force now; asking makes no default cache."""
-        cache = defaults.instead or self.cache or defaults.configured_cache()
+        cache = configured_cache(self.cache)
         return key_name(self.name, "" if cache is None else cache.namespace)
 
     def entries(self) -> Entries:
         """The entries of this function in the cache that is in force now."""
+        # As `default_cache(self.cache)`, without the call: every hit comes here.
         cache = defaults.instead or self.cache or defaults.configured or default_cache()
         known = self._entries
         if known is None or known.cache is not cache:

@@ -22,7 +22,6 @@ from contextvars import ContextVar
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from dynmemo import defaults
 from dynmemo._process import MAIN_MODULES, new_lock
 from dynmemo.cache import Cache
 from dynmemo.calls.memo import Memo
@@ -148,7 +147,7 @@ def _sent(memo: Memo) -> Options:
     if not storing.get():
         cache = memo.cache
         with suppress(InvalidOptionError):  # calls here compute, for there is no place; there may be one there
-            cache = defaults.instead or cache or default_cache()
+            cache = default_cache(cache)
         return replace(memo.options, name=memo.name, cache=cache)
     if isinstance(memo.options.cache, Cache) and memo.options.cache.environment_secret() != "":
         raise InvalidOptionError(f"{memo.name}() has a cache with a secret, which is not stored with a result")
