@@ -220,7 +220,7 @@ class ByKey:
     def refresh(self, key: str) -> None:
         """Start the sliding window anew; without entry or window nothing happens."""
         where = self._row_key(key)
-        row = self._cache.store.read(where)
+        row = self._cache.store.sparing(lambda where, row: False).read(where)
         if row is not None and self._is_live(row):
             self._cache.slide(self._cache.store, where, row, 0.0)
 

@@ -8,12 +8,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from dynmemo import Cache, dynamo_cached
+from dynmemo.counters import Meter
 from dynmemo.errors import InvalidOptionError
 from dynmemo.parts import in_one
 from dynmemo.stores import files, filesystem
@@ -196,6 +198,21 @@ def test_a_value_in_parts_that_is_over_is_computed_once_also_where_somebody_bega
             go.set()
             assert call.result() == LARGE[::-1]
         assert missing.cache_info().computed == 0
+
+
+def test_refreshing_a_value_in_parts_reads_its_row_alone(dynamodb_endpoint: str, dynamodb_table: str) -> None:
+    store = DynamoDBStore(dynamodb_table, endpoint_url=dynamodb_endpoint, copies_max_bytes=0)
+    clock, meter = Clock.present(), Meter()
+    with closing(Cache(store, clock=clock)) as cache:
+        cache.set("k", LARGE, sliding="1h")
+        clock.now += 60
+        before = cache.peek("k")
+        cache.metered(meter).refresh("k")
+        after = cache.peek("k")
+    assert before is not None
+    assert after is not None
+    assert after.expires_at == (before.expires_at or datetime.max) + timedelta(seconds=60)
+    assert (meter.requests, meter.read_units, meter.write_units) == (2, 1.0, 1.0)
 
 
 def test_a_replaced_value_is_never_served_from_its_old_copy(dynamodb_endpoint: str, dynamodb_table: str) -> None:
