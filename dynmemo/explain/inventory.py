@@ -206,7 +206,8 @@ def _entry(found: Found, generation: Generation, now: float) -> ListedEntry:
     state = _state(found.row, now, counts=generation.covers(found.row.gen, found.key))
     stored, expires = (views.utc_or_none(seconds) for seconds in (found.stored_at, expiry.expires_at(found.row)))
     origin = read_origin(origin_told(found.front))
-    return ListedEntry(found.key, state, found.size, stored, expires, header and header.seconds, origin)
+    seconds = None if header is None else header.seconds
+    return ListedEntry(found.key, state, found.size, stored, expires, seconds, origin)
 
 
 def _state(row: Item, now: float, *, counts: bool) -> str:

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dynmemo import UnreadableValueError
 from dynmemo.codec import Codec, Decoded
-from dynmemo.codec.envelope import ZSTD, read_header
+from dynmemo.codec.envelope import SLICED_BELOW, ZSTD, read_header
 from tests.codec.helpers import COMPUTED_AT, DEADLINE, KEY, NOW, SECONDS, SECRET, cause, read, round_trip, write
 
 PROTECTIONS: dict[str, dict[str, Any]] = {
@@ -182,3 +183,22 @@ def test_what_is_too_large_to_be_decompressed_with_certainty_is_not_compressed(m
     flags = [read_header(write(codec, bytes(length))).flags & ZSTD for length in (3000, 3001)]
     assert flags == [ZSTD, 0]
     assert round_trip(codec, bytes(3001)) == bytes(3001)
+
+
+@pytest.mark.parametrize("protection", PROTECTIONS.values(), ids=PROTECTIONS)
+@pytest.mark.parametrize("serializer", ["pickle", "bytes"])
+def test_envelopes_are_read_and_damage_is_seen_on_both_sides_of_the_size_from_which_they_are_not_copied(
+    serializer: str, protection: dict[str, Any]
+) -> None:
+    codec = Codec(serializer, compress=False, **protection)
+    beside = len(write(codec, b"x" * 3_000)) - 3_000
+    for length in range(SLICED_BELOW - beside - 2, SLICED_BELOW - beside + 3):
+        value = bytes(n % 251 for n in range(length))
+        data = write(codec, value)
+        opened = codec.open(data, key=KEY)
+        assert [codec.decode(opened, now=NOW).value for _ in range(2)] == [value, value]
+        assert (opened.beside > 0) == (len(data) < SLICED_BELOW or "encrypt" in protection)
+        for at in (len(data) // 2, len(data) - 1):
+            damaged = bytes([*data[:at], data[at] ^ 1, *data[at + 1 :]])
+            with pytest.raises(UnreadableValueError):
+                codec.open(damaged, key=KEY)
