@@ -31,10 +31,11 @@ ROW_BYTES = 300
 
 _EXPIRED = "SELECT id, size FROM entries WHERE ttl_date < ? AND lease_owner IS NULL ORDER BY ttl_date LIMIT ?"
 _OLDEST = f"SELECT id, size FROM entries WHERE {BY_AGE} ORDER BY stored_at LIMIT ?"  # noqa: S608
-# There is no index of leases. Those of killed processes end up among the first rows, since others of that time go.
+# There is no index of leases. Each bite looks at some rows in a row, somewhere, for those that killed processes left.
 _DEAD = (
-    "SELECT id, size FROM (SELECT id, size, lease_owner, ttl_date FROM entries ORDER BY id LIMIT ?) "
-    "WHERE lease_owner IS NOT NULL AND ttl_date < ?"
+    "SELECT id, size FROM (SELECT id, size, lease_owner, ttl_date FROM entries WHERE id >= "
+    "(SELECT abs(random() % max(1, id + 2 - :at_most)) FROM entries ORDER BY id DESC LIMIT 1) "
+    "ORDER BY id LIMIT :at_most) WHERE lease_owner IS NOT NULL AND ttl_date < :now"
 )
 _DELETE = "DELETE FROM entries WHERE id = ?"
 # A lease stays, so that who does not know of the clearing yet waits instead of computing, as it does on DynamoDB.
@@ -58,9 +59,9 @@ def make_room(cursor: Cursor, max_bytes: int, added: int, now: float, rows: int)
         if goal > 0:
             goal -= _delete(cursor, _EXPIRED, (now, at_most), goal)
         if goal > 0:
-            goal -= _delete(cursor, _DEAD, (at_most, now), goal)
-        if goal > 0 and not _delete(cursor, _OLDEST, (at_most,), goal):
-            _delete(cursor, _DEAD, (-1, now), goal)  # nothing else is left, so look at all of them
+            goal -= _delete(cursor, _DEAD, {"at_most": at_most, "now": now}, goal)
+        if goal > 0:
+            _delete(cursor, _OLDEST, (at_most,), goal)
         cursor.execute("COMMIT")
         # The next writes fill free pages. Only a file that was allowed to be longer once is made shorter.
         if length > max_bytes + max_bytes // 8:
@@ -149,7 +150,7 @@ def _sizes(cursor: Cursor) -> tuple[int, int]:
     return page_size * pragma(cursor.connection, "page_count"), page_size * pragma(cursor.connection, "freelist_count")
 
 
-def _delete(cursor: Cursor, query: str, values: tuple[object, ...], goal: int) -> int:
+def _delete(cursor: Cursor, query: str, values: tuple[object, ...] | dict[str, object], goal: int) -> int:
     """Delete the first rows that `query` finds, until they hold `goal` bytes; how many bytes."""
     found = _first(cursor.execute(query, values).fetchall(), goal)
     cursor.executemany(_DELETE, [(row,) for row, _ in found])
