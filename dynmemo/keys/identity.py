@@ -278,10 +278,11 @@ class CodeIdentity:
         """Where the code lies that `current` stood for last, and what packages it reaches."""
         known = self._tracker.known
         if self._pinned is None and known is not None:
-            if self._reached is None or self._reached[0] is not known:
+            reached = self._reached  # one read: another thread may replace it
+            if reached is None or reached[0] is not known:
                 packages = (*known.third_party, *self._versions)
-                self._reached = known, Reach(known.fingerprint, known.files, packages)
-            return self._reached[1]
+                reached = self._reached = known, Reach(known.fingerprint, known.files, packages)
+            return reached[1]
         code = getattr(seen_through(self._tracker.thing), "__code__", None)
         return Reach(self._pinned or "", () if code is None else (code.co_filename,), tuple(self._versions))
 
