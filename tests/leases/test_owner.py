@@ -154,8 +154,6 @@ def test_what_is_no_name_of_ours_is_not_gone(owner: str | None) -> None:
 def test_a_forked_child_has_names_of_its_own() -> None:
     code = """
 import os
-from dynmemo import Cache, dynamo_cached
-from dynmemo.leases import owner
 from dynmemo.leases.owner import is_gone, owner_name
 print(owner_name(), flush=True)
 if os.fork() == 0:
@@ -185,8 +183,6 @@ def namespace(request: pytest.FixtureRequest) -> list[str]:
 def test_in_another_process_namespace_nobody_of_outside_is_known(namespace: list[str]) -> None:
     code = """
 import sys
-from dynmemo import Cache, dynamo_cached
-from dynmemo.leases import owner
 from dynmemo.leases.owner import is_gone, owner_name
 name = owner_name()
 process, _, _ = name.rpartition("/")  # of another interpreter in it
@@ -206,8 +202,6 @@ print(name, is_gone(sys.argv[1]), is_gone(process + "/0123456789abcdef"))
 def test_processes_of_a_namespace_know_each_other_only_if_their_proc_shows_them(namespace: list[str]) -> None:
     code = f"""
 import subprocess, sys
-from dynmemo import Cache, dynamo_cached
-from dynmemo.leases import owner
 from dynmemo.leases.owner import is_gone
 child = subprocess.run([sys.executable, "-c", {TELL!r}], input="", capture_output=True, text=True)
 print(is_gone(child.stdout.strip()))
