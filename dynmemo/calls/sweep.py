@@ -382,7 +382,6 @@ class Sweep:
         if not calls:
             return
         self._left -= len(calls)
-        self._watch = None
         self.tally.add(kind, len(calls))
         self.tally.add(of_others, sum(len(call.others) for call in calls if call.others))
         for call in calls:
@@ -393,6 +392,7 @@ class Sweep:
     def pause(self) -> float | None:
         """How long to wait before the next look at what others compute; None while there is something else to do."""
         if self.free or not self.away:
+            self._watch = None
             return None
         now = time.monotonic()
         for call in self.away:

@@ -1,4 +1,4 @@
-"""A hundred workers on one key, by a virtual clock and a model of DynamoDB: see `benchmarks/scale.py`."""
+"""A hundred workers on one key or sweep, by a virtual clock and a model of DynamoDB: see `benchmarks/scale.py`."""
 
 from __future__ import annotations
 
@@ -37,3 +37,12 @@ def test_a_leader_that_dies_just_after_a_renewal_is_replaced_by_one_within_its_l
     found = simulated("death")
     assert found["computations"] == 2
     assert 20 < found["taken_over_after"] <= 32
+
+
+@pytest.mark.slow
+def test_those_who_share_a_sweep_compute_each_item_once_and_look_more_seldom_the_longer_they_wait() -> None:
+    found = simulated("sweep")
+    assert found["computations"] == 1_000
+    assert found["seconds"] <= 130  # 100 where nobody ever waits
+    assert found["read_units"] < 320_000
+    assert found["throttled_early"] == found["throttled_late"] == 0
