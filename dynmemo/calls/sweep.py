@@ -226,7 +226,10 @@ class Sweep:
         for call in calls:
             looked = found.pop(call.key, None)
             if looked is None or looked.decoded is None:
-                call.looked = call.looked if looked is None else _without_value(looked)
+                if looked is not None:
+                    call.looked = _without_value(looked)
+                    if looked.row is not None and looked.row.lease_owner is not None:
+                        Watch().see(looked.row)  # if its holder is dead, that is known so much earlier
                 misses.append(call)
                 continue
             row, decoded = looked.row, looked.decoded

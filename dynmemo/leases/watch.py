@@ -126,6 +126,10 @@ class Watch:
             return Expect.seen(row)
         return None
 
+    def see(self, row: Item) -> None:
+        """Remember the lease in `row`, for which this process may wait later; other waits of it know that, too."""
+        self._look(row, self._clock())
+
     def is_news_of_waiting(self, row: Item) -> bool:
         """Whether `row` says that its holder waits for another lease, and this watch has not asked about that yet.
 

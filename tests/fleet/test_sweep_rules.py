@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dynmemo.calls.drawn import single
+from dynmemo.calls.progress import Tally
+from dynmemo.calls.sweep import Sweep
 from dynmemo.entries import Entries
 from dynmemo.item import Item
-from dynmemo.leases import watch
+from dynmemo.leases import Watch, watch
 from dynmemo.testing import Clock
 from dynmemo.testing.together import until
 
@@ -90,6 +94,18 @@ def test_after_wait_timeout_what_another_computes_is_computed_here_and_not_store
     assert function.map([3]) == [3]
     assert "write" not in one.trips
     assert function.cache_info().bypassed == 1
+
+
+def test_a_lease_ages_from_the_first_look_up_that_meets_it(worker: Callable[..., Worker], forecast: Forecast) -> None:
+    # Whose worker is dead is taken over so much earlier, once nothing else is left to do.
+    one = worker()
+    function = leased(one, forecast)
+    begun = Sweep(function, single([3]), Tally(None))
+    begun.do(begun.begin())
+    time.sleep(1.1)
+    row = one.row(function.cache_key(3))
+    assert row is not None
+    assert Watch().expect_if_dead(row) is not None
 
 
 class Elsewhere(Executor):
