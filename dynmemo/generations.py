@@ -39,7 +39,7 @@ SETTLED_SECONDS = 1.0
 would undo a clear of this process."""
 
 NEVER = -math.inf
-"""Until when a row is believed that this process could not change, as far as it knows."""
+"""Before all times: until then a row is believed that this process could not change, as far as it knows."""
 
 WAITING_SECONDS = 25.0
 """How much longer it is believed by a call that only waits: what it finds and what it claims is judged anew."""
@@ -150,6 +150,8 @@ class Known(NamedTuple):
     """None where there was no row."""
     clears: int = 0
     cleared: Mapping[str, int] = {}
+    doubted: float = NEVER
+    """When a change of it failed last that may have been made: what was asked before is not believed."""
 
 
 class Generations:
@@ -289,7 +291,7 @@ class Generations:
         except BaseException:
             with self._lock:
                 known = self._rows.get(fn, Known(NEVER, NEVER, None))
-                self._rows[fn] = known._replace(asked=self.clock(), until=NEVER)
+                self._rows[fn] = known._replace(until=NEVER, doubted=self.clock())
             self.last = {}
             raise
 
@@ -320,7 +322,8 @@ class Generations:
                 # Another thread may have cleared or read in the meantime, and counts tell which of the two is behind.
                 newest = row if known.asked <= asked else known
                 latest = max(known, row, key=lambda each: each.clears) if known.token == row.token else newest
-                self._rows[fn] = newest._replace(clears=latest.clears, cleared=latest.cleared)
+                until = newest.until if newest.asked >= known.doubted else NEVER
+                self._rows[fn] = Known(newest.asked, until, newest.token, latest.clears, latest.cleared, known.doubted)
         self.last = {}  # another one, for `_join` may still be about to write into that
         return found
 

@@ -201,6 +201,26 @@ def test_an_answer_that_was_under_way_when_a_clear_seemed_to_fail_is_not_believe
         assert not generations.known(store, "fn").covers(before, "fn:code:args")
 
 
+def test_what_a_read_told_counts_for_who_asked_though_another_clear_seemed_to_fail_meanwhile(tmp_path: Path) -> None:
+    with closing(LosesAnswers(str(tmp_path / "cache.db"))) as store:
+        clock = Clock(0.0)
+        generations = Generations(clock)
+        before = generations.ensured(store, "fn")
+
+        def clear() -> None:
+            store.meanwhile = lambda: None
+            store.is_lost = True
+            clock.now += 0.1
+            with pytest.raises(StoreUnavailableError):
+                generations.forget(store, "fn")
+            clock.now += 0.1
+
+        clear()
+        store.meanwhile = clear
+        assert not generations.known(store, "fn").covers(before, "fn:code:args")
+        assert generations.known(store, "fn") == generations.confirmed(store, "fn")
+
+
 def test_an_old_entry_is_doubted_once_however_often_it_is_met(store: Counted) -> None:
     generations = Generations(Clock(0.0))
     old = generations.ensured(store, "fn")
