@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -39,8 +40,8 @@ _MOST_SETTLED = 1_000
 _settled: dict[str, None] = {}
 """The last names of this process whose rows are no longer there. Who has just read such a row does not take it over."""
 
-_holders: dict[str, Holder] = {}
-"""Who holds what, from the claim on until the name is settled."""
+_holders: dict[str, weakref.ref[Holder]] = {}
+"""Who holds what, from the claim on until the name is settled, which an interrupt may keep from coming."""
 
 # By process id, so that a forked child has names of its own even where the hook below does not run.
 _this_process: dict[int, _Process] = {}
@@ -50,10 +51,10 @@ at_fork(after_in_child=_holders.clear)
 
 
 def owner_name(holder: Holder | None = None) -> str:
-    """A new name for a claim of this process, under which `holder` computes. It is known until it is settled."""
+    """A new name for a claim of this process, under which `holder` computes. The name does not keep `holder` alive."""
     name = f"{_here().prefix}{new_token()[:8]}"
     if holder is not None:
-        _holders[name] = holder
+        _holders[name] = weakref.ref(holder)
     return name
 
 
@@ -73,7 +74,8 @@ def is_gone(owner: str | None) -> bool:
     computing), and those of processes of this very machine that no longer run.
     """
     if owner is not None and owner.startswith(_here().prefix):
-        holder = _holders.get(owner)
+        known = _holders.get(owner)
+        holder = None if known is None else known()
         return owner not in _settled and (holder is None or not holder.is_alive)
     match = _NAME.fullmatch(owner or "")
     if match is None or match["machine"] != _here().machine:
