@@ -394,7 +394,7 @@ class Store(Protocol):
     def sparing(self, is_wanted: Callable[[str, Item], bool]) -> Self:
         """The same store, which reads a value that lies outside of its row only if `is_wanted(key, row)`.
 
-        Where that costs nothing it may read them all.
+        Where that costs nothing it may read them all. `is_wanted` may ask the store for other rows, so no lock is held.
         """
         return self
 

@@ -151,7 +151,7 @@ class _Sync(_Plain[P, R], SyncMany[P, R]):
         Other processes may serve what they know for at most five seconds more.
 
         Raises:
-            StoreUnavailableError, InvalidTableError: the store did not do it.
+            StoreUnavailableError, InvalidTableError: the store did not do it, or only its answer was lost.
         """
         self._self_memo.clear()
 
