@@ -312,7 +312,7 @@ def clear(function_or_name: Callable[..., Any] | str | None = None) -> None:
 
     Raises:
         InvalidOptionError: neither a decorated function nor a name.
-        StoreUnavailableError, InvalidTableError: the store did not do it.
+        StoreUnavailableError, InvalidTableError: the store did not do it, or only its answer was lost.
     """
     rows = rows_of(function_or_name, "clear")
     if rows.memo is not None:
