@@ -375,7 +375,7 @@ class Entries:
         near: dict[str, NearEntry[Opened]],
     ) -> Looked:
         """`judge` of one of many rows, `now` and with the `generation` known; it goes to the `near` entries to keep."""
-        if row is None or (row.value is None and row.parts is None):
+        if row is None or not row.is_entry:
             return Looked(row)
         date = row.ttl_date
         if date is not None and now > date:

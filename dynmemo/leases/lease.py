@@ -352,8 +352,9 @@ class Schedule:
         self._due: list[tuple[float, int, Hold]] = []
 
     def add(self, hold: Hold) -> None:
-        """Renew `hold` from a third of its time on; a dropped one is due at once."""
-        self._push(hold, self._clock() if hold.is_dropped else hold.next_beat)
+        """Renew `hold` from a third of its time on, unless it has ended; a dropped one is due at once."""
+        if hold.is_ours:
+            self._push(hold, self._clock() if hold.is_dropped else hold.next_beat)
 
     def act(self) -> float | None:
         """Do what is due. Returns the seconds until there is more to do, None when nothing is left. Never raises."""
@@ -426,9 +427,7 @@ class Renewer:
         while True:
             was_idle, is_idle = is_idle, not self._new
             while self._new:
-                hold = self._new.popleft()
-                if hold.is_ours:
-                    schedule.add(hold)
+                schedule.add(self._new.popleft())
             pause = schedule.act()
             if pause is None and was_idle and is_idle and self._may_end():
                 return

@@ -232,8 +232,7 @@ class SqliteStore(Store):
             for start in range(0, len(keys), BATCH):
                 batch = [PREFIX + key for key in keys[start : start + BATCH]]
                 for row in cursor.execute(_READ_MANY % ", ".join("?" * len(batch)), batch):
-                    item = row[:-1]
-                    found[row[-1][len(PREFIX) :]] = Item._make(item) if item[_PARTS] is None else _item(item)
+                    found[row[-1][len(PREFIX) :]] = _item(row[:-1])
             return found
 
         found = self._run(act, "read_many")
