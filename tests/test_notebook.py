@@ -10,6 +10,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.notebooks.kernels import merged
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,7 +39,7 @@ class Reader:
         cell = nbformat.v4.new_code_cell(f"print(repr({expression}))")
         self._cells.append(cell)
         done = self._client.execute_cell(cell, len(self._cells) - 1)
-        return ast.literal_eval(done.outputs[0].text)
+        return ast.literal_eval(merged(done.outputs)[0].text)
 
 
 def opened(name: str) -> NotebookClient:
@@ -82,7 +84,7 @@ def test_cells_of_a_second_kernel_hit_what_the_first_computed(monkeypatch: pytes
         with client.setup_kernel():
             Reader(client).run(lambda cell: not is_told_to_forget(cell))
         told.append([output for cell in client.nb.cells for output in cell.get("outputs", ()) if "data" in output])
-        (info,) = [cell.outputs[0].text for cell in client.nb.cells if cell.source == "%dynmemo info"]
+        (info,) = [merged(cell.outputs)[0].text for cell in client.nb.cells if cell.source == "%dynmemo info"]
         told[-1].append(info.splitlines()[1].split()[:3])
     assert told[0].pop() == ["cell.outcomes,summary", "1", "1"]
     assert told[1].pop() == ["cell.outcomes,summary", "2", "0"]

@@ -38,6 +38,7 @@ RAISING = {"stale": 0.3, "failing": 0.4, "task_ahead": 0.3}
 """How often which of them raise."""
 
 SHORT, LONGER, BEYOND_A_LEASE = (0.01, 0.1), (0.3, 0.8), (1.6, 2.6)
+LONGER_PART = 0.12
 
 current_call: ContextVar[str | None] = ContextVar("current_call", default=None)
 
@@ -57,6 +58,7 @@ class Work:
         self.log: Log
         self.name = ""
         self.chance = random.Random()
+        self.beyond_a_lease = 0.0
         self.is_calm = threading.Event()
         self._numbers = itertools.count()
 
@@ -66,7 +68,8 @@ class Work:
         if self.is_calm.is_set():
             seconds, raises = 0.01, False
         else:
-            kind = self.chance.choices((SHORT, LONGER, BEYOND_A_LEASE), (80, 12, 8))[0]
+            parts = (1 - LONGER_PART - self.beyond_a_lease, LONGER_PART, self.beyond_a_lease)
+            kind = self.chance.choices((SHORT, LONGER, BEYOND_A_LEASE), parts)[0]
             seconds, raises = self.chance.uniform(*kind), self.chance.random() < RAISING.get(fn, 0.0)
         self.log.say("compute", token, fn, x, current_call.get())
         return token, seconds, raises

@@ -46,6 +46,7 @@ class Plan:
         kinds: what goes wrong, see `Nemesis`.
         dies: how often a worker is killed in the middle of storing a result.
         forgets: whether workers clear, invalidate and purge.
+        beyond_a_lease: the part of the computations that take longer than a lease.
         mutant: a fault to put into the library, see `tests.history.mutants`.
     """
 
@@ -57,6 +58,7 @@ class Plan:
     kinds: tuple[str, ...] = (*PROCESSES, "network")
     dies: float = 0.01 if ON_POSIX else 0.0
     forgets: bool = True
+    beyond_a_lease: float = 0.08
     mutant: str | None = None
 
 
@@ -126,6 +128,7 @@ class Run:
             "pause": plan.pause,
             "dies": plan.dies,
             "forgets": plan.forgets,
+            "beyond_a_lease": plan.beyond_a_lease,
             "mutant": plan.mutant,
             "seconds": plan.seconds + START_SECONDS + QUIET_SECONDS + 4 * TASK_SECONDS,
         }

@@ -59,8 +59,8 @@ class Worker:
     """What a process does.
 
     Args:
-        settings: ``name``, ``folder``, ``place``, ``lease``, ``seed``, ``pause``, ``dies``, ``forgets``, ``seconds``
-            and ``mutant``, see `tests.history.run`.
+        settings: ``name``, ``folder``, ``place``, ``lease``, ``seed``, ``pause``, ``dies``, ``forgets``,
+            ``beyond_a_lease``, ``seconds`` and ``mutant``, see `tests.history.run`.
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
@@ -80,6 +80,7 @@ class Worker:
         with contextlib.suppress(DynmemoError):  # who starts anew may find the store broken
             self.cache.store.open()
         work.log, work.name, work.chance = self.log, self.name, self._chance("work")
+        work.beyond_a_lease = self.settings["beyond_a_lease"]
         signal.signal(signal.SIGINT, self._interrupted)
         threading.Thread(target=self._beat, daemon=True).start()
         others = [threading.Thread(target=self._calls, args=(f"thread {n}",)) for n in range(THREADS)]

@@ -23,6 +23,17 @@ COMPUTING = "computing"
 """What the functions of the scenarios print when they run."""
 
 
+def merged(outputs: list[Any]) -> list[Any]:
+    """The same outputs, each stretch of a stream as one: a slow kernel sends what is written in several messages."""
+    found: list[Any] = []
+    for output in outputs:
+        if found and output.output_type == "stream" and output.name == found[-1].get("name"):
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
+
+
 class Answer(NamedTuple):
     """What an expression gave, and how many functions ran for it."""
 
@@ -55,7 +66,11 @@ class Kernel:
 
     def streams(self, source: str) -> dict[str, str]:
         """Run a new cell; what it wrote, by the stream: what ``stderr`` has is red."""
-        return {output.name: output.text for output in self.outputs(source) if output.output_type == "stream"}
+        wrote: dict[str, str] = {}
+        for output in self.outputs(source):
+            if output.output_type == "stream":
+                wrote[output.name] = wrote.get(output.name, "") + output.text
+        return wrote
 
     def about(self, text: str) -> str:
         """What ``?`` shows behind `text`."""
@@ -84,10 +99,10 @@ class Kernel:
         return re.sub(r"\x1b\[[0-9;]*m", "", str(raised.value))
 
     def outputs(self, source: str, *tags: str) -> list[Any]:
-        """Run a new cell; its outputs as a notebook file has them, in the order in which they came."""
+        """Run a new cell; its outputs in the order in which they came, each stretch of a stream as one."""
         cells = self._client.nb.cells
         cells.append(nbformat.v4.new_code_cell(textwrap.dedent(source).strip(), metadata={"tags": list(tags)}))
-        return list(self._client.execute_cell(cells[-1], len(cells) - 1).outputs)
+        return merged(self._client.execute_cell(cells[-1], len(cells) - 1).outputs)
 
     def ask(self, expression: str) -> Answer:
         """Evaluate an expression in a cell of its own."""

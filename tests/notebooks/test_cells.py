@@ -90,20 +90,17 @@ table
 """
 
 
-def merged(outputs: list[Any]) -> list[tuple[str, str]]:
-    """What is shown, in its order, each stretch of a stream as one."""
-    found: list[tuple[str, str]] = []
-    for output in outputs:
-        kind, text = output.get("name") or output.output_type, output.get("text") or str(sorted(output.data.items()))
-        if found and found[-1][0] == kind == output.get("name"):
-            text = found.pop()[1] + text
-        found.append((kind, text))
-    return found
+def described(outputs: list[Any]) -> list[tuple[str, str]]:
+    """What is shown, in its order."""
+    return [
+        (output.get("name") or output.output_type, output.get("text") or str(sorted(output.data.items())))
+        for output in outputs
+    ]
 
 
 def test_a_hit_shows_everything_in_the_order_in_which_it_came(first: Kernel, second: Kernel) -> None:
-    computed = merged(shown(first, "model table", EVERYTHING))
-    again = merged(shown(second, "model table", EVERYTHING))
+    computed = described(shown(first, "model table", EVERYTHING))
+    again = described(shown(second, "model table", EVERYTHING))
     kinds = ["stdout", "stderr", "stdout", "display_data", "display_data", "execute_result", "display_data"]
     assert [kind for kind, _ in computed] == kinds
     assert again[:2] == computed[:2] == [("stdout", "one\n"), ("stderr", "two\n")]
