@@ -302,9 +302,9 @@ class Entries:
         if any(row.lease_owner is not None for row in rows.values()):
             self.generation()  # whether these leases count
         found = self._judged({key: rows.get(key) for key in missing}, reading=reading)
-        for key, row in rows.items():
-            if row.ttl_window is not None:
-                self._slide(key, found[key])
+        for key, looked in found.items():
+            if looked.row is not None and looked.row.ttl_window is not None:
+                self._slide(key, looked)
         return near | found if near else found
 
     def read(self, key: str, *, consistent: bool = False, kept: bool = False) -> Looked:

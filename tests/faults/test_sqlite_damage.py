@@ -209,3 +209,75 @@ def test_in_a_folder_that_cannot_be_written_calls_compute_and_say_so_once(
     assert sum("computing without the cache" in record.getMessage() for record in caplog.records) == 1
     path.parent.chmod(0o700)
     cache.close()
+
+
+ODD_PARTS = (
+    "no JSON",
+    '"file"]',
+    "[]",
+    '["0123456789abcdef01234567", 0, 1, "no digest", "file"]',
+    '["0123456789abcdef01234567", 0, Infinity, "00", "file"]',
+    '[[], 0, 1, "00", "file"]',
+    b"\xff",
+    7,
+)
+
+
+@pytest.mark.parametrize("odd", ODD_PARTS, ids=repr)
+def test_a_row_that_says_nonsense_of_where_its_value_lies_is_a_miss_that_heals(path: Path, odd: object) -> None:
+    with closing(Cache.sqlite(path)) as cache:
+
+        @dynamo_cached(cache=cache)
+        def large(x: int) -> bytes:
+            return bytes(300_000)
+
+        large(1)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE entries SET parts = ? WHERE parts IS NOT NULL", (odd,))
+            connection.commit()
+        assert large.map([1, 1]) == [large(1)] * 2
+        assert (large.cache_info().computed, large.cache_info().errors) == (2, 0)
+
+
+def rotten(path: Path, offset: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff")
+
+
+def test_a_schema_with_a_rotten_byte_makes_way(path: Path) -> None:
+    fill(path)
+    rotten(path, path.read_bytes().index(b"entries_by_age") + 3)
+    with closing(SqliteStore(path)) as store:
+        assert store.read("k1") is None
+        store.write("k", Item(value=b"new"))
+    assert len(quarantined(path)) == 1
+
+
+def test_a_key_with_a_rotten_byte_is_computed_anew(path: Path) -> None:
+    with closing(Cache.sqlite(path)) as cache:
+
+        @dynamo_cached(cache=cache, sliding="1h")
+        def double(x: int) -> int:
+            return 2 * x
+
+        double.map([1, 2, 3])
+        key = double.cache_key(2).encode()
+        cache.close()
+        whole = path.read_bytes()
+        places = [at for at in range(len(whole)) if whole.startswith(key, at)]
+        assert len(places) == 2, "of the row and of the index"
+        for at in places:
+            path.write_bytes(whole[:at] + b"g" + whole[at + 1 :])
+            assert double.map([1, 2, 3]) == [2, 4, 6]
+            cache.close()
+
+
+def test_a_count_of_bytes_that_is_none_keeps_no_value_from_being_stored(path: Path) -> None:
+    with closing(SqliteStore(path)) as store:
+        store.open()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE files SET bytes = 'some'")
+            connection.commit()
+        store.write("k", Item(value=b"v"))
+        assert store.read("k") is not None

@@ -258,6 +258,20 @@ def test_an_orphan_that_cannot_be_deleted_yet_does_not_count_as_deleted(
     assert store.remove_orphans() == 1
 
 
+def test_only_files_of_values_are_deleted_whatever_a_database_names(path: Path, store: SqliteStore) -> None:
+    put(store, "k", Item(value=LARGE))
+    thesis = path.with_name("thesis.tex")
+    thesis.write_text("mine")
+    with closing(sqlite3.connect(path)) as connection:
+        for name in ("../thesis.tex", str(thesis), ""):
+            connection.execute("INSERT INTO gone VALUES (?)", (f'["{name}", 0, 1, "00", "file"]',))
+        connection.execute("INSERT INTO gone VALUES (?)", (b"\xff",))
+        connection.commit()
+    put(store, "k", Item(value=LARGE + b"new"))
+    assert thesis.read_text() == "mine"
+    assert (len(files(path)), counted(path)[1]) == (1, 0)
+
+
 # --- killed, or without room, in every phase of a write ---
 
 NEW = LARGE + b"new"

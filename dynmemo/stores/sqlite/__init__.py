@@ -31,7 +31,7 @@ from dynmemo.item import (
 )
 from dynmemo.stores.files import COPIES_MAX_BYTES, Copies, ValueFiles
 from dynmemo.stores.sqlite import schema
-from dynmemo.stores.sqlite.file import SqliteFile, Tries
+from dynmemo.stores.sqlite.file import FAILURES, SqliteFile, Tries
 from dynmemo.stores.sqlite.upkeep import (
     PAUSE,
     bytes_in_files,
@@ -192,7 +192,7 @@ class SqliteStore(Store):
                     row = row[:-1] if row[-1] is None else cursor.execute(_READ, (PREFIX + key,)).fetchone()
             except BaseException as error:
                 file.drop(cursor)
-                if not isinstance(error, sqlite3.Error):
+                if not isinstance(error, FAILURES):
                     raise
             else:
                 file.give_back(cursor)
@@ -212,7 +212,7 @@ class SqliteStore(Store):
             (version,) = cursor.execute("PRAGMA data_version").fetchone()
         except BaseException as error:
             file.drop(cursor)
-            if not isinstance(error, sqlite3.Error):
+            if not isinstance(error, FAILURES):
                 raise
             return None
         if version != cursor.version:
@@ -475,7 +475,7 @@ class SqliteStore(Store):
                 if looks or began >= file.look_at:
                     identity = file.look()
                 return self._with_cursor(act)
-            except (sqlite3.Error, OSError) as error:
+            except (*FAILURES, OSError) as error:
                 looks = True
                 tries = tries or Tries(file, began, operation, key)
                 tries.after(error, identity)
@@ -652,11 +652,15 @@ def _item(row: Sequence[Any]) -> Item:
     return item if item.parts is None else item._replace(parts=_parts(row[_PARTS]))
 
 
-def _parts(text: str) -> Parts:
+def _parts(text: str) -> Parts | None:
+    """None if a disk that rots, or whoever made the file, has put there what no store writes."""
     import json
 
-    write_id, count, length, digest, *location = json.loads(text)
-    return Parts(write_id, count, length, bytes.fromhex(digest), *location)
+    try:
+        write_id, count, length, digest, *location = json.loads(text)
+        return Parts(str(write_id), int(count), int(length), bytes.fromhex(digest), *location)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _parts_text(parts: Parts) -> str:

@@ -49,6 +49,9 @@ _ADVICE = {
     sqlite3.SQLITE_IOERR: "reading or writing the disk failed",
 }
 
+FAILURES = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises; the second where its message quotes text of the file's schema that is damaged."""
+
 _files: weakref.WeakValueDictionary[int, SqliteFile] = weakref.WeakValueDictionary()
 _creating = threading.RLock()
 
@@ -263,7 +266,7 @@ class Tries:
         Raises `StoreUnavailableError` when not.
         """
         code = getattr(error, "sqlite_errorcode", None)
-        kind = (code or 0) & 0xFF
+        kind = sqlite3.SQLITE_CORRUPT if isinstance(error, UnicodeDecodeError) else (code or 0) & 0xFF
         if self._may_begin_anew and kind in _DAMAGE and self._file.make_way(before):
             self._may_begin_anew = False
             return
@@ -277,7 +280,7 @@ class Tries:
         # deadlock, as when the log is switched on, SQLite says "busy" at once.
         if kind not in _BUSY or time.monotonic() >= self._until:
             name, path = getattr(error, "sqlite_errorname", None), str(self._file.path)
-            text = str(error) if code is None else _ADVICE.get(kind, str(error))
+            text = _ADVICE.get(kind, str(error))
             if kind in _BUSY:
                 text = f"another process has kept it locked for {self._file.busy_timeout:g} s"
             message = f"{self._operation} on {path} failed: {text}" + (f" ({name})" if name else "")

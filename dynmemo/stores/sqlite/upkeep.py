@@ -6,7 +6,7 @@ from contextlib import suppress
 from sqlite3 import Error
 from typing import TYPE_CHECKING, Any
 
-from dynmemo.parts import is_orphaned
+from dynmemo.parts import began_at, is_orphaned
 from dynmemo.stores.sqlite.schema import BY_AGE, pragma
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def compact(cursor: Cursor, folder: ValueFiles) -> None:
 
 def bytes_in_files(cursor: Cursor) -> int:
     """Bytes of all values that lie in files beside the database."""
-    (total,) = cursor.execute("SELECT bytes FROM files").fetchone()
+    (total,) = cursor.execute("SELECT CAST(total(bytes) AS INTEGER) FROM files").fetchone()
     return int(total)
 
 
@@ -120,7 +120,7 @@ def delete_gone(cursor: Cursor, folder: ValueFiles) -> int:
         return 0
     deleted: list[tuple[str]] = []
     try:
-        deleted += [(text,) for (text,) in gone if folder.remove(text.split('"')[1])]
+        deleted += [(text,) for (text,) in gone if _is_removed(folder, str(text)[2:26])]
         cursor.execute("BEGIN IMMEDIATE")
         cursor.executemany("DELETE FROM gone WHERE parts = ?", deleted)
         cursor.execute("COMMIT")
@@ -129,6 +129,11 @@ def delete_gone(cursor: Cursor, folder: ValueFiles) -> int:
             cursor.execute("ROLLBACK")
         return 0
     return len(deleted)
+
+
+def _is_removed(folder: ValueFiles, name: str) -> bool:
+    """Remove a file if it is one of values: whoever made the database may name any other one."""
+    return began_at(name) is None or folder.remove(name)
 
 
 def orphans(cursor: Cursor, folder: ValueFiles, now: float) -> list[str]:
