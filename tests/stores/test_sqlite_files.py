@@ -283,7 +283,7 @@ REPLACING = [
     "write to it",
     "rename it",
     "UPDATE entries",
-    "SELECT bytes",
+    "SELECT CAST(total(bytes)",
     "SELECT parts",
     "remove a file",
     "BEGIN IMMEDIATE",
