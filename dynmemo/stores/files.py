@@ -173,16 +173,20 @@ class ValueFiles:
                 raise
         return True
 
-    def listing(self) -> Iterator[tuple[str, os.stat_result]]:
-        """The names of all files, unfinished ones too, with their status."""
+    def names(self) -> list[str]:
+        """The names of all files, unfinished ones too."""
         try:
-            with os.scandir(self.folder) as entries:
-                for entry in entries:
-                    with suppress(OSError):
-                        yield entry.name, entry.stat(follow_symlinks=False)
+            return os.listdir(self.folder)  # noqa: PTH208  the pathlib way takes longer
         except OSError as error:
             if error.errno not in _NOT_THERE:
                 raise
+            return []
+
+    def listing(self) -> Iterator[tuple[str, os.stat_result]]:
+        """Their names, with their status."""
+        for name in self.names():
+            with suppress(OSError):
+                yield name, (self.folder / name).lstat()
 
     def _create(self, path: Path) -> int:
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | _BINARY

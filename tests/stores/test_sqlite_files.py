@@ -156,9 +156,38 @@ def test_eviction_finds_what_a_killed_writer_left(path: Path, store: SqliteStore
     put(store, "k", Item(value=LARGE))
     left = path.with_name("cache.db.values") / new_write_id(time.time() - 2 * HOUR)
     left.write_bytes(b"left")
-    for n in range(2 * LIMIT // 100_000):
-        put(store, f"k{n}", Item(value=bytes(100_000)))
+    with closing(SqliteStore(path, max_bytes=LIMIT)) as other:
+        for n in range(2 * LIMIT // 100_000):
+            put(other, f"k{n}", Item(value=bytes(100_000)))
     assert not left.exists()
+
+
+@pytest.mark.parametrize("how", ["a writer was killed", "the database was deleted"])
+def test_a_large_value_takes_the_place_of_files_that_no_row_leads_to(
+    path: Path, store: SqliteStore, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = path.with_name("cache.db.values")
+    put(store, "k", Item(value=LARGE))
+    old, new = new_write_id(time.time() - 2 * HOUR), new_write_id(time.time())
+    if how == "a writer was killed":
+        for write_id in (old, new):
+            (folder / f"{write_id}.0a1b2c3d.new").write_bytes(b"left")
+    else:
+        files(path)[0].rename(folder / old)
+        store.close()
+        path.unlink()
+    kept = {file for file in files(path) if not file.name.startswith(old)}
+    with closing(SqliteStore(path, max_bytes=LIMIT)) as other:
+        write, left = other._folder.write, []
+
+        def tell_and_write(*args: Any) -> None:
+            left.append(set(files(path)))
+            write(*args)
+
+        monkeypatch.setattr(other._folder, "write", tell_and_write)
+        put(other, "l", Item(value=LARGE + b"new"))
+        assert left == [kept], "they may be what fills the disk"
+        assert len(files(path)) == len(kept) + 1
 
 
 def test_a_file_of_an_earlier_release_learns_of_files_and_loses_an_index(path: Path) -> None:

@@ -61,7 +61,7 @@ TIDY_SECONDS = 1.0
 """How often a writer looks for files whose rows are gone."""
 
 SWEEP_SECONDS = 600.0
-"""How often a process that makes room also looks for files that belong to no row."""
+"""How often a process that writes files or makes room also looks for files that belong to no row."""
 
 BATCH = 300
 PAGE = 200
@@ -523,12 +523,13 @@ class SqliteStore(Store):
         return [_Beside(self), *([] if self._overflow is None else [self._overflow])]
 
     def _sweep(self, cursor: sqlite3.Cursor) -> None:
-        """Delete the files of writers that were killed, now and then."""
+        """Delete the files of writers that were killed, and of a database that is gone, now and then."""
         now = time.monotonic()
         if now >= self._file.sweep_at:
             self._file.sweep_at = now + SWEEP_SECONDS
-            for name in orphans(cursor, self._folder, time.time()):
-                self._folder.remove(name)
+            with suppress(sqlite3.Error, OSError):
+                for name in orphans(cursor, self._folder, time.time()):
+                    self._folder.remove(name)
 
     def _delete_gone(self, cursor: sqlite3.Cursor, changes: int) -> None:
         """Delete the files that so many `changes` made superfluous, and once a second what others have left.
@@ -582,7 +583,13 @@ class _Beside:
         return row, of.in_one(value, of.new_write_id(time.time()), of.IN_FILE)
 
     def put(self, key: str, row: Item, parts: Parts, value: bytes | Content) -> None:
-        self._store._run(lambda cursor: self._store._folder.write(parts.write_id, pieces_of(value)), "write", key)
+        store = self._store
+
+        def act(cursor: sqlite3.Cursor) -> None:
+            store._sweep(cursor)  # nobody counts those files, and they may be what fills the disk
+            store._folder.write(parts.write_id, pieces_of(value))
+
+        store._run(act, "write", key)
         if isinstance(value, Pieces):
             value.settle(self.get(key, parts))
 

@@ -98,7 +98,7 @@ class SqliteFile:
         self.tidy_at = 0.0
         """When (monotonic) a writer has to look again for files whose rows are gone."""
         self.sweep_at = 0.0
-        """When (monotonic) a process that makes room looks again for files that never had a row."""
+        """When (monotonic) to look again for files that belong to no row."""
         self.size = 0
         """Bytes of the file when it was last looked at."""
         self.size_beside = 0

@@ -37,6 +37,7 @@ _DEAD = (
     "(SELECT abs(random() % max(1, id + 2 - :at_most)) FROM entries ORDER BY id DESC LIMIT 1) "
     "ORDER BY id LIMIT :at_most) WHERE lease_owner IS NOT NULL AND ttl_date < :now"
 )
+_PLACES = "SELECT parts FROM entries WHERE parts IS NOT NULL"
 _DELETE = "DELETE FROM entries WHERE id = ?"
 # A lease stays, so that who does not know of the clearing yet waits instead of computing, as it does on DynamoDB.
 # The plus keeps `stored_at` from being looked up in an index.
@@ -120,7 +121,7 @@ def delete_gone(cursor: Cursor, folder: ValueFiles) -> int:
         return 0
     deleted: list[tuple[str]] = []
     try:
-        deleted += [(text,) for (text,) in gone if _is_removed(folder, str(text)[2:26])]
+        deleted += [(text,) for (text,) in gone if _is_removed(folder, _name_in(text))]
         cursor.execute("BEGIN IMMEDIATE")
         cursor.executemany("DELETE FROM gone WHERE parts = ?", deleted)
         cursor.execute("COMMIT")
@@ -137,16 +138,17 @@ def _is_removed(folder: ValueFiles, name: str) -> bool:
 
 
 def orphans(cursor: Cursor, folder: ValueFiles, now: float) -> list[str]:
-    """The files that killed writers left: no row leads to them."""
-    found = []
-    for name, _ in folder.listing():
-        write_id = name.split(".")[0]
-        if not is_orphaned(write_id, now):
-            continue
-        of_it = (f'["{write_id}"', f'["{write_id}#')  # between these two lies what begins with the first
-        if cursor.execute("SELECT 1 FROM entries WHERE parts >= ? AND parts < ?", of_it).fetchone() is None:
-            found.append(name)
-    return found
+    """The files that killed writers left, or a database that is gone: no row leads to them."""
+    old = {name: write_id for name in folder.names() if is_orphaned(write_id := name.split(".")[0], now)}
+    ids = set(old.values())
+    if ids:
+        ids.difference_update(_name_in(text) for (text,) in cursor.execute(_PLACES))
+    return [name for name, write_id in old.items() if write_id in ids]
+
+
+def _name_in(text: object) -> str:
+    """Of a file, from what a row says of its value."""
+    return str(text)[2:26]
 
 
 def _sizes(cursor: Cursor) -> tuple[int, int]:
