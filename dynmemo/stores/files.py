@@ -10,6 +10,7 @@ import errno
 import mmap
 import os
 import stat
+import sys
 import threading
 import time
 import weakref
@@ -19,9 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from dynmemo._process import new_token
 from dynmemo.errors import InvalidOptionError
-from dynmemo.item import Content, Written, pieces_of
+from dynmemo.item import Content, Pieces, Written, pieces_of
 from dynmemo.parts import IN_FILE, digest
 from dynmemo.stores import filesystem
+
+if sys.platform != "win32":
+    import resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,8 +39,9 @@ MAP_FROM = 200_000
 """Bytes from which mapping a file takes less time than reading it (a frame of 256 KB: 46 us either way)."""
 
 MOST_MAPS = 256
-"""Files that a process maps at once; each holds a file descriptor as long as an array lives on it, and many systems
-give a process 1,024. Beyond, files are read."""
+"""Files that a process maps at once, and that it keeps open beside that; each holds a file descriptor as long as an
+array lives on it, and many systems give a process 1,024. Beyond, or beyond a quarter of what it is given, files are
+read."""
 
 _PIECE = 4_000_000
 _UNFINISHED = ".new"
@@ -57,6 +62,8 @@ class _Map(mmap.mmap):
 
 
 _maps: weakref.WeakSet[_Map] = weakref.WeakSet()
+_open: set[int] = set()
+"""The descriptors of values that are open."""
 
 
 class FileValue(Content):
@@ -69,6 +76,7 @@ class FileValue(Content):
 
     def __init__(self, fd: int, name: str, *, is_mapped: bool) -> None:
         self._fd = fd
+        _open.add(fd)
         self._lock = threading.Lock()
         status = os.fstat(fd)
         self._is_mapped = is_mapped
@@ -92,7 +100,7 @@ class FileValue(Content):
 
     def load(self, *, mapped: bool = True) -> memoryview:
         """All bytes that are there; mapped privately if that is allowed and worth it. Raises OSError."""
-        if mapped and self._is_mapped and self.length >= MAP_FROM and len(_maps) < MOST_MAPS:
+        if mapped and self._is_mapped and self.length >= MAP_FROM and len(_maps) < _most_files():
             with suppress(OSError, ValueError):  # no descriptor or address space left, or cut short since
                 return self._mapped()
         return self._read()
@@ -121,6 +129,7 @@ class FileValue(Content):
         return whole[:at]
 
     def __del__(self) -> None:
+        _open.discard(self._fd)
         os.close(self._fd)
 
 
@@ -228,11 +237,11 @@ class Copies:
         if kept is not None:
             for meter in meters:
                 meter.count(0, copies=1)
-            return row._replace(value=kept)
+            return _within_reach(row._replace(value=kept))
         found = fetch()
         if found is not None and found.parts is not None and found.value is not None:
             self.keep(found.parts, found.value)
-        return found
+        return found and _within_reach(found)
 
     def keeping(self, put: Callable[[Item], Written | Refused], value: bytes | Content) -> Callable[[Item], Any]:
         """`put` for the row of `value`, which is copied once its row stands there."""
@@ -339,6 +348,21 @@ def temporary_folder() -> Path:
             "set HOME, XDG_CACHE_HOME or DYNMEMO_URL"
         )
     return folder
+
+
+def _within_reach(row: Item) -> Item:
+    """The row with a value that is open, but in memory where many are: who reads many rows has all of them at once."""
+    if isinstance(row.value, FileValue) and len(_open) > _most_files():
+        with suppress(OSError):
+            return row._replace(value=Pieces([row.value.load(mapped=False)]))
+    return row
+
+
+def _most_files() -> int:
+    if sys.platform == "win32":  # where neither maps nor files are so few
+        return MOST_MAPS
+    given, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_MAPS if given == resource.RLIM_INFINITY else min(MOST_MAPS, given // 4)
 
 
 def _write(fd: int, piece: memoryview[Any]) -> None:

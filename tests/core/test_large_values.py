@@ -271,6 +271,33 @@ def test_two_processes_that_evict_each_other_get_right_values_and_keep_the_bound
     assert left < 3_500_000
 
 
+FEW_DESCRIPTORS = """
+import os, resource, sys
+import numpy as np
+from dynmemo import Cache, dynamo_cached
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+cache, keys = Cache.sqlite(sys.argv[1], secret=sys.argv[2] or None), [f"k{n}" for n in range(300)]
+cache.set_many({key: key.encode() * 100_000 for key in keys})
+print(cache.get_many(keys) == {key: key.encode() * 100_000 for key in keys})
+
+@dynamo_cached(cache=cache)
+def f(n):
+    return np.full(30_000, n)
+
+f.warm(range(300))
+found = f.map(range(300))
+print([int(array[-1]) for array in found] == list(range(300)), f.cache_info().hits, f.cache_info().unreadable)
+print(len([os.open(os.devnull, os.O_RDONLY) for n in range(128)]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a process has as many files as it likes")
+@pytest.mark.parametrize("secret", ["", "s" * 40], ids=["mapped", "read"])
+def test_many_values_at_once_take_few_of_the_descriptors_that_a_process_has(tmp_path: Path, secret: str) -> None:
+    lines = printed("-c", FEW_DESCRIPTORS, str(tmp_path / "cache.db"), secret).splitlines()
+    assert lines == ["True", "True 300 0", "128"]
+
+
 def test_threads_that_wait_for_one_large_result_get_memory_of_their_own(tmp_path: Path) -> None:
     started, go = threading.Event(), threading.Event()
     results: list[Any] = []
