@@ -178,6 +178,7 @@ def test_a_large_value_takes_the_place_of_files_that_no_row_leads_to(
         path.unlink()
     kept = {file for file in files(path) if not file.name.startswith(old)}
     with closing(SqliteStore(path, max_bytes=LIMIT)) as other:
+        other.open()
         write, left = other._folder.write, []
 
         def tell_and_write(*args: Any) -> None:
@@ -470,3 +471,20 @@ def test_values_lie_beside_the_file_itself_whatever_link_leads_to_it(path: Path,
         put(linked, "k", Item(value=LARGE))
     assert existing(store, "k").value == LARGE
     assert len(files(path)) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows lets few users make links")
+def test_values_follow_the_link_that_leads_to_another_file_now(tmp_path: Path) -> None:
+    current, folders = tmp_path / "current", [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        folder.mkdir()
+    current.symlink_to(folders[0])
+    with closing(SqliteStore(current / "cache.db")) as store:
+        put(store, "k", Item(value=LARGE + b"first"))
+        current.unlink()
+        current.symlink_to(folders[1])
+        put(store, "k", Item(value=LARGE + b"second"))
+    for folder in folders:
+        with closing(SqliteStore(folder / "cache.db")) as store:
+            assert bytes_of(existing(store, "k")) == LARGE + folder.name.encode()
+        assert len(files(folder / "cache.db")) == 1

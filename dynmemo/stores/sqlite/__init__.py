@@ -29,7 +29,7 @@ from dynmemo.item import (
     pieces_of,
     settled,
 )
-from dynmemo.stores.files import COPIES_MAX_BYTES, Copies, ValueFiles
+from dynmemo.stores.files import COPIES_MAX_BYTES, Copies
 from dynmemo.stores.sqlite import schema
 from dynmemo.stores.sqlite.file import FAILURES, SqliteFile, Tries
 from dynmemo.stores.sqlite.upkeep import (
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from dynmemo.counters import Meter
     from dynmemo.item import Content
+    from dynmemo.stores.files import ValueFiles
     from dynmemo.stores.s3 import Bucket
     from dynmemo.stores.sqlite.file import Cursor
 
@@ -147,9 +148,6 @@ class SqliteStore(Store):
                 f"max_bytes must be a whole number of bytes from {LEAST_MAX_BYTES:,} on, not {max_bytes!r}"
             )
         self._file = SqliteFile(Path(os.path.abspath(path)), busy_timeout)  # noqa: PTH100  collapses ".." too
-        # Beside the file itself, where SQLite has its log too, whatever links lead to it.
-        itself = Path(os.path.realpath(path))
-        self._folder = ValueFiles(itself.with_name(f"{itself.name}.values"))
         self._memory_map = memory_map
         self._max_bytes = max_bytes
         self._clock = clock
@@ -158,6 +156,10 @@ class SqliteStore(Store):
         self._is_wanted: Callable[[str, Item], bool] = lambda key, row: True
         """Whether the value of a row is fetched that lies outside of it."""
         self._meters: tuple[Meter, ...] = ()
+
+    @property
+    def _folder(self) -> ValueFiles:
+        return self._file.values
 
     @property
     def location(self) -> str:

@@ -13,16 +13,17 @@ import weakref
 from collections import deque
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from dynmemo._process import at_fork, logger
 from dynmemo.errors import StoreUnavailableError
 from dynmemo.stores import filesystem
+from dynmemo.stores.files import ValueFiles
 from dynmemo.stores.sqlite import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 T = TypeVar("T")
 Identity = tuple[int, int]
@@ -86,6 +87,8 @@ class SqliteFile:
     def __init__(self, path: Path, busy_timeout: float) -> None:
         self.path = path
         self._name = str(path)
+        self.values = _beside(path)
+        """The large values of the file."""
         self.busy_timeout = busy_timeout
         self.identity: Identity | None = None
         """The file that the path names, as this very object; cursors with another one are to another file."""
@@ -209,6 +212,7 @@ class SqliteFile:
         if status.st_size:
             schema.check(self.path)
         self.is_remote = filesystem.is_remote(self.path)
+        self.values = _beside(self.path)  # the links may lead to another file now
         return (status.st_dev, status.st_ino)
 
     def _configure(self, connection: sqlite3.Connection) -> None:
@@ -300,6 +304,12 @@ def _create_private(path: Path) -> None:
     # One thread at a time: closing a file drops all POSIX locks that the process has on it.
     with _creating, _while_nobody_quarantines(path), suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _beside(path: Path) -> ValueFiles:
+    """The folder of values beside the file itself, where SQLite has its log too, whatever links lead to it."""
+    itself = Path(os.path.realpath(path))
+    return ValueFiles(itself.with_name(f"{itself.name}.values"))
 
 
 def _identity_of(path: Path) -> Identity | None:
