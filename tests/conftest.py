@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 import uuid
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 # A busy machine must fail no test: generating examples has no deadline, and none is too slow.
 hypothesis.settings.register_profile("dynmemo", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("dynmemo")
+
+# Tests send Ctrl-C, which a shell lets those programs ignore that it starts in the background.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Taken before any test changes the environment.
 _ENDPOINT = os.environ.get("DYNMEMO_TEST_DYNAMODB_ENDPOINT")
