@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dynmemo.errors import StoreUnavailableError
-from dynmemo.item import Expect, Item, Refused
+from dynmemo.item import Expect, Item, Pieces, Refused
 from dynmemo.stores import filesystem
-from dynmemo.stores.sqlite import SqliteStore, file
+from dynmemo.stores.sqlite import FILE_FROM, SqliteStore, file
 from dynmemo.testing.contract.helpers import existing, put
 from dynmemo.testing.racing import add_one
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from multiprocessing.synchronize import Barrier
     from pathlib import Path
+
+    from dynmemo.item import Bytes
 
 PROCESSES = 16
 INCREMENTS = 20
@@ -134,6 +136,28 @@ def test_a_fork_in_the_middle_of_calls_of_other_threads_hinders_nobody(path: Pat
     assert [existing(store, f"thread {n}").value for n in range(4)] == [str(count).encode() for count in done]
     store.close()
     assert intact(path)
+
+
+@can_fork
+def test_a_fork_while_a_large_value_is_written_waits_for_nothing(path: Path) -> None:
+    store = SqliteStore(path, busy_timeout=0)
+    put(store, "k", Item(value=b"v"))
+
+    def child() -> None:
+        assert existing(store, "k").value == b"v"
+
+    class Forking(Pieces):
+        def pieces(self, end: int) -> Iterator[Bytes]:
+            for piece in super().pieces(end):
+                if list(path.with_name("cache.db.values").glob("*.new")):
+                    wait(fork(child))
+                    forked.append(True)
+                yield piece
+
+    forked: list[bool] = []
+    put(store, "large", Item(value=Forking([bytes(FILE_FROM)])))
+    assert forked
+    store.close()
 
 
 @can_fork

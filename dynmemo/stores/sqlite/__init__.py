@@ -468,6 +468,10 @@ class SqliteStore(Store):
 
         Raises `StoreUnavailableError` for whatever SQLite or the system reports, after tries for which there is hope.
         """
+        return self._try(partial(self._with_cursor, act), operation, key, looks=looks)
+
+    def _try(self, do: Callable[[], T], operation: str, key: str | None, *, looks: bool = True) -> T:
+        """`_run` for what takes no cursor, or takes one itself."""
         file = self._file
         tries: Tries | None = None
         began = time.monotonic()
@@ -476,7 +480,7 @@ class SqliteStore(Store):
             try:
                 if looks or began >= file.look_at:
                     identity = file.look()
-                return self._with_cursor(act)
+                return do()
             except (*FAILURES, OSError) as error:
                 looks = True
                 tries = tries or Tries(file, began, operation, key)
@@ -586,12 +590,9 @@ class _Beside:
 
     def put(self, key: str, row: Item, parts: Parts, value: bytes | Content) -> None:
         store = self._store
-
-        def act(cursor: sqlite3.Cursor) -> None:
-            store._sweep(cursor)  # nobody counts those files, and they may be what fills the disk
-            store._folder.write(parts.write_id, pieces_of(value))
-
-        store._run(act, "write", key)
+        store._run(store._sweep, "write", key)  # nobody counts what that deletes, and it may be what fills the disk
+        # Without a cursor: a fork waits for those in use, and this may take long.
+        store._try(lambda: store._folder.write(parts.write_id, pieces_of(value)), "write", key)
         if isinstance(value, Pieces):
             value.settle(self.get(key, parts))
 
