@@ -179,10 +179,16 @@ def checked(value: Value, parts: Parts) -> Value | None:
 
 
 def bytes_of(row: Item) -> bytes | None:
-    """The value of a row as one bytes object; None if it has none, or not the one that the row speaks of."""
+    """The value of a row as one bytes object; None if it has none, or not the one that the row speaks of.
+
+    A network filesystem may have lost by now what was open.
+    """
     if row.value is None or isinstance(row.value, bytes):
         return row.value
-    value = bytes(row.value)
+    try:
+        value = bytes(row.value)
+    except OSError:
+        return None
     return value if row.parts is None else checked(value, row.parts)
 
 

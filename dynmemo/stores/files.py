@@ -184,18 +184,21 @@ class ValueFiles:
 
     def names(self) -> list[str]:
         """The names of all files, unfinished ones too."""
-        try:
-            return os.listdir(self.folder)  # noqa: PTH208  the pathlib way takes longer
-        except OSError as error:
-            if error.errno not in _NOT_THERE:
-                raise
-            return []
+        return [entry.name for entry in self._entries()]
 
     def listing(self) -> Iterator[tuple[str, os.stat_result]]:
         """Their names, with their status."""
-        for name in self.names():
+        for entry in self._entries():
             with suppress(OSError):
-                yield name, (self.folder / name).lstat()
+                yield entry.name, entry.stat(follow_symlinks=False)
+
+    def _entries(self) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(self.folder) as entries:
+                yield from entries
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                raise
 
     def _create(self, path: Path) -> int:
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | _BINARY
@@ -268,8 +271,9 @@ class Copies:
                 files.remove(name)
                 return None
             if time.time() - found.written_at > _USED_SECONDS:
-                os.utime(files.folder / name)  # the first to go is the one that was used least recently
-                found = files.open(name, mapped=self._mapped) or found
+                with suppress(OSError):  # it may be one that can only be read
+                    os.utime(files.folder / name)  # the first to go is the one that was used least recently
+                    found = files.open(name, mapped=self._mapped) or found
             if len(self._verified) >= _MOST_VERIFIED:
                 self._verified.clear()
             self._verified[found.identity] = None

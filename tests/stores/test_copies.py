@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +68,20 @@ def test_a_damaged_copy_is_none_and_goes(folder: Path, harm: str) -> None:
     assert copies.get(parts_of(LARGE)) is None
     copies.keep(parts_of(LARGE), LARGE)
     assert copies.get(parts_of(LARGE)) == LARGE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="this is the way of Linux")
+def test_an_old_copy_that_can_only_be_read_is_one(folder: Path) -> None:
+    copies = Copies(10_000_000, folder)
+    copies.keep(parts_of(LARGE), LARGE)
+    (file,) = folder.iterdir()
+    os.utime(file, (1, 1))
+    if subprocess.run(["chattr", "+i", file], capture_output=True, check=False).returncode:
+        pytest.skip("only root may do that, and not everywhere")
+    try:
+        assert copies.get(parts_of(LARGE)) == LARGE
+    finally:
+        subprocess.run(["chattr", "-i", file], check=True)
 
 
 def test_copies_on_a_network_filesystem_are_read_and_not_mapped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dynmemo.item import Item
+from dynmemo.parts import bytes_of
 from dynmemo.stores import files
-from dynmemo.stores.files import MAP_FROM, ValueFiles
+from dynmemo.stores.files import MAP_FROM, FileValue, ValueFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +99,12 @@ def test_a_file_cut_short_is_read_as_far_as_it_goes(folder: ValueFiles) -> None:
     with (folder.folder / "one").open("r+b") as file:
         file.truncate(5)
     assert bytes(found.load(mapped=False)) == LARGE[:5]
+
+
+def test_an_open_value_that_the_system_can_no_longer_read_is_none() -> None:
+    read, write = os.pipe()  # as good as a file on another machine that has been removed there
+    assert bytes_of(Item(FileValue(read, "one", is_mapped=False))) is None
+    os.close(write)
 
 
 def test_beyond_so_many_maps_files_are_read(folder: ValueFiles, monkeypatch: pytest.MonkeyPatch) -> None:
