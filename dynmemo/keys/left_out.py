@@ -54,7 +54,10 @@ _RANDOM = "the state of the process's hidden generator"
 ATTRIBUTES: Final[dict[str, dict[str, str]]] = {
     "builtins.object": {"_attrs_cached_hash": "depends on PYTHONHASHSEED", "__doc__": "documentation"},
     "functools.cached_property": {"lock": _LOCK, "attrname": "the name under which it stands"},
+    "http.cookiejar.CookieJar": {"_now": "when it was last used"},
+    "http.cookiejar.DefaultCookiePolicy": {"_now": "when it was last used"},
     "numpy.vectorize": {"_ufunc": _CACHE},
+    "numpy.finfo": _all("_fmt _repr", _CACHE),
     "pandas.core.base.PandasObject": {"_cache": _CACHE, "_item_cache": _CACHE},
     "pandas.core.base.SelectionMixin": {"_cache": _CACHE},
     "pandas.core.groupby.ops.BaseGrouper": {"_cache": _CACHE},
@@ -83,6 +86,8 @@ ATTRIBUTES: Final[dict[str, dict[str, str]]] = {
     "abc.ABC": {"_abc_impl": "the memory of isinstance()"},
     # What was assumed of a symbol comes with the name.
     "sympy.core.basic.Basic": {"_mhash": "depends on PYTHONHASHSEED", "_assumptions": _CACHE},
+    "beartype._conf.confmain.BeartypeConf": {"_hash": "depends on PYTHONHASHSEED", "_repr": _CACHE},
+    "formulaic.parser.types.term.Term": {"_hash": "depends on PYTHONHASHSEED"},
     "botocore.model.ShapeResolver": {"_shape_cache": _CACHE},
     "polars.dataframe.frame.DataFrame": {"_df": "whose content is read"},
     "polars.series.series.Series": {"_s": "whose content is read"},

@@ -257,7 +257,8 @@ def _take_reduced_apart(
     setter: Any = None,
 ) -> Node:
     fields = _fields(state, left_out, custom=True)
-    if state and not fields and fields is not None:  # nothing of it counts, so it is as if there were none
+    # Nothing of it counts, so it is as if there were none; an exception has an empty one once it was asked for it.
+    if not fields and fields is not None and (state or isinstance(value, BaseException)):
         state = fields = None
     if isinstance(value, BaseException) and value.__cause__ is not None:
         args = (*args, value.__cause__)
@@ -269,7 +270,7 @@ def _take_reduced_apart(
         None if pairs is None else Part(node(b"pairs", list(chain.from_iterable(pairs)), ENTRIES)),
         None if setter is None else _maker(setter),
     ]
-    named = list(_named_in(args))
+    named = list(named_in(args))
     if any(one is value for one in named):
         return _named_global(value, stable_name(value))
     return node(b"reduced", (*children, *named), Named())
@@ -286,7 +287,7 @@ def _maker(function: Any) -> object:
     return function
 
 
-def _named_in(args: object) -> Iterable[object]:
+def named_in(args: object) -> Iterable[object]:
     """Own things that a reduction names: a module and a name side by side, as in ``toolz.curry``."""
     texts = [part for part in args if isinstance(part, str)] if isinstance(args, tuple) else []
     for text in texts:

@@ -1,22 +1,30 @@
 """polars: series, frames, lazy frames and expressions.
 
 A series is its name, its dtype, which elements are null, and the others. A lazy frame is its plan: of a
-plan that scans files the paths count, not what is in the files.
+plan that scans files the paths count, not what is in the files. A Python function in a plan or an expression
+stands there as pickled bytes, which may only name it: what they name of the user's own counts beside them.
 """
 
 from __future__ import annotations
 
+import pickletools
+import re
 import sys
+import types
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 from blake3 import blake3
 
+from dynmemo._process import MAIN_MODULES
 from dynmemo.keys.builtin import numbers
 from dynmemo.keys.encoding import ITEMS, Columns, node, typed
-from dynmemo.keys.objects import added
+from dynmemo.keys.objects import added, named_in
+from dynmemo.keys.own import is_own_module
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dynmemo.keys.encoding import Handler, Node
 
 
@@ -43,6 +51,46 @@ def _dtype(value: pl.DataType) -> Node:
     return typed(b"polars dtype", str(value), ())
 
 
+def _serialized(kind: bytes, data: bytes, *more: object) -> Node:
+    return node(kind, (data, *more, *(thing for pickled in _pickles(data) for thing in _named(list(_texts(pickled))))))
+
+
+# How a pickle begins: its protocol and the length of its first frame. In a list of numbers, as msgpack has it, each
+# byte above 127 has one before it.
+_PICKLE: Final = re.compile(rb"\x80[\x04\x05]\xcc?\x95(?:\xcc?.){4}\x00{4}", re.DOTALL)
+
+
+def _pickles(data: bytes) -> Iterator[bytes]:
+    for found in _PICKLE.finditer(data):
+        rest = data[found.start() :]
+        yield rest if rest[2:3] == b"\x95" else re.sub(rb"\xcc(.)", rb"\1", rest, flags=re.DOTALL)
+
+
+def _named(texts: list[str]) -> Iterator[object]:
+    """Own things that are pickled by name, and those that a function pickled by value may ask of own modules."""
+    yield from named_in(tuple(texts))
+    for module in filter(is_own_module, dict.fromkeys(texts)):
+        has = vars(sys.modules[module]) if module in sys.modules and module not in MAIN_MODULES else {}
+        asked = [has[name] for name in dict.fromkeys(texts) if name in has and not name.startswith("__")]
+        yield from (thing for thing in asked if not isinstance(thing, types.ModuleType))
+
+
+def _texts(pickled: bytes) -> Iterator[str]:
+    """The texts that a pickle puts on its stack, in their order; nothing of it is run."""
+    known: list[object] = []
+    last: object = None
+    try:
+        for operation, value, _ in pickletools.genops(pickled):
+            if operation.name == "MEMOIZE":
+                known.append(last)
+                continue
+            last = known[value or 0] if operation.name in {"BINGET", "LONG_BINGET"} else value
+            if isinstance(last, str):
+                yield last
+    except (ValueError, IndexError):  # bytes of the user's that only begin like one
+        return
+
+
 def _instance(dtype: Any) -> object:
     # A dtype without parameters is sometimes its bare class, depending on the version.
     return dtype() if isinstance(dtype, type) else dtype
@@ -51,8 +99,8 @@ def _instance(dtype: Any) -> object:
 TYPES: Final[dict[type, Handler]] = {
     pl.Series: _series,
     pl.DataFrame: _frame,
-    pl.LazyFrame: lambda value: node(b"polars plan", (value.serialize(), *added(value, "polars"))),
-    pl.Expr: lambda value: node(b"polars expression", (value.meta.serialize(),)),
+    pl.LazyFrame: lambda value: _serialized(b"polars plan", value.serialize(), *added(value, "polars")),
+    pl.Expr: lambda value: _serialized(b"polars expression", value.meta.serialize()),
     pl.DataType: _dtype,
 }
 """The reader of a type and of those made of it; the first that fits."""

@@ -18,7 +18,7 @@ from dynmemo.keys.builtin import leaf_of
 from dynmemo.keys.encoding import ELEMENTS, Fields, InWalk, Named, Refusal, node, size, typed
 from dynmemo.keys.left_out import attributes_left_out
 from dynmemo.keys.objects import added, attributes, constant_name, own_state, read_object, type_within
-from dynmemo.keys.own import type_name
+from dynmemo.keys.own import is_own_class, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,6 +233,11 @@ def _dataset(value: Any) -> Node:
     return node(b"xarray set", (*parts, list(value.xindexes), *added(value, "xarray")), order)
 
 
+def _tree(value: Any) -> Node:
+    parts = (value.name, value.to_dataset(inherit=False), dict(value.children), value.parent)
+    return node(b"xarray tree", (*parts, *added(value, "xarray")), Named(".name", ".dataset", ".children", ".parent"))
+
+
 def _variables(named: Any) -> dict[object, object]:
     return {name: array.variable for name, array in named.items()}
 
@@ -280,7 +285,14 @@ def _column_default(value: Any) -> Node:
 
 def _statement(value: Any) -> Node:
     compiled = value.compile()
-    return node(b"statement", (type(value).__name__, str(compiled), dict(compiled.params)))
+    types = [one.type for one in sys.modules["sqlalchemy.sql.visitors"].iterate(value) if _says_more(one)]
+    return node(b"statement", (type(value).__name__, str(compiled), dict(compiled.params), *types))
+
+
+def _says_more(element: Any) -> bool:
+    """Whether the type of an element does what the text of the statement does not tell."""
+    cls = type(getattr(element, "type", None))
+    return is_own_class(cls) or "TypeCoerce" in {base.__name__ for base in type(element).__mro__}
 
 
 def _mapper(value: Any) -> Node:
@@ -296,12 +308,20 @@ def _neighbours(value: Any) -> Node:
     return node(b"neighbours", (type(value), *state[:7], *state[11:]))
 
 
+def _dask_expression(value: Any) -> Node:
+    """What it is made of, without what it has computed of that."""
+    return node(b"dask expression", (type(value), *value.operands))
+
+
 def _wrapped(value: Any) -> Node:
     """A proxy stands for what it wraps, with the state that it adds; a decorated function for the function."""
     cls = type(value)
     if cls.__module__.partition(".")[0] == "dynmemo":
         return node(b"remembered", (value.__wrapped__,))
-    return node(b"wrapper", (cls, value.__wrapped__, attributes(own_state(value))))
+    # What wraps is a member of the class where wrapt is written in C.
+    names = {name for base in cls.__mro__ for name in vars(base) if name.startswith("_self_")}
+    members = {name: getattr(value, name) for name in sorted(names)}
+    return node(b"wrapper", (cls, value.__wrapped__, attributes({**members, **own_state(value)})))
 
 
 def _local_proxy(value: Any) -> Node:
@@ -319,6 +339,7 @@ THINGS: Final[dict[str, Handler]] = {
     "xarray.core.variable.Variable": _variable,
     "xarray.core.dataarray.DataArray": _data_array,
     "xarray.core.dataset.Dataset": _dataset,
+    "xarray.core.datatree.DataTree": _tree,
     "pydantic.main.BaseModel": InWalk(_model),
     "pydantic.fields.FieldInfo": _state(
         ("_attributes_set", "_original_annotation", "_original_assignment", "_complete", "_qualifiers")
@@ -346,6 +367,7 @@ THINGS: Final[dict[str, Handler]] = {
         _neighbours,
     ),
     **dict.fromkeys(("_wrappers.ObjectProxy", "wrapt.wrappers.ObjectProxy"), _wrapped),
+    "dask._expr.Expr": _dask_expression,
     "rpds.HashTrieMap": lambda value: (b"rpds" + size(len(value)), list(value.items()), ELEMENTS),
     "rpds.HashTrieSet": lambda value: (b"rpds" + size(len(value)), list(value), ELEMENTS),
     "werkzeug.local.LocalProxy": _local_proxy,

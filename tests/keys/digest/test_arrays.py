@@ -18,6 +18,7 @@ from tests.pythons import printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 LAYOUTS: dict[str, Callable[[Any], Any]] = {
     "C order": lambda table: table,
@@ -135,6 +136,55 @@ def test_a_subclass_of_a_polars_frame_or_a_dataset_is_told_apart() -> None:
         first.station, second.station = "SEA", "PDX"
         assert len({digest(one) for one in (base(content), bare, first, second)}) == 4
         assert digest(cls(content)) == digest(bare)
+
+
+def test_the_limits_of_a_dtype_may_be_printed() -> None:
+    limits = np.finfo("f2")
+    before = digest(limits)
+    assert repr(limits)
+    assert digest(limits) == before
+
+
+def test_a_frame_of_dask_may_be_looked_at() -> None:
+    dask = pytest.importorskip("dask.dataframe")
+
+    def frame(name: str) -> Any:
+        return dask.from_pandas(pd.DataFrame({name: [1, 2, 3]}), npartitions=2).map_partitions(len)
+
+    before, looked_at = digest(frame("a")), frame("a")
+    assert looked_at.divisions
+    looked_at.compute(scheduler="sync")
+    assert digest(looked_at) == before != digest(frame("b"))
+
+
+NAMED_IN_PLANS = """
+import polars as pl
+import helpers
+import helpers as other
+from dynmemo.keys.digest import digest
+column = pl.col("a")
+plan = pl.LazyFrame({"a": [bytes([128, 4, 149]) + bytes(8)]})
+for one in (
+    column.map_elements(helpers.twice, return_dtype=pl.Int64),
+    column.map_elements(lambda x: other.twice(x), return_dtype=pl.Int64),
+    column.name.map(helpers.twice),
+    plan.map_batches(helpers.twice),
+    plan.select(column.map_batches(helpers.twice, return_dtype=pl.Int64)),
+    plan,
+):
+    print(digest(one))
+"""
+
+
+def test_a_function_in_a_plan_of_polars_counts_by_its_code(tmp_path: Path) -> None:
+    pytest.importorskip("polars")
+    digests = []
+    for factor in (2, 3, 2):
+        (tmp_path / "helpers.py").write_text(f"def twice(x):\n    return x * {factor}\n")
+        digests.append(printed("-B", "-c", NAMED_IN_PLANS, folder=tmp_path).split())
+    *functions, plan = zip(*digests, strict=True)
+    assert all(first == again != edited for first, edited, again in functions)
+    assert len(set(plan)) == 1
 
 
 PROGRAM = """

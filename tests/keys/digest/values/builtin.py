@@ -5,6 +5,7 @@ import datetime as dt
 import decimal
 import enum
 import hashlib
+import http.cookiejar
 import io
 import logging
 import operator
@@ -12,6 +13,7 @@ import re
 import signal
 import struct
 import threading
+import urllib.request
 import uuid
 from array import array
 from collections import ChainMap, Counter, OrderedDict, UserDict, defaultdict, deque
@@ -234,9 +236,21 @@ def _at_the_end(text: io.StringIO) -> io.StringIO:
     return text
 
 
+def _asked(error: Exception) -> Exception:
+    vars(error)
+    return error
+
+
+def _used(jar: http.cookiejar.CookieJar) -> http.cookiejar.CookieJar:
+    jar.add_cookie_header(urllib.request.Request("http://a"))
+    return jar
+
+
 def equal() -> dict[str, tuple[object, ...]]:
     part = [1, 2]
     return {
+        "exceptions asked for attributes or not": (OSError(1), _asked(OSError(1))),
+        "cookies used or not": (http.cookiejar.CookieJar(), _used(http.cookiejar.CookieJar())),
         "sets in any order": ({"a", "b", "c"}, {"c", "b", "a"}),
         "large sets in any order": (set(range(0, 9999, 7)), set(range(9996, -1, -7))),
         "shared and separate": ([part, part], [[1, 2], [1, 2]], [part, [1, 2]]),

@@ -9,8 +9,30 @@ def array() -> xr.DataArray:
     return xr.DataArray(table, dims=("x", "y"), coords={"y": [1, 2, 3]}, name="a", attrs={"unit": "m"})
 
 
+def tree(top: str = "a", **below: float) -> xr.DataTree:
+    parts = {"/": array().rename(top).to_dataset(), "/below": xr.Dataset({"b": 1.0, **below})}
+    return xr.DataTree.from_dict(parts, name="top")
+
+
+def _trees() -> dict[str, object]:
+    return {
+        "~tree": tree(),
+        "~tree, another set below": tree(c=2.0),
+        "~tree of another name": xr.DataTree(tree().to_dataset(), children=tree().children, name="other"),
+        "~part of a tree": tree()["below"],
+        "~part of another tree": tree("c")["below"],
+        "~part by itself": xr.DataTree(xr.Dataset({"b": 1.0}), name="below"),
+    }
+
+
+def _looked_at(value: xr.DataTree) -> xr.DataTree:
+    assert repr(value)
+    return value
+
+
 def different() -> dict[str, object]:
     return {
+        **(_trees() if hasattr(xr, "DataTree") else {}),
         "array": array(),
         "set of a and b": xr.Dataset({"a": ("x", [1]), "b": ("x", [2])}),
         "set of a and b, other order": xr.Dataset({"b": ("x", [2]), "a": ("x", [1])}),
@@ -30,6 +52,7 @@ def different() -> dict[str, object]:
 
 def equal() -> dict[str, tuple[object, ...]]:
     return {
+        **({"tree before and after a look": (tree(), _looked_at(tree()))} if hasattr(xr, "DataTree") else {}),
         "sliced": (array()[:, ::2], array()[:, [0, 2]]),
         "transposed twice": (array(), array().T.copy(deep=True).T),
     }
