@@ -254,6 +254,25 @@ def test_a_schema_with_a_rotten_byte_makes_way(path: Path) -> None:
     assert len(quarantined(path)) == 1
 
 
+def test_a_row_whose_text_has_a_rotten_byte_keeps_no_call_from_being_stored(path: Path) -> None:
+    with closing(Cache.sqlite(path)) as cache:
+
+        @dynamo_cached(cache=cache)
+        def double(x: int) -> int:
+            return 2 * x
+
+        double.map([1, 2, 3])
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(
+                "UPDATE entries SET gen = CAST(x'ff' || gen AS TEXT) WHERE key LIKE ?", (f"%{double.cache_key(2)}",)
+            )
+            connection.commit()
+        for _ in range(2):
+            assert double.map([1, 2, 3]) == [2, 4, 6]
+        assert (double.cache_info().errors, double.cache_info().hits) == (0, 3)
+    assert len(quarantined(path)) == 1
+
+
 def test_a_key_with_a_rotten_byte_is_computed_anew(path: Path) -> None:
     with closing(Cache.sqlite(path)) as cache:
 

@@ -270,7 +270,7 @@ class Tries:
         Raises `StoreUnavailableError` when not.
         """
         code = getattr(error, "sqlite_errorcode", None)
-        kind = sqlite3.SQLITE_CORRUPT if isinstance(error, UnicodeDecodeError) else (code or 0) & 0xFF
+        kind = sqlite3.SQLITE_CORRUPT if _is_of_rotten_text(error) else (code or 0) & 0xFF
         if self._may_begin_anew and kind in _DAMAGE and self._file.make_way(before):
             self._may_begin_anew = False
             return
@@ -292,6 +292,11 @@ class Tries:
                 message, operation=self._operation, table=path, key=self._key, code=name
             ) from error
         time.sleep(random.uniform(0.001, 0.02))  # noqa: S311
+
+
+def _is_of_rotten_text(error: Exception) -> bool:
+    """Whether text in the file, which SQLite itself does not look at, is no UTF-8."""
+    return isinstance(error, UnicodeDecodeError) or str(error).startswith("Could not decode to UTF-8")
 
 
 def _create_private(path: Path) -> None:
