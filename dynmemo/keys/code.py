@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynmemo.keys.encoding import node
 from dynmemo.keys.left_out import left_out_of_class
-from dynmemo.keys.objects import bound_builtin
+from dynmemo.keys.objects import bound_builtin, told
 from dynmemo.keys.own import (
     SENT,
     is_found,
@@ -48,7 +48,11 @@ _OF_THE_MODULE = frozenset(
 )
 _DISPATCHES = "singledispatch.<locals>.wrapper"
 _NO_SOURCE = "from its bytecode: its source is not at hand"
-_ACCESSED = {"pandas": ("DataFrame", "Series", "Index"), "xarray": ("DataArray", "Dataset")}
+_ACCESSED = {
+    "pandas": ("DataFrame", "Series", "Index"),
+    "xarray": ("DataArray", "Dataset"),
+    "polars": ("DataFrame", "Series", "LazyFrame", "Expr"),
+}
 _pins: weakref.WeakKeyDictionary[types.FunctionType, str] = weakref.WeakKeyDictionary()
 
 
@@ -213,12 +217,13 @@ class _Function:
             self._parts.place(f"name {label}", place, spoken(chain[: last + 1]), module=self._function.__module__)
 
     def _accessors(self, reading: Reading) -> None:
-        """Own classes that are registered with pandas or xarray, and reached by a name after a dot."""
+        """Own classes that are registered with pandas, xarray or polars, and reached by a name after a dot."""
         for package, classes in _ACCESSED.items():
             for name in classes if package in sys.modules else ():
                 cls = getattr(sys.modules[package], name, None)
                 for one in reading.attributes if isinstance(cls, type) else ():
-                    accessor = getattr(vars(cls).get(one), "_accessor", None)
+                    found = vars(cls).get(one)
+                    accessor = getattr(found, "_ns" if package == "polars" else "_accessor", None)
                     if isinstance(accessor, type) and is_own_class(accessor):
                         self._parts.value(f"accessor {name}.{one}", accessor, one)
 
@@ -375,7 +380,7 @@ def _members(cls: type[enum.Enum]) -> Iterator[tuple[str, Any]]:
     yield (
         "members",
         [
-            (name, one.name, one._value_, {key: more for key, more in vars(one).items() if key not in private})
+            (name, one.name, told(one._value_), {key: more for key, more in vars(one).items() if key not in private})
             for name, one in members.items()
         ],
     )

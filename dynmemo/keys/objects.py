@@ -123,7 +123,12 @@ def _enum_reader(cls: type[enum.Enum]) -> Handler:
     order = Named("", ".name", ".value")
     # The name of a combination of flags differs between Python versions.
     named = not issubclass(cls, enum.Flag)
-    return lambda value: node(b"enum", (cls, value.name if named else None, value.value), order)
+    return lambda value: node(b"enum", (cls, value.name if named else None, told(value.value)), order)
+
+
+def told(value: object) -> object:
+    """The value of a member of an enum: a bare object tells no more than the member's name."""
+    return Part(node(b"constant", ("",))) if type(value) is object else value
 
 
 def _path_reader(cls: type[PurePath]) -> Handler:

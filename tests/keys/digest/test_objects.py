@@ -382,6 +382,19 @@ def test_members_of_an_enum_count_by_name_and_value() -> None:
     assert digest(make(1)) == digest(make(1)) != digest(make(2))
 
 
+def test_members_that_stand_for_bare_objects_count_by_name() -> None:
+    def make() -> type[enum.Enum]:
+        class Given(enum.Enum):
+            NOTHING = object()
+            ANYTHING = object()  # noqa: PIE796
+
+        return Given
+
+    first, second = make()
+    assert digest(first) != digest(second)
+    assert [digest(one) for one in make()] == [digest(first), digest(second)]
+
+
 def test_thousands_of_classes_do_not_pile_up() -> None:
     from dynmemo.keys import walk
 

@@ -27,7 +27,20 @@ class Scaled(sa.types.TypeDecorator):
         return value * NUMBER
 column = sa.column("a", Scaled)
 """
+NAMESPACE = """
+import warnings
+import polars as pl
+with warnings.catch_warnings(action="ignore"):  # that it is there already
+    @pl.api.register_KIND_namespace("mine")
+    class Mine:
+        def __init__(self, column): pass
+        def scaled(self): return NUMBER
+def f(table):
+    return table.mine.scaled()
+"""
 HOLDERS = {
+    "polars": NAMESPACE.replace("KIND", "dataframe"),
+    "polars, an expression": NAMESPACE.replace("KIND", "expr"),
     "wrapt": WRAPPER + "@doubled\ndef g(x):\n    return x\ndef f(x):\n    return g(x)",
     "wrapt, on a method": WRAPPER + "class A:\n    @doubled\n    def g(self): pass\ndef f():\n    return A().g()",
     "wrapt, on the function": WRAPPER + "@doubled\ndef f(x):\n    return x",
