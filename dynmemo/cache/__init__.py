@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import os
+import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -384,10 +385,15 @@ class Cache(ByKey):
         """
         import asyncio
 
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(
-            self._threads(), functools.partial(context.run, function, *args)
-        )
+        call = functools.partial(contextvars.copy_context().run, function, *args)
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._threads(), call)
+        except RuntimeError:
+            # When the main thread has ended, no pool takes work, though loops in other threads may go on for long.
+            if threading.main_thread().is_alive():
+                raise
+            return call()
+        return await running
 
     def lifetime(self, ttl: Ttl | None, sliding: Duration | None, now: float) -> Lifetime:
         """Checked expiration options, the cache's `default_ttl` filled in."""

@@ -6,6 +6,7 @@ import itertools
 import re
 import sys
 import types
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -91,7 +92,8 @@ class Watching:
     def end(self) -> str:
         """The computation is over: why its result must not be stored, empty if it may."""
         if self._mark is not None:
-            running.reset(self._mark)
+            with suppress(ValueError):  # a coroutine that is closed by somebody else
+                running.reset(self._mark)
         reasons = [self._reason, *map(self._look_at, self._snapshots)]
         self._look_at_arguments()  # which knows by now what the code changes itself
         return next(filter(None, reasons), "")

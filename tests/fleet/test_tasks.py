@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import subprocess
+import sys
 from threading import get_ident
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,7 @@ from tests.fleet.helpers import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.fleet.helpers import Worker
 
@@ -133,3 +137,48 @@ def test_an_async_function_that_awaits_itself_ends(worker: Callable[..., Worker]
     assert asyncio.run(cached(10)) == 55
     assert set(runs) == set(range(11))
     assert len(runs) <= 22
+
+
+def test_what_a_computation_changed_is_its_own_also_where_its_loop_was_closed(worker: Callable[..., Worker]) -> None:
+    async def noting(x: int) -> int:
+        noted.append(x)
+        await asyncio.sleep(3600 if x < 0 else 0)
+        return x
+
+    noted: list[int] = []
+    function = worker().decorate(noting, version=None)
+    assert asyncio.run(function(1)) == 1
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *about: None)  # it would say that the task was never finished
+    task = loop.create_task(function(-1))
+    while noted[-1] != -1:
+        loop.run_until_complete(asyncio.sleep(0.01))
+    loop.close()
+    del task
+    gc.collect()  # which closes the coroutine in the context of nobody
+    assert asyncio.run(function(1)) == 1
+    assert noted == [1, -1]
+
+
+def test_a_loop_goes_on_in_a_thread_after_the_main_one_has_ended(tmp_path: Path) -> None:
+    program = f"""
+import asyncio, threading
+from dynmemo import Cache, dynamo_cached
+
+@dynamo_cached(cache=Cache.sqlite({str(tmp_path / "cache.db")!r}))
+async def double(x):
+    await asyncio.sleep(0)
+    return 2 * x
+
+async def story():
+    {{}}
+    while threading.main_thread().is_alive():
+        await asyncio.sleep(0.01)
+    print(await double(1), await double(1), await double.map([1, 2]), double.cache_info().errors)
+
+threading.Thread(target=lambda: asyncio.run(story())).start()
+"""
+    for before in ("pass", "await double(3)"):
+        command = [sys.executable, "-c", program.replace("{}", before)]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (ran.stdout, ran.stderr) == ("2 2 [2, 4] 0\n", "")
