@@ -343,6 +343,7 @@ class Sweep:
         if self.keeps:
             for place in (call.place, *(place for place, _ in call.others or ())):
                 self.results[place] = failed.error
+        self._stats.add("misses", calls=len(call.others or ()))
         self._are_settled([call], "failed", "failed")
 
     def settle(self, call: Call, result: Computed | Decoded, kind: str) -> None:

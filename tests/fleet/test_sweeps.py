@@ -238,6 +238,17 @@ def test_errors_are_raised_or_returned(worker: Callable[..., Worker]) -> None:
         function.map(range(4))
 
 
+def test_equal_calls_that_fail_are_misses_each(worker: Callable[..., Worker]) -> None:
+    def fail(x: int) -> int:
+        raise ValueError(str(x))
+
+    function = worker().decorate(fail)
+    first, second, _ = function.map([1, 1, 2], on_item_error="return")
+    assert first is second
+    info = function.cache_info()
+    assert (info.hits, info.misses, info.computed) == (0, 3, 2)
+
+
 def test_threads_and_tasks_compute_the_same(worker: Callable[..., Worker]) -> None:
     seen: list[Progress] = []
     one = worker()
