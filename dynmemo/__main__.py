@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +28,7 @@ from rich.table import Table  # noqa: E402
 import dynmemo  # noqa: E402
 from dynmemo.calls import rows_of  # noqa: E402
 from dynmemo.cli import care, look, move  # noqa: E402
-from dynmemo.cli.shared import Json, Name, Url, Yes, consent, imported, print_json  # noqa: E402
+from dynmemo.cli.shared import Json, Name, Url, Yes, consent, imported, print_json, table_console  # noqa: E402
 from dynmemo.defaults import present_cache  # noqa: E402
 from dynmemo.errors import DynmemoError, InvalidOptionError  # noqa: E402
 from dynmemo.explain.inventory import check_known  # noqa: E402
@@ -218,17 +219,17 @@ def cost(
 
 def _show(month: Cost, prices: Prices) -> None:
     """The shares of a month and their sum, that of the .NET provider, and where the prices come from."""
-    table = Table("a month", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in ("requests", "read units", "write units", "dollars"):
-        table.add_column(column, justify="right")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in ("a month", "requests", "read units", "write units", "dollars"):
+        table.add_column(column, justify="left" if column == "a month" else "right", overflow="fold")
     for share in month.shares:
         table.add_row(*_cells(share))
     table.add_section()
     for total in (month, month.dotnet):
         if total is not None:
             table.add_row(*_cells(total), style="bold" if total is month else None)
+    table_console().print(table)
     console = Console()
-    console.print(table)
     if month.dotnet is None:
         console.print("\nThe .NET provider cannot store such values: it has one item for each, of 400 KB at most.")
     since = f" since {prices.since}" if prices.since else ""
@@ -247,6 +248,8 @@ def _cells(cost: Cost) -> list[str]:
 
 def main() -> None:
     """Run the command line; errors of ours are one line, not a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names may have letters that a pipe or log has not
     try:
         app()
     except DynmemoError as error:

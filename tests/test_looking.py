@@ -107,6 +107,11 @@ def test_a_narrow_terminal_breaks_only_the_longest_words(default: Cache) -> None
     assert [title for title in titles if title not in shown] == []
 
 
+def test_names_are_printed_also_where_the_encoding_has_not_their_letters(default: Cache) -> None:
+    dynamo_cached(name="pr\u00e9vision", version="1", ttl="1h")(lambda: 1)()
+    assert "pr\\xe9vision" in said("ls", PYTHONIOENCODING="ascii")
+
+
 def test_json_names_what_an_origin_says(default: Cache) -> None:
     looked_at("SEA")
     shown = json.loads(said("show", looked_at.cache_key("SEA"), "--json"))
@@ -191,6 +196,7 @@ def test_looking_at_a_path_that_is_not_there_creates_nothing(given: bool, tmp_pa
     for command in ("ls", "stats", "clear", "purge", "purge --dry-run", "purge --yes"):
         said(*command.split(), fails=0, **place)
     said("show", "a:b:c", fails=1, **place)
+    said("show", "tests.test_looking.looked_at", "SEA", fails=1, **place)
     assert not [found for found in tmp_path.rglob("*") if found.is_file()]
 
 

@@ -114,6 +114,13 @@ def test_cost_shows_a_month_beside_that_of_the_net_provider_and_whose_prices_the
     assert "On demand in us-east-1 since 2024-11-01, in dollars: 0.625 a million write" in said
 
 
+def test_cost_cuts_no_number() -> None:
+    many = ("--entries", "1000000", "--size", "1000000", "--calls", "1000000", "--new", "100", "--sliding", "1h")
+    said = printed("-m", "dynmemo", "cost", *many)
+    assert max(len(word) for word in said.split() if word.replace(",", "").isdecimal()) > len("999,999,999,999")
+    assert "\u2026" not in said
+
+
 def test_cost_as_json_has_all_of_it() -> None:
     said = json.loads(cost_said(*EXAMPLE, "--json"))
     assert (said["workload"]["sliding"], said["prices"]["region"]) == ("1h", "us-east-1")
@@ -222,6 +229,18 @@ def test_purge_says_what_cannot_be_imported(arguments: list[str], message: str, 
     said = purged_in(tmp_path, *arguments, "--url", "sqlite:///own.db", exit_code=1)
     assert said.startswith(f"InvalidOptionError: {message}")
     assert said.count("\n") == 1
+
+
+def test_a_module_that_raises_is_said_in_one_line(tmp_path: Path) -> None:
+    for code, raised in {
+        "def f(:": "SyntaxError: ",
+        "1 / 0": "ZeroDivisionError: ",
+        "exit(3)": "SystemExit: 3",
+    }.items():
+        (tmp_path / "broken.py").write_text(code)
+        said = purged_in(tmp_path, "broken.f", "--import", exit_code=1)
+        assert said.startswith(f"InvalidOptionError: broken.f cannot be imported, for its module raises {raised}")
+        assert said.count("\n") == 1
 
 
 def test_purge_tells_the_units_of_dynamodb(dynamodb_endpoint: str, dynamodb_table: str) -> None:

@@ -379,8 +379,9 @@ class RowsOf(NamedTuple):
 
     @property
     def cache(self) -> Cache | None:
-        """That of a function that was given itself; None for the default one."""
-        return None if self.memo is None else self.memo.entries().cache
+        """That of a function that was given itself and names one; None for the default one."""
+        named = None if self.memo is None else self.memo.cache
+        return None if named is None else default_cache(named)
 
     def purge(self, cache: Cache, *, superseded: bool, **options: bool) -> Purged:
         """Delete them from `cache`, with the options of `dynmemo.purging.purge`, and show how far that has got."""

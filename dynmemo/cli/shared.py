@@ -71,6 +71,11 @@ def imported(name: str) -> Any:
             f"{name} cannot be imported from this folder ({error}); a function with a name= of its own is imported "
             "by where it stands, module.qualname"
         ) from error
+    except (Exception, SystemExit) as error:  # whatever its code raises
+        raise InvalidOptionError(
+            f"{name} cannot be imported, for its module raises {type(error).__name__}: {error}; "
+            "import it in Python to see where"
+        ) from error
 
 
 def print_json(what: object) -> None:
@@ -87,17 +92,21 @@ def print_facts(facts: Mapping[str, str]) -> None:
 
 
 def print_table(lines: Iterable[Iterable[str]], right: Iterable[str] = ()) -> None:
-    """A line of titles, then rows. Not cut where nobody has a screen."""
+    """A line of titles, then rows."""
     titles, *rows = [[_printable(text) for text in line] for line in lines]
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=10_000)
+    console = table_console()
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for title, width in zip(titles, _widths([titles, *rows], console.width), strict=True):
         table.add_column(title, justify="right" if title in right else "left", overflow="fold", width=width)
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)
+
+
+def table_console() -> Console:
+    """What prints tables: as wide as the screen, and as they are where nobody has one."""
+    console = Console()
+    return console if console.is_terminal else Console(width=10_000)
 
 
 _GAP = 2  # between two columns
