@@ -91,6 +91,29 @@ def test_a_file_is_examined_and_not_created(tmp_path: Path) -> None:
     assert ran("-m", "dynmemo", "table", "check", "sqlite:///x.db").returncode == 1
 
 
+def test_a_file_that_no_computation_can_create_is_bad(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (finding, _) = dynmemo.doctor(Cache.sqlite(tmp_path / "file" / "folder" / "cache.db"))
+    assert not finding.is_good
+    assert finding.found.endswith(f"{tmp_path / 'file'} is no folder that can be written to")
+    assert "give the path" in finding.advice
+
+
+def test_a_secret_that_can_be_guessed_is_not_said_to_be_good(tmp_path: Path) -> None:
+    (*_, finding) = dynmemo.doctor(Cache.sqlite(tmp_path / "cache.db", secret=["s" * 32, "short"]))
+    assert (finding.what, finding.is_good) == ("secret", None)
+    assert "shorter than 16 bytes" in finding.found
+    assert "token_urlsafe" in finding.advice
+
+
+def test_a_table_out_of_reach_is_no_matter_of_permissions() -> None:
+    where = url_of("some_table", "http://127.0.0.1:9")
+    table = next(finding for finding in dynmemo.doctor(where) if finding.what == "table")
+    assert table.is_good is False
+    assert "could not be reached: check network" in table.found
+    assert table.advice == ""
+
+
 @pytest.mark.parametrize("options", [NAMES, {"partition_key_prefix": "team"}, {"create_table_if_not_exists": "true"}])
 def test_the_policy_allows_what_calls_ask_and_no_action_more(
     options: dict[str, str], dynamodb_table: str, proxy: Proxy

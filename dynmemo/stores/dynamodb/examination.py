@@ -55,9 +55,10 @@ def examine(
         yield Finding("table", None if create else False, str(error), advice if create else "`dynmemo table create`")
         return
     except StoreUnavailableError as error:
-        yield Finding("table", False, str(error), "give both names in the URL, or allow what `dynmemo policy` prints")
         if error.code != _DENIED:
+            yield Finding("table", False, str(error))
             return
+        yield Finding("table", False, str(error), "give both names in the URL, or allow what `dynmemo policy` prints")
     if not quick:
         yield _ttl(call, given[1])
     before = time.time()

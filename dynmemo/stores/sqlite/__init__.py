@@ -433,15 +433,21 @@ class SqliteStore(Store):
         return self._file.path.exists()
 
     def examine(self, *, quick: bool = False) -> Iterator[Finding]:
+        advice = "give the path of the cache's own file, in a folder and on a disk that can be written to"
         if not self.exists():
-            yield Finding("file", None, f"{self._file.path} is not there", "the first computation creates it")
+            found = f"{self._file.path} is not there"
+            above = self._file.path.parents
+            folder = next((one for one in above if os.access(one, os.F_OK)), above[0])
+            if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+                yield Finding("file", None, found, "the first computation creates it")
+            else:
+                yield Finding("file", False, f"{found}, and {folder} is no folder that can be written to", advice)
             return
         try:
             size = self.extent().size or 0
             # Nothing is changed by it, but it has to take the lock of writers.
             self._run(lambda cursor: cursor.executescript("BEGIN IMMEDIATE; ROLLBACK"), "examine")
         except StoreUnavailableError as error:
-            advice = "give the path of the cache's own file, in a folder and on a disk that can be written to"
             yield Finding("file", False, str(error), advice)
             return
         yield Finding("file", True, f"{self._file.path} can be read and written to")
