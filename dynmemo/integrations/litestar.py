@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from dynmemo.integrations.sealed import Sealed
+from dynmemo.integrations.sealed import Sealed, cache_of
 
 try:
     from litestar.stores.base import Store
@@ -29,7 +29,7 @@ class DynmemoStore(Store):
     __slots__ = ("sealed",)
 
     def __init__(self, cache: Cache | str | None = None, *, region: str = "litestar", **options: Any) -> None:
-        self.sealed = Sealed(cache, region, serializer="bytes", **options)
+        self.sealed = Sealed(cache_of(cache, options), region, serializer="bytes")
 
     async def set(self, key: str, value: str | bytes, expires_in: int | timedelta | None = None) -> None:
         content = value.encode() if isinstance(value, str) else value

@@ -57,7 +57,7 @@ class Sealed:
     ) -> None:
         self._stats = Stats()
         self._once = Once()
-        self.region = _cache_of(cache, options).metered(self._stats).region(region)
+        self.region = cache_of(cache, options).metered(self._stats).region(region)
         self.cache = made = self.region.cache
         self._codec = Codec(serializer, secrets=made.secrets, encrypt=made.encrypt, compress=made.compress)
         made.lifetime(NEVER, sliding, made.clock())  # which says what is wrong with it
@@ -202,7 +202,8 @@ def _is_over(ttl: float | None) -> bool:
     return ttl is not None and ttl <= 0
 
 
-def _cache_of(cache: Cache | str | None, options: dict[str, Any]) -> Cache:
+def cache_of(cache: Cache | str | None, options: dict[str, Any]) -> Cache:
+    """The cache that an adapter was given, with its options. Raises `InvalidOptionError` for those of no cache."""
     if isinstance(cache, str):
         return Cache.from_url(cache, **options)
     if options:

@@ -13,6 +13,7 @@ import flask_session
 import pytest
 from django.conf import settings
 
+from dynmemo import InvalidOptionError
 from dynmemo.integrations import django, key_value, litestar, starsessions
 from dynmemo.integrations.cachelib import DynmemoCache
 from dynmemo.testing import Clock
@@ -181,6 +182,11 @@ def test_litestars_renewal_waits_for_the_part_of_the_time_that_refresh_after_say
         return requests
 
     assert asyncio.run(use()) == [1, 1, 2, 1]
+
+
+def test_litestars_store_takes_no_window_since_its_reads_move_none() -> None:
+    with pytest.raises(InvalidOptionError, match="'sliding' is no option of a sqlite cache"):
+        litestar.DynmemoStore("sqlite:///web.db", sliding="90s")
 
 
 def test_litestars_stores_of_other_regions_are_not_deleted(url: str) -> None:
