@@ -85,7 +85,8 @@ def configure(
         for finding in cache.store.examine(quick=True):
             if finding.is_good is False:
                 advice = f" To do: {finding.advice}." if finding.advice else ""
-                raise StoreUnavailableError(f"{cache.store.location}: {finding.what}: {finding.found}.{advice}")
+                found = finding.found.removesuffix(".")
+                raise StoreUnavailableError(f"{cache.store.location}: {finding.what}: {found}.{advice}")
     return cache
 
 

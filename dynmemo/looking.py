@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from dynmemo.calls import rows_of
 from dynmemo.defaults import present_cache
+from dynmemo.errors import InvalidOptionError
 from dynmemo.explain.doctor import Diagnosis, examine
 from dynmemo.explain.inventory import list_entries, list_functions, show_entry, take_stock
 from dynmemo.explain.listed import CacheStats, ListedEntry, ListedFunction, Listing, ShownEntry
@@ -105,10 +106,12 @@ def show(
         cache: where to look, or its URL. Default: that of the function, else the default cache, which is not created.
 
     Raises:
-        InvalidOptionError: neither a decorated function nor a key.
+        InvalidOptionError: neither a decorated function nor a key, or a key with arguments.
         StoreUnavailableError, InvalidTableError: the store did not answer.
     """
     if isinstance(function_or_key, str):
+        if args or kwargs:
+            raise InvalidOptionError("show() was given the arguments of a call and a text; give the function itself")
         return show_entry(present_cache(cache), function_or_key)
     rows, called = rows_of(function_or_key, "show"), function_or_key
     return show_entry(present_cache(cache or rows.cache), called.cache_key(*args, **kwargs))  # type: ignore[attr-defined]  # rows_of has checked it

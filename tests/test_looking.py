@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import dynmemo
-from dynmemo import Cache, dynamo_cached
+from dynmemo import Cache, InvalidOptionError, dynamo_cached
 from tests.pythons import ROOT, ran
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def test_what_is_there_is_listed_shown_and_summed_up(default: Cache) -> None:
     assert (shown.computed_at, shown.expires_at, shown.seconds) == (entry.computed_at, entry.expires_at, entry.seconds)
     assert (shown.serializer, shown.is_signed, shown.lies_in) == ("pickle", False, "row")
     assert dynmemo.show(looked_at, "LAX") is None
+    with pytest.raises(InvalidOptionError, match="give the function itself"):
+        dynmemo.show("looked.at", "SEA")
     stock = dynmemo.stats()
     assert stock.functions[0].entries == 2
     assert stock.orphans == 0

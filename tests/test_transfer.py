@@ -115,6 +115,10 @@ def test_push_and_pull_as_functions_are_compressed_as_where_they_go(
     with pytest.raises(InvalidOptionError, match=r"pull\(\) takes a function"):
         dynmemo.pull(3, source=urls[1])  # type: ignore[arg-type]
     assert dynmemo.pull(source=urls[2]).copied == 0
+    with pytest.raises(InvalidOptionError, match="a cache is given as a Cache or a URL, not as NoneType"):
+        dynmemo.push(to=None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError, match="a cache is given as a Cache or a URL, not as NoneType"):
+        dynmemo.pull(source=None)  # type: ignore[arg-type]
 
 
 def test_push_and_pull_from_the_command_line(tmp_path: Path) -> None:
