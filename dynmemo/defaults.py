@@ -164,10 +164,15 @@ def default_cache(given: Cache | None = None) -> Cache:
     return cache
 
 
+def given_cache(given: Cache | str) -> Cache:
+    """The cache that is given, itself or by its URL. None is refused: it stands for no default here."""
+    return given if isinstance(given, Cache) else Cache.from_url(given)
+
+
 def present_cache(given: Cache | str | None = None) -> Cache:
     """A cache that is `given`, itself or by its URL, else `default_cache` for who only looks: no file is created."""
     if given is not None:
-        return given if isinstance(given, Cache) else Cache.from_url(given)
+        return given_cache(given)
     if (instead or configured or _adopted) is None and not _url():
         return Cache.sqlite(default_path())
     return default_cache()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dynmemo import views
-from dynmemo.cache import Cache
 from dynmemo.calls import rows_of
 from dynmemo.calls.display import NOTICE_SECONDS, screen
-from dynmemo.defaults import present_cache
+from dynmemo.defaults import given_cache, present_cache
 from dynmemo.explain.inventory import check_known
 from dynmemo.tracebacks import short_tracebacks
 from dynmemo.transfer import Transferred, transfer
@@ -16,6 +15,7 @@ from dynmemo.transfer import Transferred, transfer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dynmemo.cache import Cache
     from dynmemo.calls import RowsOf
 
 __all__ = ["Transferred", "pull", "push"]
@@ -54,7 +54,7 @@ def push(
         StoreUnavailableError, InvalidTableError: a store failed; what was copied so far is there.
     """
     rows = rows_of(function_or_name, "push")
-    return _move(rows, present_cache(cache or rows.cache), _given(to), replace=replace, dry_run=dry_run)
+    return _move(rows, present_cache(cache or rows.cache), given_cache(to), replace=replace, dry_run=dry_run)
 
 
 @short_tracebacks
@@ -75,12 +75,7 @@ def pull(
         2
     """
     rows = rows_of(function_or_name, "pull")
-    return _move(rows, _given(source), present_cache(cache or rows.cache), replace=replace, dry_run=dry_run)
-
-
-def _given(cache: Cache | str) -> Cache:
-    """The other cache, which has no default: None would be this one, and nothing would be copied."""
-    return cache if isinstance(cache, Cache) else Cache.from_url(cache)
+    return _move(rows, given_cache(source), present_cache(cache or rows.cache), replace=replace, dry_run=dry_run)
 
 
 def _move(rows: RowsOf, source: Cache, target: Cache, *, replace: bool, dry_run: bool) -> Transferred:

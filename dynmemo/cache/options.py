@@ -29,6 +29,7 @@ LONGEST_KEY = 2_045
 
 LONGEST_LEASE = 3600.0
 SHORTEST_GOOD_SECRET = 16
+HOW_TO_MAKE_A_SECRET = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes a good one"  # noqa: S105  no secret
 
 _once = Once()
 
@@ -79,9 +80,9 @@ def checked_secrets(secret: object) -> tuple[bytes, ...]:
     if any(len(key) < SHORTEST_GOOD_SECRET for key in given):
         _once.warning(
             "short secret",
-            "a secret is shorter than %d bytes and could be guessed; "
-            "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes a good one",
+            "a secret is shorter than %d bytes and could be guessed; %s",
             SHORTEST_GOOD_SECRET,
+            HOW_TO_MAKE_A_SECRET,
         )
     return given
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dynmemo import views
-from dynmemo.cache.options import SHORTEST_GOOD_SECRET
+from dynmemo.cache.options import HOW_TO_MAKE_A_SECRET, SHORTEST_GOOD_SECRET
 from dynmemo.item import Finding
 
 if TYPE_CHECKING:
@@ -67,7 +67,6 @@ def _secret(cache: Cache) -> Finding:
         return Finding("secret", None, "none: who can write there can run code here", advice)
     if any(len(secret) < SHORTEST_GOOD_SECRET for secret in cache.secrets):
         found = f"shorter than {SHORTEST_GOOD_SECRET} bytes, so it could be guessed"
-        advice = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes a good one"
-        return Finding("secret", None, found, advice)
+        return Finding("secret", None, found, HOW_TO_MAKE_A_SECRET)
     more = f", {len(cache.secrets) - 1} more accepted" if len(cache.secrets) > 1 else ""
     return Finding("secret", True, f"set{more}{', values are encrypted' if cache.encrypt else ''}")

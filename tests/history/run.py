@@ -305,7 +305,3 @@ def run_on_dynamodb(plan: Plan, folder: Path, endpoint: str, table: str) -> Outc
     finally:
         inspected.close()
     return Outcome(history, check(history))
-
-
-def _checked(history: History) -> list[Violation]:
-    return check(history)
